@@ -1,0 +1,1 @@
+//! Arrow helpers shared by every area.

@@ -1,0 +1,30 @@
+//! Wasmill: a stream processor whose user code is WebAssembly.
+//!
+//! A module uses only modules above it in this list; `tests/tests/house.rs` checks that.
+//!
+//! The way of a row: a receiver ([`receive`]) makes Arrow batches, the data plane ([`flow`]) carries them
+//! through plugins ([`plugin`]) and aggregates ([`aggregate`]) to a sink ([`deliver`]). [`pipeline`] turns the
+//! file that a user wrote into the [`pipeline::Plan`] that all of that obeys; [`run`] owns threads and processes.
+
+// Words.
+pub mod batch;
+pub mod config;
+pub mod error;
+pub mod ids;
+pub mod telemetry;
+// User code.
+pub mod plugin;
+// Data in.
+pub mod format;
+pub mod receive;
+// Pure computation.
+pub mod aggregate;
+// Data out.
+pub mod deliver;
+// To run.
+pub mod pipeline;
+// Plane.
+pub mod flow;
+pub mod run;
+// The binary's face.
+pub mod cli;

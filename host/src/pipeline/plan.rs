@@ -1,0 +1,129 @@
+//! A checked pipeline: the truth that the data plane builds from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::aggregate::Aggregate;
+use crate::deliver::SinkConfig;
+use crate::ids::{Digest, NodeName, PipelineName};
+use crate::plugin;
+use crate::receive::SourceConfig;
+
+/// A whole pipeline. Every process of a run makes the same one from the same file.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: PipelineName,
+    /// Digest of the file's text and all components: processes with different plans refuse each other.
+    pub hash: Digest,
+    /// How epochs are cut.
+    pub epoch: EpochRules,
+    /// Partitions after an exchange.
+    pub partitions: u32,
+    /// In an order in which every input comes before its readers.
+    pub nodes: Vec<Node>,
+    /// Where rejected rows go, if any node rejects; its rows have the columns of [`crate::deliver::rejected_schema`].
+    pub rejected: Option<SinkConfig>,
+}
+
+/// How epochs are cut.
+#[derive(Clone, Debug)]
+pub struct EpochRules {
+    /// When.
+    pub trigger: Trigger,
+    /// At most so many rows over all sources.
+    pub max_rows: u64,
+    /// At most so many bytes over all sources.
+    pub max_bytes: u64,
+    /// At most so many rows a second over all sources.
+    pub max_rate: Option<u64>,
+    /// At most so many epochs cut and not yet delivered.
+    pub max_in_flight: u32,
+    /// Rows and batches alive in the data plane of a process stay below this; above it sources pause.
+    pub max_live_bytes: u64,
+}
+
+/// When an epoch is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Every so often, or earlier when the limits are reached.
+    Interval(Duration),
+    /// At once, until all that was there at the start is read; then the run ends.
+    AvailableNow,
+}
+
+/// One output port of one node, by position in [`Plan::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortRef {
+    /// Index of the node.
+    pub node: usize,
+    /// Index of its port.
+    pub port: usize,
+}
+
+/// A source, step or sink.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// What it reads, in the order written; several are a union and have equal schemas.
+    pub inputs: Vec<PortRef>,
+    /// The schema of its (united) input, the columns that reach it. Empty for a source.
+    pub input_schema: SchemaRef,
+    /// What it gives, one entry a port, pruned to columns that a later node reads. Empty for a sink.
+    pub ports: Vec<SchemaRef>,
+    /// What to do with a row that fails here.
+    pub on_error: OnError,
+    /// What it is.
+    pub kind: NodeKind,
+}
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    /// Input.
+    Source(SourceConfig),
+    /// User code, world `transform`.
+    Transform(TransformStep),
+    /// Native grouping.
+    Aggregate(Aggregate),
+    /// Output. World `sink` is one of them.
+    Sink(SinkConfig),
+}
+
+/// A `plugin` step.
+#[derive(Clone, Debug)]
+pub struct TransformStep {
+    /// Compiled, configured, described; opens instances.
+    pub transform: Arc<plugin::Transform>,
+    /// Where an instance lives.
+    pub lifetime: Lifetime,
+    /// Per port, the input columns (indices into [`Node::input_schema`]) that are carried beside what the plugin made.
+    /// In the port's schema carried columns come first, in this order, then the plugin's in its order, minus the pruned.
+    pub carried: Vec<Vec<usize>>,
+    /// Per port, which of the plugin's columns are kept (indices into the plugin's port).
+    pub kept: Vec<Vec<usize>>,
+}
+
+/// How long an instance of a plugin lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// A fresh one per (step, epoch, partition): no hidden state, a replay gives the same.
+    Partition,
+    /// One per worker, for plugins with a costly start.
+    Worker,
+}
+
+/// What to do with a record or row that fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// End the run.
+    #[default]
+    Fail,
+    /// Drop it and count it.
+    Skip,
+    /// Write it, with where it came from and why, to the pipeline's `[rejected]` sink, and count it.
+    Reject,
+}
