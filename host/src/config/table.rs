@@ -1,103 +1,62 @@
-//! Reads a pipeline file's tables strictly: every problem is collected with its place in the file, nothing is skipped silently.
-//!
-//! A part of the product that takes settings (a receiver, a sink, the limits) reads its own from a [`Table`]:
-//! each getter takes a key out, [`Table::finish`] reports what nobody asked for, naming the nearest known key.
+//! One table of the file, from which each setting is taken once.
 
-use std::cell::RefCell;
-use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A place in the pipeline file, in bytes.
-pub type Span = Range<usize>;
+use super::units::{parse_duration, parse_size};
+use super::{Problems, Span, did_you_mean};
 
-/// Something wrong with a pipeline file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where.
-    pub span: Span,
-    /// What, one sentence without a full stop.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
+/// Parses the text of a pipeline file that stands in the folder `base`. `None` when it is not TOML; why is in `problems`.
+pub fn parse<'a>(text: &'a str, base: &Path, problems: &Problems) -> Option<Table<'a>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let end = text.len();
+        let message = format!("this is not TOML: {}", error.message());
+        problems.add(error.span().unwrap_or(end..end), message, None);
+    }
+    errors.is_empty().then(|| {
+        let file = File {
+            base: base.into(),
+            problems: problems.clone(),
+        };
+        Table::new("the file", 0..0, document.into_inner(), file)
+    })
 }
 
-/// The problems found so far, shared by all tables of one file.
-#[derive(Clone, Debug, Default)]
-pub struct Problems(Rc<RefCell<Vec<Problem>>>);
-
-impl Problems {
-    /// Adds one.
-    pub fn add(&self, span: Span, message: impl Into<String>, help: Option<String>) {
-        self.0.borrow_mut().push(Problem {
-            span,
-            message: message.into(),
-            help,
-        });
-    }
-
-    /// All of them in the order of the file.
-    pub fn take(&self) -> Vec<Problem> {
-        let mut all = std::mem::take(&mut *self.0.borrow_mut());
-        all.sort_by_key(|problem| problem.span.start);
-        all
-    }
-}
-
-/// The name among `known` that `word` was probably meant to be.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .filter(|(distance, name)| *distance <= 1.max(name.len() / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
-}
-
-/// "did you mean `x`?", or the list of what is known.
-pub fn did_you_mean<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-) -> Option<String> {
-    match nearest(word, known.clone()) {
-        Some(name) => Some(format!("did you mean `{name}`?")),
-        None => {
-            let names: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
-            (!names.is_empty()).then(|| format!("known here: {}", names.join(", ")))
-        }
-    }
+/// What all tables of one file share.
+#[derive(Clone)]
+struct File {
+    base: Rc<Path>,
+    problems: Problems,
 }
 
 /// One table of the file, from which each setting is taken once.
 pub struct Table<'a> {
     what: String,
     span: Span,
+    /// In the file's order.
     entries: Vec<(String, Span, Spanned<DeValue<'a>>)>,
     asked: Vec<String>,
-    problems: Problems,
+    file: File,
 }
 
 impl<'a> Table<'a> {
-    /// Wraps a parsed table; `what` names it in messages, as in "`sources.lines`".
-    pub fn new(
-        what: impl Into<String>,
-        span: Span,
-        table: DeTable<'a>,
-        problems: Problems,
-    ) -> Self {
-        let entries = table
+    fn new(what: impl Into<String>, span: Span, table: DeTable<'a>, file: File) -> Self {
+        let mut entries: Vec<_> = table
             .into_iter()
             .map(|(key, value)| (key.get_ref().to_string(), key.span(), value))
             .collect();
+        entries.sort_by_key(|(_, span, _)| span.start);
         Self {
             what: what.into(),
             span,
             entries,
             asked: Vec::new(),
-            problems,
+            file,
         }
     }
 
@@ -121,12 +80,29 @@ impl<'a> Table<'a> {
 
     /// Reports a problem at a place of this file.
     pub fn problem(&self, span: Span, message: impl Into<String>, help: Option<String>) {
-        self.problems.add(span, message, help);
+        self.file.problems.add(span, message, help);
     }
 
     /// The shared list of problems.
-    pub fn problems(&self) -> Problems {
-        self.problems.clone()
+    pub fn problems(&self) -> &Problems {
+        &self.file.problems
+    }
+
+    /// Whether `key` is there and not taken yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// A text without taking it, for a setting that decides who reads the table.
+    pub fn peek(&self, key: &str) -> Option<&str> {
+        self.entry(key)?.get_ref().as_str()
+    }
+
+    fn entry(&self, key: &str) -> Option<&Spanned<DeValue<'a>>> {
+        self.entries
+            .iter()
+            .find(|(name, _, _)| name == key)
+            .map(|(_, _, value)| value)
     }
 
     fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'a>>> {
@@ -170,12 +146,29 @@ impl<'a> Table<'a> {
 
     /// A text that must be there; `wanted` says what it is ("the address to connect to").
     pub fn required_string(&mut self, key: &str, wanted: &str) -> Option<Spanned<String>> {
-        let there = self.entries.iter().any(|(name, _, _)| name == key);
+        let there = self.has(key);
         let value = self.string(key);
         if !there {
             self.missing(key, wanted);
         }
         value
+    }
+
+    /// An optional path; one that is not absolute counts from the folder that the pipeline file stands in.
+    pub fn path(&mut self, key: &str) -> Option<Spanned<PathBuf>> {
+        let text = self.string(key)?;
+        Some(Spanned::new(text.span(), self.resolve(text.get_ref())))
+    }
+
+    /// A path that must be there; `wanted` says what it is ("the folder to watch").
+    pub fn required_path(&mut self, key: &str, wanted: &str) -> Option<Spanned<PathBuf>> {
+        let text = self.required_string(key, wanted)?;
+        Some(Spanned::new(text.span(), self.resolve(text.get_ref())))
+    }
+
+    /// `path` as seen from the folder that the pipeline file stands in.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.file.base.join(path)
     }
 
     /// A flag.
@@ -220,9 +213,12 @@ impl<'a> Table<'a> {
     pub fn duration(&mut self, key: &str) -> Option<Spanned<Duration>> {
         let text = self.string(key)?;
         match parse_duration(text.get_ref()) {
-            Some(duration) => Some(Spanned::new(text.span(), duration)),
-            None => {
-                let message = format!("`{}` is not a span of time", text.get_ref());
+            Some(duration) if !duration.is_zero() => Some(Spanned::new(text.span(), duration)),
+            _ => {
+                let message = format!(
+                    "`{}` is not a span of time longer than zero",
+                    text.get_ref()
+                );
                 self.problem(
                     text.span(),
                     message,
@@ -236,9 +232,8 @@ impl<'a> Table<'a> {
     /// An optional amount of bytes, "64MiB", "10kB", or a plain number.
     pub fn size(&mut self, key: &str) -> Option<Spanned<u64>> {
         if self
-            .entries
-            .iter()
-            .any(|(name, _, value)| name == key && value.get_ref().is_integer())
+            .entry(key)
+            .is_some_and(|value| value.get_ref().is_integer())
         {
             return self.integer(key, 1);
         }
@@ -300,12 +295,36 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A sub-table of texts, `{ user = "utf8", bytes = "int64" }`, in the order written.
+    pub fn pairs(&mut self, key: &str) -> Option<Spanned<Vec<(Spanned<String>, Spanned<String>)>>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        let entries = match value.into_inner() {
+            DeValue::Table(table) => table,
+            other => {
+                self.wrong_type(key, span, "a table", &other);
+                return None;
+            }
+        };
+        let what = format!("`{key}` of {}", self.what);
+        let mut inner = Table::new(what, span.clone(), entries, self.file.clone());
+        let pairs = inner
+            .keys()
+            .into_iter()
+            .filter_map(|(name, span)| {
+                let text = inner.string(&name)?;
+                Some((Spanned::new(span, name), text))
+            })
+            .collect();
+        Some(Spanned::new(span, pairs))
+    }
+
     /// A sub-table, read the same strict way; `what` names it in messages.
     pub fn table(&mut self, key: &str, what: impl Into<String>) -> Option<Table<'a>> {
         let value = self.take(key)?;
         let span = value.span();
         match value.into_inner() {
-            DeValue::Table(table) => Some(Table::new(what, span, table, self.problems.clone())),
+            DeValue::Table(table) => Some(Table::new(what, span, table, self.file.clone())),
             other => {
                 self.wrong_type(key, span, "a table", &other);
                 None
@@ -326,7 +345,7 @@ impl<'a> Table<'a> {
                             format!("{kind} `{key}`"),
                             key_span.clone(),
                             table,
-                            self.problems.clone(),
+                            self.file.clone(),
                         );
                         Some((Spanned::new(key_span, key), inner))
                     }
@@ -391,30 +410,4 @@ fn to_json(value: DeValue<'_>) -> serde_json::Value {
             .collect::<serde_json::Map<_, _>>()
             .into(),
     }
-}
-
-/// Reads "1s", "100ms", "2m 30s".
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| duration.try_into().ok())
-}
-
-/// Reads "64MiB", "10kB", "100".
-pub fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let unit: u64 = match text[digits..].trim_start() {
-        "" | "B" => 1,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
 }
