@@ -2,10 +2,21 @@
 //!
 //! A [`Sink`] runs on an I/O thread of its own, one per sink and process; workers reach it through a bounded channel.
 
-use arrow::array::RecordBatch;
+mod files;
+mod print;
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::batch::ColumnType;
+use crate::config::{Table, did_you_mean};
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, PartitionId};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, ProcessIndex};
+
+pub use files::FilesSink;
+pub use print::{Output, PrintFormat, PrintSink};
 
 /// Which epoch a sink is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +58,102 @@ pub trait Sink: Send {
     }
 }
 
+/// What a sink needs to know when it is opened in a process.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The sink's name.
+    pub node: NodeName,
+    /// This process. Every process opens every sink before the first epoch is cut.
+    pub process: ProcessIndex,
+    /// How many processes the run has.
+    pub processes: usize,
+    /// Where `print` prints.
+    pub output: Output,
+}
+
+/// Where the rows for a sink must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// All of them at the first worker of process 0.
+    OnePlace,
+    /// Wherever they are: every process has its own part of the sink.
+    Anywhere,
+}
+
 /// A checked `[sinks.NAME]` table. Adding a kind of sink is one file, one variant, and one line in [`SinkConfig::from_table`].
 #[derive(Clone, Debug)]
-pub enum SinkConfig {}
+pub enum SinkConfig {
+    /// `type = "print"`
+    Print(PrintSink),
+    /// `type = "files"`
+    Files(FilesSink),
+}
+
+impl SinkConfig {
+    /// Reads `type` and the settings of that kind. Problems are collected in the table; `None` if there were any that
+    /// leave nothing to check further. The caller takes its own keys and calls [`Table::finish`].
+    pub fn from_table(table: &mut Table) -> Option<Self> {
+        const KINDS: [&str; 2] = ["print", "files"];
+        let wanted = format!(
+            "the kind of sink: {}",
+            KINDS.map(|kind| format!("\"{kind}\"")).join(", ")
+        );
+        let kind = table.required_string("type", &wanted)?;
+        match kind.get_ref().as_str() {
+            "print" => PrintSink::from_table(table).map(Self::Print),
+            "files" => FilesSink::from_table(table).map(Self::Files),
+            other => {
+                let message = format!("there is no sink of type `{other}`");
+                table.problem(kind.span(), message, did_you_mean(other, KINDS));
+                // What the other settings should be nobody knows: take them, so that none is called unknown.
+                for (key, _) in table.keys() {
+                    table.json(&key);
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether it can take rows with these columns; if not, why.
+    pub fn check(&self, schema: &Schema) -> Result<(), String> {
+        match self {
+            Self::Print(_) => Ok(()),
+            Self::Files(sink) => sink.check(schema),
+        }
+    }
+
+    /// Where its rows must be.
+    pub fn routing(&self) -> Routing {
+        match self {
+            Self::Print(_) => Routing::OnePlace,
+            Self::Files(_) => Routing::Anywhere,
+        }
+    }
+
+    /// Makes it ready to take rows with these columns in this process.
+    pub fn open(&self, schema: SchemaRef, options: OpenOptions) -> Result<Box<dyn Sink>, Failure> {
+        match self {
+            Self::Print(sink) => Ok(sink.open(schema, options)),
+            Self::Files(sink) => sink.open(schema, options),
+        }
+    }
+}
+
+/// Columns of a rejected row, for the pipeline's `[rejected]` sink.
+pub fn rejected_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        // The epoch in which it was rejected, and its time.
+        ColumnType::Int64.field("epoch", false),
+        ColumnType::Timestamp.field("batch_time", false),
+        ColumnType::Int64.field("partition", false),
+        // The source or step that rejected it.
+        ColumnType::Utf8.field("node", false),
+        // Where it entered, as its source says it.
+        ColumnType::Utf8.field("origin", false),
+        // Digest of the plugin that rejected it; null if the host did.
+        ColumnType::Utf8.field("plugin", true),
+        ColumnType::Utf8.field("reason", false),
+        // The row as a JSON object, or the raw record as a JSON text; null if there is nothing to show.
+        ColumnType::Json.field("row", true),
+    ]))
+}

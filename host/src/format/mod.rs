@@ -1,1 +1,125 @@
-//! Record formats: bytes to Arrow and back.
+//! From bytes to rows and back.
+//!
+//! Reading: a source pushes bytes as they come into a [`Framer`], which cuts them into whole lines without buffering
+//! more than one unfinished line; a [`Decoder`] turns lines into Arrow batches, one [`Read`] after another, and names
+//! every record that is not what the format says. Writing: a [`FileFormat`] turns a batch into the bytes of a file.
+
+mod decode;
+mod encode;
+mod lines;
+mod text;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+pub use decode::{Decoder, Numbering};
+pub use encode::{FileFormat, Unwritable};
+pub use lines::{Frame, Framer};
+
+use crate::config::Table;
+
+/// Data bytes of one part: big enough to hide the cost of a plugin call (1 us), small enough to stay in a core's cache
+/// between decoder, guest and aggregate.
+pub const PART_BYTES: usize = 256 << 10;
+/// Rows of one part.
+pub const PART_ROWS: usize = 32 << 10;
+/// How much of a bad record is kept to show it.
+pub const RAW_BYTES: usize = 4 << 10;
+/// The longest record that is read unless a source says otherwise.
+const DEFAULT_MAX_RECORD: u64 = 1 << 20;
+/// A record must fit the offsets of a column (i32) together with a part of others.
+const LARGEST_MAX_RECORD: u64 = 1 << 30;
+
+/// A part of a source's range, decoded.
+#[derive(Debug)]
+pub struct Read {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// Where each row begins in the source's own count (byte offset, row number, line number), only when the
+    /// reader was built with `provenance`; one uint64 a row.
+    pub positions: Option<ArrayRef>,
+    /// Records that could not be decoded; the source's `on_error` decides about them.
+    pub bad: Vec<BadRecord>,
+    /// Input bytes consumed for this part.
+    pub bytes: u64,
+}
+
+/// A record that is not what the format says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadRecord {
+    /// Where it came from, as a person finds it (`logs/a.txt at byte 1024`, `127.0.0.1:9999 line 12`).
+    pub origin: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The record's bytes, lossily as text, at most 4 KiB of it.
+    pub raw: String,
+}
+
+impl BadRecord {
+    /// One whose first bytes are `record`.
+    pub fn new(origin: impl Into<String>, reason: impl Into<String>, record: &[u8]) -> Self {
+        Self {
+            origin: origin.into(),
+            reason: reason.into(),
+            raw: String::from_utf8_lossy(&record[..record.len().min(RAW_BYTES)]).into_owned(),
+        }
+    }
+}
+
+/// What a line holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A row of one text column, `line`.
+    Text,
+}
+
+/// How a source's bytes become rows: the settings `format`, `schema` and `max_record`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFormat {
+    /// What a line holds.
+    pub format: Format,
+    /// Longest record in bytes, its line end not counted; a longer one is a [`BadRecord`].
+    pub max_record: usize,
+}
+
+impl RecordFormat {
+    /// Text lines with the default limit.
+    pub fn text() -> Self {
+        Self {
+            format: Format::Text,
+            max_record: DEFAULT_MAX_RECORD as usize,
+        }
+    }
+
+    /// Reads the settings from a source's table.
+    pub fn from_table(table: &mut Table) -> Option<Self> {
+        let format = table.one_of("format", &[("text", Format::Text)], Format::Text);
+        let max_record = max_record(table)?;
+        Some(Self { format, max_record })
+    }
+
+    /// Columns of the rows.
+    pub fn schema(&self) -> SchemaRef {
+        match &self.format {
+            Format::Text => Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8, false)])),
+        }
+    }
+}
+
+fn max_record(table: &mut Table) -> Option<usize> {
+    let Some(size) = table.size("max_record") else {
+        return Some(DEFAULT_MAX_RECORD as usize);
+    };
+    if *size.get_ref() > LARGEST_MAX_RECORD {
+        table.problem(
+            size.span(),
+            "`max_record` can be at most 1GiB",
+            Some("a record is held in memory whole".into()),
+        );
+        return None;
+    }
+    Some(usize::try_from(size.into_inner()).expect("at most 1 GiB"))
+}

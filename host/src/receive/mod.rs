@@ -5,14 +5,23 @@
 //! into Arrow batches, on a reader thread of the worker that the range was given to. So data moves only
 //! where it is worked on, and an epoch can be read again.
 
+mod files;
+mod generate;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
+use crate::config::{Table, did_you_mean};
 use crate::error::Failure;
+use crate::ids::NodeName;
+use crate::telemetry::NodeCounters;
+
+pub use crate::format::{BadRecord, PART_BYTES, PART_ROWS, Read};
+pub use files::FilesSource;
+pub use generate::GenerateSource;
 
 /// A piece of a source's input that one worker reads; serialised into the epoch's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +34,8 @@ pub enum Range {
         start: u64,
         /// One past the last byte at which a record may start.
         end: u64,
+        /// Bytes the file had when it was listed; what it grows later is not read.
+        size: u64,
     },
     /// Generated rows `first..first + count`.
     Rows {
@@ -32,6 +43,8 @@ pub enum Range {
         first: u64,
         /// How many.
         count: u64,
+        /// Time of row 0 in microseconds since 1970; the same for all ranges of a run.
+        since: i64,
     },
     /// Rows that a push source of process 0 holds in memory; must be read in process 0, once.
     Held {
@@ -95,31 +108,6 @@ pub trait Receiver: Send {
     fn stop(&mut self) {}
 }
 
-/// A part of a range, decoded.
-#[derive(Debug)]
-pub struct Read {
-    /// The rows.
-    pub rows: RecordBatch,
-    /// Where each row begins in the source's own count (byte offset, row number, line number), only when the
-    /// reader was built with `provenance`; one entry a row.
-    pub positions: Option<ArrayRef>,
-    /// Records that could not be decoded; the source's `on_error` decides about them.
-    pub bad: Vec<BadRecord>,
-    /// Input bytes consumed for this part.
-    pub bytes: u64,
-}
-
-/// A record that is not what the format says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BadRecord {
-    /// Where it came from, as a person finds it (`logs/a.txt at byte 1024`, `127.0.0.1:9999 line 12`).
-    pub origin: String,
-    /// What is wrong with it.
-    pub reason: String,
-    /// The record's bytes, lossily as text, at most 4 KiB of it.
-    pub raw: String,
-}
-
 /// The half of a source that decodes a range; shared by the reader threads of a process.
 pub trait Reader: Send + Sync {
     /// Columns of every batch.
@@ -146,12 +134,76 @@ pub struct Source {
     pub reader: Arc<dyn Reader>,
 }
 
-/// Data bytes of one part: big enough to hide the cost of a plugin call (1 us), small enough to stay in a core's cache
-/// between decoder, guest and aggregate.
-pub const PART_BYTES: usize = 256 << 10;
-/// Rows of one part.
-pub const PART_ROWS: usize = 32 << 10;
+/// What a source needs to know when it is opened in a process.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The source's name.
+    pub node: NodeName,
+    /// Where it counts what only it can see (reconnects, files it passed over). Rows and bytes are counted by the data plane.
+    pub counters: Arc<NodeCounters>,
+    /// Whether this is process 0, which gets the [`Receiver`].
+    pub coordinator: bool,
+    /// Whether the run ends when all that is there now has been read.
+    pub available_now: bool,
+    /// Whether parts carry the position of each row.
+    pub provenance: bool,
+}
 
 /// A checked `[sources.NAME]` table. Adding a kind of source is one file, one variant, and one line in [`SourceConfig::from_table`].
 #[derive(Clone, Debug)]
-pub enum SourceConfig {}
+pub enum SourceConfig {
+    /// `type = "files"`
+    Files(FilesSource),
+    /// `type = "generate"`
+    Generate(GenerateSource),
+}
+
+impl SourceConfig {
+    /// Reads `type` and the settings of that kind. Problems are collected in the table; `None` if there were any that
+    /// leave nothing to check further. The caller takes its own keys and calls [`Table::finish`].
+    pub fn from_table(table: &mut Table) -> Option<Self> {
+        const KINDS: [&str; 2] = ["files", "generate"];
+        let wanted = format!(
+            "the kind of source: {}",
+            KINDS.map(|kind| format!("\"{kind}\"")).join(", ")
+        );
+        let kind = table.required_string("type", &wanted)?;
+        match kind.get_ref().as_str() {
+            "files" => FilesSource::from_table(table).map(Self::Files),
+            "generate" => GenerateSource::from_table(table).map(Self::Generate),
+            other => {
+                let message = format!("there is no source of type `{other}`");
+                table.problem(kind.span(), message, did_you_mean(other, KINDS));
+                // What the other settings should be nobody knows: take them, so that none is called unknown.
+                for (key, _) in table.keys() {
+                    table.json(&key);
+                }
+                None
+            }
+        }
+    }
+
+    /// Columns of its rows.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Files(source) => source.schema(),
+            Self::Generate(source) => source.schema(),
+        }
+    }
+
+    /// Whether it goes on until it is stopped, unless the trigger is `available-now`.
+    pub fn is_endless(&self) -> bool {
+        match self {
+            Self::Files(source) => source.is_endless(),
+            Self::Generate(source) => source.is_endless(),
+        }
+    }
+
+    /// Makes it ready to run in this process.
+    pub fn open(&self, options: OpenOptions) -> Result<Source, Failure> {
+        match self {
+            Self::Files(source) => source.open(options),
+            Self::Generate(source) => source.open(options),
+        }
+    }
+}

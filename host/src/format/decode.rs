@@ -1,0 +1,446 @@
+//! Turns whole lines into parts of rows.
+//!
+//! Where a part ends depends on its records alone, never on the chunks in which they came.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::datatypes::SchemaRef;
+
+use super::text::TextRows;
+use super::{BadRecord, Format, PART_BYTES, PART_ROWS, Read, RecordFormat};
+
+/// How a record's position is counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Numbering {
+    /// In bytes; the first record begins at this one.
+    Bytes(u64),
+    /// In records; the first has this number.
+    Lines(u64),
+}
+
+impl Numbering {
+    fn position(self, record: u64, byte: u64) -> u64 {
+        match self {
+            Numbering::Bytes(first) => first + byte,
+            Numbering::Lines(first) => first + record,
+        }
+    }
+}
+
+enum Rows {
+    Text(TextRows),
+}
+
+impl Rows {
+    fn begin(&mut self, bytes: usize) {
+        match self {
+            Rows::Text(rows) => rows.begin(bytes),
+        }
+    }
+
+    /// Adds a record; says whether it is a row, or what is wrong with it.
+    #[inline]
+    fn push(&mut self, record: &str) -> Result<bool, String> {
+        match self {
+            Rows::Text(rows) => {
+                rows.push(record);
+                Ok(true)
+            }
+        }
+    }
+
+    fn finish(&mut self, rows: usize) -> Vec<ArrayRef> {
+        match self {
+            Rows::Text(text) => text.finish(rows),
+        }
+    }
+}
+
+/// Decodes the records of one range into [`Read`]s of at most [`PART_BYTES`] and [`PART_ROWS`].
+pub struct Decoder<'a> {
+    schema: SchemaRef,
+    rows: Rows,
+    row_count: usize,
+    row_bytes: usize,
+    positions: Option<Vec<u64>>,
+    bad: Vec<BadRecord>,
+    consumed: u64,
+    max_record: usize,
+    left: u64,
+    /// Whether `emit` has said that the run is ending.
+    over: bool,
+    origin: &'a dyn Fn(u64) -> String,
+    emit: &'a mut dyn FnMut(Read) -> ControlFlow<()>,
+}
+
+impl<'a> Decoder<'a> {
+    /// For a range of about `bytes` of input. `origin` names the place of a position, `emit` takes each part;
+    /// parts come with the positions of their rows if `provenance` is set.
+    pub fn new(
+        format: &RecordFormat,
+        bytes: u64,
+        provenance: bool,
+        origin: &'a dyn Fn(u64) -> String,
+        emit: &'a mut dyn FnMut(Read) -> ControlFlow<()>,
+    ) -> Self {
+        let rows = match &format.format {
+            Format::Text => Rows::Text(TextRows::new()),
+        };
+        Self {
+            schema: format.schema(),
+            rows,
+            row_count: 0,
+            row_bytes: 0,
+            positions: provenance.then(Vec::new),
+            bad: Vec::new(),
+            consumed: 0,
+            max_record: format.max_record,
+            left: bytes,
+            over: false,
+            origin,
+            emit,
+        }
+    }
+
+    /// Decodes whole lines; the last may lack its end.
+    pub fn lines(&mut self, bytes: &[u8], numbering: Numbering) -> ControlFlow<()> {
+        // One check over all lines; only where it fails is every line checked alone.
+        let valid = simdutf8::basic::from_utf8(bytes).ok();
+        let mut start = 0;
+        let unended = (!bytes.ends_with(b"\n") && !bytes.is_empty()).then_some(bytes.len());
+        for (number, end) in memchr::memchr_iter(b'\n', bytes).chain(unended).enumerate() {
+            let has_return = end < bytes.len() && end > start && bytes[end - 1] == b'\r';
+            let record = start..end - usize::from(has_return);
+            let next = (end + 1).min(bytes.len());
+            let position = numbering.position(number as u64, start as u64);
+            if record.len() > self.max_record {
+                self.too_long(&bytes[record], position)?;
+            } else {
+                self.make_room(record.len())?;
+                match valid.map_or_else(
+                    || check(&bytes[record.clone()]),
+                    |text| Ok(&text[record.clone()]),
+                ) {
+                    Ok(text) => self.record(text, position),
+                    Err(reason) => self.reject(&bytes[record], position, reason),
+                }
+            }
+            self.consumed += (next - start) as u64;
+            start = next;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reports a record that is longer than the limit, of which `head` is the beginning.
+    pub fn too_long(&mut self, head: &[u8], position: u64) -> ControlFlow<()> {
+        self.make_room(head.len().min(super::RAW_BYTES))?;
+        let reason = format!(
+            "the record is longer than `max_record`, {} bytes",
+            self.max_record
+        );
+        self.reject(head, position, reason);
+        ControlFlow::Continue(())
+    }
+
+    /// Reports input that could not be read as records at all.
+    pub fn unreadable(&mut self, bad: BadRecord) {
+        self.bad.push(bad);
+    }
+
+    /// Counts input that was read over and belongs to no record.
+    pub fn skip(&mut self, bytes: u64) {
+        self.consumed += bytes;
+    }
+
+    /// Passes on what is left; breaks if the run is ending.
+    pub fn finish(mut self) -> ControlFlow<()> {
+        if self.over {
+            return ControlFlow::Break(());
+        }
+        if self.row_count == 0 && self.bad.is_empty() && self.consumed == 0 {
+            return ControlFlow::Continue(());
+        }
+        self.pass_on()
+    }
+
+    #[inline]
+    fn record(&mut self, text: &str, position: u64) {
+        if self.row_count == 0 {
+            let left = self.left.saturating_sub(self.consumed) as usize + text.len();
+            self.rows.begin(left);
+        }
+        match self.rows.push(text) {
+            Ok(true) => {
+                self.row_count += 1;
+                self.row_bytes += text.len();
+                if let Some(positions) = &mut self.positions {
+                    positions.push(position);
+                }
+            }
+            Ok(false) => {}
+            Err(reason) => self.reject(text.as_bytes(), position, reason),
+        }
+    }
+
+    #[cold]
+    fn reject(&mut self, record: &[u8], position: u64, reason: String) {
+        let bad = BadRecord::new((self.origin)(position), reason, record);
+        self.row_bytes += bad.raw.len() + bad.reason.len() + bad.origin.len();
+        self.bad.push(bad);
+    }
+
+    /// Ends the part if a record of `bytes` does not fit it any more.
+    #[inline]
+    fn make_room(&mut self, bytes: usize) -> ControlFlow<()> {
+        let records = self.row_count + self.bad.len();
+        if records > 0 && (records >= PART_ROWS || self.row_bytes + bytes > PART_BYTES) {
+            return self.pass_on();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pass_on(&mut self) -> ControlFlow<()> {
+        let rows = if self.row_count == 0 {
+            RecordBatch::new_empty(self.schema.clone())
+        } else {
+            let options = RecordBatchOptions::new().with_row_count(Some(self.row_count));
+            let columns = self.rows.finish(self.row_count);
+            RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+                .expect("the rows' columns are those of the format's schema")
+        };
+        self.left = self.left.saturating_sub(self.consumed);
+        self.row_count = 0;
+        self.row_bytes = 0;
+        let emitted = (self.emit)(Read {
+            rows,
+            positions: self.positions.as_mut().map(|positions| {
+                Arc::new(UInt64Array::from(std::mem::take(positions))) as ArrayRef
+            }),
+            bad: std::mem::take(&mut self.bad),
+            bytes: std::mem::take(&mut self.consumed),
+        });
+        self.over = emitted.is_break();
+        emitted
+    }
+}
+
+fn check(record: &[u8]) -> Result<&str, String> {
+    simdutf8::compat::from_utf8(record)
+        .map_err(|error| format!("byte {} of the record is not UTF-8", error.valid_up_to()))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::UInt64Type;
+    use proptest::prelude::*;
+
+    use super::super::{Frame, Framer};
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Outcome {
+        Row(u64, String),
+        Bad(String, String),
+    }
+
+    /// The slow twin: the same rules, a line at a time over the whole input.
+    fn twin(input: &[u8], max_record: usize) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let mut at = 0;
+        while at < input.len() {
+            let end = input[at..].iter().position(|byte| *byte == b'\n');
+            let (mut line, next) = match end {
+                Some(length) => (&input[at..at + length], at + length + 1),
+                None => (&input[at..], input.len()),
+            };
+            if end.is_some() && line.last() == Some(&b'\r') {
+                line = &line[..line.len() - 1];
+            }
+            let outcome = if line.len() > max_record {
+                Outcome::Bad(
+                    at.to_string(),
+                    format!("the record is longer than `max_record`, {max_record} bytes"),
+                )
+            } else {
+                match std::str::from_utf8(line) {
+                    Ok(text) => Outcome::Row(at as u64, text.to_owned()),
+                    Err(error) => Outcome::Bad(
+                        at.to_string(),
+                        format!("byte {} of the record is not UTF-8", error.valid_up_to()),
+                    ),
+                }
+            };
+            outcomes.push(outcome);
+            at = next;
+        }
+        outcomes
+    }
+
+    fn decode(format: &RecordFormat, chunks: &[&[u8]]) -> Vec<Read> {
+        let mut parts = Vec::new();
+        let origin = |position: u64| position.to_string();
+        let mut emit = |part| {
+            parts.push(part);
+            ControlFlow::Continue(())
+        };
+        let mut decoder = Decoder::new(format, 0, true, &origin, &mut emit);
+        let mut framer = Framer::new(format.max_record, 0);
+        let mut frame = |frame: Frame<'_>| match frame {
+            Frame::Lines { bytes, at } => decoder.lines(bytes, Numbering::Bytes(at)),
+            Frame::TooLong { head, at } => decoder.too_long(head, at),
+        };
+        for chunk in chunks {
+            assert!(framer.push(chunk, &mut frame).is_continue());
+        }
+        assert!(framer.finish(&mut frame).is_continue());
+        assert!(decoder.finish().is_continue());
+        parts
+    }
+
+    /// What came out, rows and bad records each in their order.
+    fn outcomes(parts: &[Read]) -> (Vec<Outcome>, Vec<Outcome>) {
+        let mut rows = Vec::new();
+        let mut bad = Vec::new();
+        for part in parts {
+            let lines = part.rows.column(0).as_string::<i32>();
+            let positions = part
+                .positions
+                .as_ref()
+                .expect("asked for")
+                .as_primitive::<UInt64Type>();
+            assert_eq!(lines.len(), positions.len());
+            rows.extend(
+                lines
+                    .iter()
+                    .flatten()
+                    .zip(positions.values())
+                    .map(|(line, at)| Outcome::Row(*at, line.to_owned())),
+            );
+            bad.extend(
+                part.bad
+                    .iter()
+                    .map(|bad| Outcome::Bad(bad.origin.clone(), bad.reason.clone())),
+            );
+        }
+        (rows, bad)
+    }
+
+    fn with_limit(max_record: usize) -> RecordFormat {
+        RecordFormat {
+            max_record,
+            ..RecordFormat::text()
+        }
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => Just(b"\n".to_vec()),
+            1 => Just(b"\r".to_vec()),
+            2 => Just(b"\r\n".to_vec()),
+            4 => "[a-z]{0,8}".prop_map(String::into_bytes),
+            1 => Just("\u{e9}\u{20ac}".as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 1..4),
+        ];
+        prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_those_of_the_slow_twin_whatever_the_chunks(
+            input in bytes(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+            max_record in 1usize..24,
+        ) {
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
+            cuts.extend([0, input.len()]);
+            cuts.sort_unstable();
+            let chunks: Vec<_> = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]).collect();
+            let found = outcomes(&decode(&with_limit(max_record), &chunks));
+            let expected: (Vec<_>, Vec<_>) =
+                twin(&input, max_record).into_iter().partition(|outcome| matches!(outcome, Outcome::Row(..)));
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn part_bounds_do_not_depend_on_chunks(
+            lengths in prop::collection::vec(0usize..60_000, 1..40),
+            chunk in 1usize..300_000,
+        ) {
+            let input: Vec<u8> = lengths.iter().flat_map(|length| [vec![b'x'; *length], vec![b'\n']].concat()).collect();
+            let format = with_limit(50_000);
+            let rows = |parts: Vec<Read>| -> Vec<_> {
+                parts.iter().map(|part| (part.rows.num_rows(), part.bad.clone())).collect()
+            };
+            let whole = rows(decode(&format, &[&input]));
+            let chunked = rows(decode(&format, &input.chunks(chunk).collect::<Vec<_>>()));
+            prop_assert_eq!(whole, chunked);
+        }
+    }
+
+    #[test]
+    fn parts_stay_within_their_bounds() {
+        let input = "0123456789\n".repeat(2 * PART_ROWS);
+        for part in decode(&RecordFormat::text(), &[input.as_bytes()]) {
+            let lines = part.rows.column(0).as_string::<i32>();
+            assert!(lines.values().len() <= PART_BYTES && lines.len() <= PART_ROWS);
+            assert_eq!(part.bytes, 11 * lines.len() as u64);
+        }
+        let empty = "\n".repeat(PART_ROWS + 1);
+        let parts = decode(&RecordFormat::text(), &[empty.as_bytes()]);
+        assert_eq!(
+            parts
+                .iter()
+                .map(|part| part.rows.num_rows())
+                .collect::<Vec<_>>(),
+            [PART_ROWS, 1]
+        );
+    }
+
+    #[test]
+    fn bad_records_do_not_pile_up_without_bound() {
+        let line = [vec![0xff; RAW], vec![b'\n']].concat();
+        let parts = decode(&RecordFormat::text(), &[&line.repeat(200)]);
+        assert_eq!(parts.iter().map(|part| part.bad.len()).sum::<usize>(), 200);
+        for part in parts {
+            let held: usize = part.bad.iter().map(|bad| bad.raw.len()).sum();
+            assert!(held <= PART_BYTES + 4 * RAW, "{held} bytes");
+        }
+    }
+
+    const RAW: usize = super::super::RAW_BYTES;
+
+    #[test]
+    fn a_line_longer_than_the_limit_is_reported_with_its_beginning_and_the_rest_go_on() {
+        let input = [b"one\n".to_vec(), vec![b'x'; 10_000], b"\ntwo\n".to_vec()].concat();
+        for chunk in [1, 7, 4096, input.len()] {
+            let parts = decode(&with_limit(100), &input.chunks(chunk).collect::<Vec<_>>());
+            let [part] = parts.as_slice() else {
+                panic!("one part")
+            };
+            assert_eq!(
+                part.rows
+                    .column(0)
+                    .as_string::<i32>()
+                    .iter()
+                    .flatten()
+                    .collect::<Vec<_>>(),
+                ["one", "two"]
+            );
+            let [bad] = part.bad.as_slice() else {
+                panic!("one bad record")
+            };
+            assert_eq!(
+                (bad.origin.as_str(), bad.reason.as_str()),
+                ("4", "the record is longer than `max_record`, 100 bytes")
+            );
+            assert!(
+                bad.raw.starts_with("xxx") && bad.raw.len() <= RAW,
+                "{} bytes",
+                bad.raw.len()
+            );
+        }
+    }
+}

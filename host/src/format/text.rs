@@ -1,0 +1,42 @@
+//! The text format: a line is a row of one column, `line`.
+//!
+//! A line ends in `\n` or `\r\n`, or where the input ends; empty lines are rows too.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringBuilder};
+
+use super::{PART_BYTES, PART_ROWS};
+
+/// Rows of a part in the making.
+pub struct TextRows {
+    lines: StringBuilder,
+    /// How many rows the part before had, so that the next one rarely grows its buffers.
+    expected_rows: usize,
+}
+
+impl TextRows {
+    pub fn new() -> Self {
+        Self {
+            lines: StringBuilder::with_capacity(0, 0),
+            expected_rows: 1024,
+        }
+    }
+
+    /// Makes room for a part, of which at most `bytes` of input are left to come.
+    #[cold]
+    pub fn begin(&mut self, bytes: usize) {
+        let rows = self.expected_rows.min(bytes).min(PART_ROWS);
+        self.lines = StringBuilder::with_capacity(rows, bytes.min(PART_BYTES));
+    }
+
+    #[inline]
+    pub fn push(&mut self, line: &str) {
+        self.lines.append_value(line);
+    }
+
+    pub fn finish(&mut self, rows: usize) -> Vec<ArrayRef> {
+        self.expected_rows = rows + rows / 8;
+        vec![Arc::new(self.lines.finish())]
+    }
+}
