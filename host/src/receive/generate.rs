@@ -13,6 +13,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{
     Budget, Offer, OpenOptions, PART_BYTES, PART_ROWS, Range, Read, Reader, Receiver, Source,
+    Waiting,
 };
 use crate::batch::ColumnType;
 use crate::config::Table;
@@ -123,7 +124,7 @@ struct GenerateReceiver {
 }
 
 impl GenerateReceiver {
-    fn waiting(&self) -> u64 {
+    fn due(&self) -> u64 {
         let all = self.config.rows.unwrap_or(u64::MAX);
         let due = match (self.stopped, self.at_once) {
             (true, _) => 0,
@@ -140,7 +141,7 @@ impl GenerateReceiver {
 
 impl Receiver for GenerateReceiver {
     fn poll(&mut self, budget: Budget) -> Result<Offer, Failure> {
-        let waiting = self.waiting();
+        let waiting = self.due();
         let rows = waiting.min(budget.rows).min(budget.bytes / ROW_BYTES);
         let partitions = self.config.partitions.min(rows);
         let mut ranges = Vec::with_capacity(partitions as usize);
@@ -153,16 +154,14 @@ impl Receiver for GenerateReceiver {
             });
         }
         self.taken += rows;
-        Ok(Offer {
-            ranges,
-            rows,
-            backlog_bytes: (waiting - rows).saturating_mul(ROW_BYTES),
-            ended: self.has_ended(),
-        })
+        Ok(Offer { ranges, rows })
     }
 
-    fn ready(&mut self) -> Result<bool, Failure> {
-        Ok(self.waiting() > 0)
+    fn waiting(&mut self) -> Result<Waiting, Failure> {
+        Ok(Waiting {
+            bytes: self.due().saturating_mul(ROW_BYTES),
+            ended: self.has_ended(),
+        })
     }
 
     /// Rows not yet taken are never made.

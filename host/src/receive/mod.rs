@@ -89,9 +89,14 @@ pub struct Offer {
     pub ranges: Vec<Range>,
     /// Rows in them, where the receiver knows (0 where it does not, as for files without `max_rows`).
     pub rows: u64,
-    /// Bytes known to be waiting beyond them.
-    pub backlog_bytes: u64,
-    /// Nothing will ever come again (or, under `trigger = "available-now"`, nothing more was there at the start).
+}
+
+/// What a receiver has that it has not offered yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Bytes, at least 1 if there is anything at all.
+    pub bytes: u64,
+    /// Nothing more will ever come beyond them (under `trigger = "available-now"`: nothing more was there at the start).
     pub ended: bool,
 }
 
@@ -101,8 +106,8 @@ pub trait Receiver: Send {
     /// Takes up to `budget` of what is there now. Never blocks longer than a directory listing or a peek at a file.
     fn poll(&mut self, budget: Budget) -> Result<Offer, Failure>;
 
-    /// Whether [`Self::poll`] would offer something; cheap, called often so that an epoch opens as soon as there is input.
-    fn ready(&mut self) -> Result<bool, Failure>;
+    /// What [`Self::poll`] could offer; cheap, called many times a second so that an epoch opens as soon as it is due.
+    fn waiting(&mut self) -> Result<Waiting, Failure>;
 
     /// Stop taking input from outside; what was received stays available to `poll`. Called once, at drain.
     fn stop(&mut self) {}

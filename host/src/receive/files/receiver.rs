@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::listing::{Found, Listing};
 use crate::error::Failure;
-use crate::receive::{Budget, Offer, OpenOptions, Range, Receiver};
+use crate::receive::{Budget, Offer, OpenOptions, Range, Receiver, Waiting};
 use crate::telemetry::count;
 
 /// A range shorter than this is cut only where a file or the whole budget is: opening a file for less does not pay.
@@ -163,14 +163,19 @@ impl Receiver for FilesReceiver {
             offer.rows += rows;
             offer.ranges.push(range);
         }
-        offer.backlog_bytes = self.pending.iter().map(|file| file.size - file.next).sum();
-        offer.ended = self.interval.is_none() && self.pending.is_empty();
         Ok(offer)
     }
 
-    fn ready(&mut self) -> Result<bool, Failure> {
+    fn waiting(&mut self) -> Result<Waiting, Failure> {
         self.list_if_due()?;
-        Ok(!self.pending.is_empty())
+        Ok(Waiting {
+            bytes: self
+                .pending
+                .iter()
+                .map(|file| (file.size - file.next).max(1))
+                .sum(),
+            ended: self.interval.is_none(),
+        })
     }
 
     /// Files stay where they are: those not yet offered are left for the next run.
