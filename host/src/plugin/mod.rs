@@ -3,6 +3,8 @@
 //! Load a [`Component`], bind it to a configuration and an input schema as a [`Transform`], open a
 //! [`TransformInstance`] and call it with Arrow batches. What comes back has been checked while it was copied.
 
+pub mod component;
+
 use std::path::Path;
 use std::time::Duration;
 
