@@ -6,6 +6,8 @@
 mod listing;
 mod reader;
 mod receiver;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
