@@ -3,6 +3,9 @@
 //! A file is written aside, below `PATH/.wasmill-tmp`, and renamed when its epoch is finished: who lists `PATH` never sees
 //! half a file. Partitions without rows write none.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions as FileOptions};
