@@ -37,6 +37,9 @@ pub enum ColumnType {
     Json,
 }
 
+/// The time zone of every timestamp column. Arrow cannot format the name "UTC" without a database of time zones.
+pub const UTC: &str = "+00:00";
+
 /// Arrow's metadata key for the name of an extension type; `arrow` does not export the constant of `arrow-schema`.
 const EXTENSION_NAME: &str = "ARROW:extension:name";
 const JSON_EXTENSION: &str = "arrow.json";
@@ -87,7 +90,7 @@ impl ColumnType {
                 i8::try_from(scale).expect("a scale is at most the precision, which is at most 38"),
             ),
             Self::Date => DataType::Date32,
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from(UTC))),
             Self::Utf8 | Self::Json => DataType::Utf8,
             Self::Binary => DataType::Binary,
         }

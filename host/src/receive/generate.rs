@@ -202,7 +202,7 @@ impl GenerateReader {
         let time = |row: u64| since.saturating_add((u128::from(row) * 1_000_000 / rate) as i64);
         let times = TimestampMicrosecondArray::from_iter_values(rows.clone().map(time));
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(times.with_timezone("UTC")),
+            Arc::new(times.with_timezone(crate::batch::UTC)),
             Arc::new(Int64Array::from_iter_values(
                 rows.clone().map(|row| row as i64),
             )),
@@ -301,6 +301,11 @@ mod tests {
 
     use super::*;
     use crate::telemetry::NodeCounters;
+
+    const DONE: Waiting = Waiting {
+        bytes: 0,
+        ended: true,
+    };
 
     fn config() -> GenerateSource {
         GenerateSource {
@@ -427,7 +432,7 @@ mod tests {
                 assert_eq!(first, next, "no gap");
                 next += count;
             }
-            ended = offer.ended;
+            ended = receiver.waiting().expect("known") == DONE;
         }
         assert_eq!(next, 1000);
     }
@@ -463,6 +468,7 @@ mod tests {
                 bytes: u64::MAX,
             })
             .expect("polls");
-        assert!(offer.ranges.is_empty() && offer.ended);
+        assert!(offer.ranges.is_empty());
+        assert_eq!(receiver.waiting().expect("known"), DONE);
     }
 }

@@ -196,7 +196,8 @@ fn a_json_column_is_written_as_json_and_refused_when_it_is_not() {
 #[test]
 fn a_time_without_a_form_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
-    let times = TimestampMicrosecondArray::from(vec![0, i64::MAX, i64::MIN]).with_timezone("UTC");
+    let times = TimestampMicrosecondArray::from(vec![0, i64::MAX, i64::MIN])
+        .with_timezone(crate::batch::UTC);
     let schema = Arc::new(Schema::new(vec![ColumnType::Timestamp.field("t", false)]));
     let batch = RecordBatch::try_new(schema, vec![Arc::new(times)]).expect("a batch");
     let refused = one_epoch(&config(directory.path(), FileFormat::Json), &[(0, batch)]);

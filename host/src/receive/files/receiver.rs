@@ -27,6 +27,7 @@ pub struct FilesReceiver {
     /// Files taken, with what they were then. Names that have gone from the listing are forgotten.
     seen: HashMap<String, (u64, SystemTime)>,
     pending: VecDeque<Pending>,
+    pending_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -53,10 +54,11 @@ impl FilesReceiver {
             listed: Instant::now(),
             seen: HashMap::new(),
             pending: VecDeque::new(),
+            pending_bytes: 0,
         };
         receiver.list()?;
         if !existing {
-            receiver.pending.clear();
+            receiver.drop_pending();
         }
         Ok(receiver)
     }
@@ -84,26 +86,23 @@ impl FilesReceiver {
                 modified,
                 size,
             } = file;
-            match self.seen.remove(&path) {
-                None if size > 0 => self.pending.push_back(Pending {
-                    path: path.clone(),
-                    size,
-                    next: 0,
-                }),
-                Some(before) if before != (size, modified) && before.0 > 0 => {
-                    count(&self.options.counters.skipped, 1);
-                    tracing::warn!(
-                        source = %self.options.node,
-                        "`{path}` has changed since it was read: what is new in it is not read; write a file aside and rename it when it is whole"
-                    );
-                }
-                // An empty file that is filled later was not read before, so it is new now.
-                Some((0, _)) if size > 0 => {
+            // A file that was empty when it was seen has not been read.
+            let before = self.seen.remove(&path).filter(|(size, _)| *size > 0);
+            match before {
+                None if size > 0 => {
+                    self.pending_bytes += size;
                     self.pending.push_back(Pending {
                         path: path.clone(),
                         size,
                         next: 0,
                     });
+                }
+                Some(before) if before != (size, modified) => {
+                    count(&self.options.counters.skipped, 1);
+                    tracing::warn!(
+                        source = %self.options.node,
+                        "`{path}` has changed since it was read: what is new in it is not read; write a file aside and rename it when it is whole"
+                    );
                 }
                 _ => {}
             }
@@ -111,6 +110,11 @@ impl FilesReceiver {
         }
         self.seen = seen;
         Ok(())
+    }
+
+    fn drop_pending(&mut self) {
+        self.pending.clear();
+        self.pending_bytes = 0;
     }
 
     /// The next range, at most `budget`, and its rows if the budget counts them.
@@ -127,6 +131,7 @@ impl FilesReceiver {
             }
         }
         file.next = end;
+        self.pending_bytes -= end - start;
         let range = Range::File {
             path: file.path.clone(),
             start,
@@ -169,11 +174,7 @@ impl Receiver for FilesReceiver {
     fn waiting(&mut self) -> Result<Waiting, Failure> {
         self.list_if_due()?;
         Ok(Waiting {
-            bytes: self
-                .pending
-                .iter()
-                .map(|file| (file.size - file.next).max(1))
-                .sum(),
+            bytes: self.pending_bytes,
             ended: self.interval.is_none(),
         })
     }
@@ -181,7 +182,7 @@ impl Receiver for FilesReceiver {
     /// Files stay where they are: those not yet offered are left for the next run.
     fn stop(&mut self) {
         self.interval = None;
-        self.pending.clear();
+        self.drop_pending();
     }
 }
 

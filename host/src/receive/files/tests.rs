@@ -13,12 +13,17 @@ use proptest::prelude::*;
 use super::FilesSource;
 use super::reader::FilesReader;
 use crate::format::RecordFormat;
-use crate::receive::{Budget, Offer, OpenOptions, Range, Read, Reader, Receiver, Source};
+use crate::receive::{Budget, Offer, OpenOptions, Range, Read, Reader, Receiver, Source, Waiting};
 use crate::telemetry::NodeCounters;
 
 const ALL: Budget = Budget {
     rows: u64::MAX,
     bytes: u64::MAX,
+};
+
+const DONE: Waiting = Waiting {
+    bytes: 0,
+    ended: true,
 };
 
 fn source(path: &Path) -> FilesSource {
@@ -122,11 +127,16 @@ fn a_directory_gives_its_files_oldest_first_and_new_ones_once() {
 
     let offer = receiver.poll(ALL).expect("polls");
     assert_eq!(lines(&*reader, &offer), ["first", "second", "third"]);
-    assert!(!offer.ended);
-    assert!(!receiver.ready().expect("lists"));
+    assert_eq!(
+        receiver.waiting().expect("lists"),
+        Waiting {
+            bytes: 0,
+            ended: false
+        }
+    );
 
     put(directory.path(), "c.txt", "fourth\r\n");
-    assert!(receiver.ready().expect("lists"));
+    assert_eq!(receiver.waiting().expect("lists").bytes, 8);
     assert_eq!(
         lines(&*reader, &receiver.poll(ALL).expect("polls")),
         ["fourth"]
@@ -190,7 +200,7 @@ fn a_pattern_reaches_as_deep_as_it_says() {
     let found = |pattern: &str| {
         let (mut receiver, reader) = open(&source(&directory.path().join(pattern)), true);
         let offer = receiver.poll(ALL).expect("polls");
-        assert!(offer.ended);
+        assert_eq!(receiver.waiting().expect("lists"), DONE);
         let mut lines = lines(&*reader, &offer);
         lines.sort();
         lines
@@ -210,7 +220,7 @@ fn a_single_file_is_read_once_and_ends() {
     let (mut receiver, reader) = open(&source, false);
     let offer = receiver.poll(ALL).expect("polls");
     assert_eq!(lines(&*reader, &offer), ["one", "two"]);
-    assert!(offer.ended);
+    assert_eq!(receiver.waiting().expect("lists"), DONE);
 }
 
 #[test]
@@ -246,10 +256,11 @@ fn a_file_is_cut_into_ranges_within_the_budget() {
         let bytes: u64 = offer.ranges.iter().map(Range::bytes).sum();
         assert!(bytes <= budget.bytes, "{bytes}");
         all.extend(lines(&*reader, &offer));
-        if offer.ended {
+        let waiting = receiver.waiting().expect("lists");
+        if waiting == DONE {
             break;
         }
-        assert_eq!(offer.backlog_bytes + all.len() as u64 * 16, 1 << 20);
+        assert_eq!(waiting.bytes + all.len() as u64 * 16, 1 << 20);
     }
     assert_eq!(all.len(), 64 << 10);
     assert!(all.iter().all(|line| line == "0123456789abcde"));
@@ -272,7 +283,7 @@ fn a_finite_budget_of_rows_is_kept_exactly() {
         let lines = lines(&*reader, &offer);
         assert_eq!(lines.len() as u64, offer.rows);
         epochs.push(lines);
-        if offer.ended {
+        if receiver.waiting().expect("lists") == DONE {
             break;
         }
     }
@@ -355,7 +366,8 @@ fn after_stop_nothing_more_is_offered() {
     let (mut receiver, _) = open(&source(directory.path()), false);
     receiver.stop();
     let offer = receiver.poll(ALL).expect("polls");
-    assert!(offer.ranges.is_empty() && offer.ended);
+    assert!(offer.ranges.is_empty());
+    assert_eq!(receiver.waiting().expect("lists"), DONE);
 }
 
 #[test]
