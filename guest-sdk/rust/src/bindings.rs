@@ -1,0 +1,34 @@
+//! What wit-bindgen makes of `wit/`: the raw contract, one module a world. Plugins use the typed layer above it.
+
+#![expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code; the WIT files hold the documentation"
+)]
+
+/// World `transform-plugin`.
+pub mod transform {
+    wit_bindgen::generate!({
+        world: "transform-plugin",
+        path: "../../wit",
+        pub_export_macro: true,
+        export_macro_name: "export_transform_world",
+        default_bindings_module: "wasmill_sdk::bindings::transform",
+        generate_all,
+    });
+}
+
+/// World `sink-plugin`; its types are those of [`transform`].
+pub mod sink {
+    wit_bindgen::generate!({
+        world: "sink-plugin",
+        path: "../../wit",
+        pub_export_macro: true,
+        export_macro_name: "export_sink_world",
+        default_bindings_module: "wasmill_sdk::bindings::sink",
+        with: {
+            "wasmill:plugin/types@0.1.0": crate::bindings::transform::wasmill::plugin::types,
+            "wasmill:plugin/host@0.1.0": crate::bindings::transform::wasmill::plugin::host,
+        },
+    });
+}

@@ -1,0 +1,126 @@
+//! The plugin's configuration: the step's own table of the pipeline file, read into a serde struct with every
+//! unknown key reported.
+
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde_json::Value;
+
+use crate::{Error, suggest};
+
+/// The configuration of a plugin that has none.
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+pub struct NoConfig {}
+
+/// The configuration as JSON; an empty text is an empty table.
+pub(crate) fn parse(config: &str) -> Result<Value, Error> {
+    if config.trim().is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    let value: Value = serde_json::from_str(config)
+        .map_err(|error| Error::fatal(format!("the configuration is not JSON: {error}")))?;
+    match value {
+        Value::Null => Ok(Value::Object(serde_json::Map::new())),
+        Value::Object(_) => Ok(value),
+        _ => Err(Error::fatal("the configuration must be a table")),
+    }
+}
+
+/// Reads the plugin's own struct. `settings` are further keys that are known: those that name columns.
+pub(crate) fn read<C: DeserializeOwned>(value: Value, settings: &[&str]) -> Result<C, Error> {
+    C::deserialize(Strict { value, settings })
+        .map_err(|error| Error::fatal(format!("the configuration is wrong: {error}")))
+}
+
+/// A deserializer that refuses keys the struct does not have: serde tells it the struct's fields.
+struct Strict<'s> {
+    value: Value,
+    settings: &'s [&'s str],
+}
+
+impl<'de> Deserializer<'de> for Strict<'_> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.value.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        mut self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        if let Value::Object(table) = &mut self.value {
+            table.retain(|key, _| !self.settings.contains(&key.as_str()) || fields.contains(&key.as_str()));
+            let known = || fields.iter().chain(self.settings).copied();
+            for key in table.keys() {
+                if !fields.contains(&key.as_str()) {
+                    return Err(Self::Error::custom(unknown(key, known())));
+                }
+            }
+        }
+        self.value.deserialize_struct(name, fields, visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    match suggest::nearest(key, known.clone()) {
+        Some(near) => format!("there is no setting `{key}`; did you mean `{near}`?"),
+        None => {
+            let names: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+            if names.is_empty() {
+                format!("there is no setting `{key}`; this plugin has none")
+            } else {
+                format!("there is no setting `{key}`; there are {}", names.join(", "))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Config {
+        pattern: String,
+        #[serde(default)]
+        invert: bool,
+    }
+
+    fn read_text(text: &str) -> Result<Config, Error> {
+        read(parse(text)?, &["column"])
+    }
+
+    #[test]
+    fn keys_of_the_struct_and_of_columns_are_known() {
+        let config = read_text(r#"{"pattern": "x", "invert": true, "column": "line"}"#).expect("a good table");
+        assert_eq!((config.pattern.as_str(), config.invert), ("x", true));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let error = read_text(r#"{"patern": "x"}"#).expect_err("a typo");
+        assert!(error.message.contains("`patern`; did you mean `pattern`?"), "{error}");
+        let error = read_text(r#"{"pattern": "x", "colum": "line"}"#).expect_err("a typo");
+        assert!(error.message.contains("did you mean `column`?"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_key_and_a_wrong_type_are_told() {
+        let error = read_text("").expect_err("no pattern");
+        assert!(error.message.contains("missing field `pattern`"), "{error}");
+        let error = read_text(r#"{"pattern": 3}"#).expect_err("a number");
+        assert!(error.message.contains("expected a string"), "{error}");
+    }
+
+    #[test]
+    fn a_plugin_without_settings_refuses_any() {
+        let error = read::<NoConfig>(serde_json::json!({"a": 1}), &[]).expect_err("a key");
+        assert!(error.message.contains("this plugin has none"), "{error}");
+    }
+}

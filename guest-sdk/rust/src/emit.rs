@@ -1,0 +1,191 @@
+//! Where a transform's rows go: builders for the columns of each port, and the input row each came from.
+
+use std::fmt;
+
+use crate::bindings::transform::wasmill::plugin::types::{Buffers, Origin, Output, Rejects};
+use crate::builder::{ColumnBuilder, Size, VaryingBuilder};
+use crate::record::{Builders, Record, Sizes};
+use crate::{Column, Reject};
+
+/// The rows of one output port.
+pub struct Emit<R: Record> {
+    columns: R::Builders,
+    rows: usize,
+    /// The input row of each output row up to the last finished input row.
+    parents: Vec<u32>,
+}
+
+impl<R: Record> Emit<R> {
+    /// Adds a row.
+    #[inline]
+    pub fn emit<Row: Record<Builders = R::Builders>>(&mut self, row: Row) {
+        row.write(&mut self.columns);
+        self.rows += 1;
+    }
+
+    /// Rows emitted so far, over all input rows of the call.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+impl<R: Record> fmt::Debug for Emit<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emit")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the SDK does with a port; implemented by [`Emit`] alone.
+pub trait Port: Sized {
+    /// The columns that the plugin makes for it.
+    fn columns(declared: &[Column]) -> Vec<Column>;
+    /// No rows yet.
+    fn new(declared: &[Column], sizes: &Sizes, rows: usize) -> Self;
+    /// The rows emitted since the last call came from input row `row`.
+    fn end_row(&mut self, row: u32);
+    /// Takes back the rows emitted since the last [`Port::end_row`].
+    fn undo_row(&mut self);
+    /// The size of each column.
+    fn sizes(&self) -> Vec<Size>;
+    /// The output for port number `port`.
+    fn finish(self, port: u32) -> Output;
+}
+
+impl<R: Record> Port for Emit<R> {
+    fn columns(declared: &[Column]) -> Vec<Column> {
+        R::columns(declared)
+    }
+
+    fn new(declared: &[Column], sizes: &Sizes, rows: usize) -> Self {
+        Self {
+            columns: R::Builders::new(declared, sizes),
+            rows: 0,
+            parents: Vec::with_capacity(rows),
+        }
+    }
+
+    #[inline]
+    fn end_row(&mut self, row: u32) {
+        self.parents.resize(self.rows, row);
+    }
+
+    fn undo_row(&mut self) {
+        self.rows = self.parents.len();
+        self.columns.truncate(self.rows);
+    }
+
+    fn sizes(&self) -> Vec<Size> {
+        self.columns.sizes()
+    }
+
+    fn finish(self, port: u32) -> Output {
+        Output {
+            port,
+            rows: row_number(self.rows),
+            origin: Origin::Parents(self.parents),
+            columns: self.columns.finish(),
+        }
+    }
+}
+
+/// All output ports of a transform. [`Emit`] is a single one named `out`; for several, derive it for a struct whose
+/// fields are [`Emit`]s, each named as its port.
+pub trait Ports: Sized {
+    /// Name and columns of each.
+    fn ports(declared: &[Column]) -> Vec<(&'static str, Vec<Column>)>;
+    /// No rows yet. `rows` is how many to expect in each port.
+    fn new(declared: &[Column], sizes: &[Sizes], rows: usize) -> Self;
+    /// See [`Port::end_row`].
+    fn end_row(&mut self, row: u32);
+    /// See [`Port::undo_row`].
+    fn undo_row(&mut self);
+    /// The sizes of the columns of each.
+    fn sizes(&self) -> Vec<Sizes>;
+    /// One output a port.
+    fn finish(self) -> Vec<Output>;
+}
+
+impl<R: Record> Ports for Emit<R> {
+    fn ports(declared: &[Column]) -> Vec<(&'static str, Vec<Column>)> {
+        vec![("out", <Self as Port>::columns(declared))]
+    }
+
+    fn new(declared: &[Column], sizes: &[Sizes], rows: usize) -> Self {
+        Port::new(declared, &sizes[0], rows)
+    }
+
+    #[inline]
+    fn end_row(&mut self, row: u32) {
+        Port::end_row(self, row);
+    }
+
+    fn undo_row(&mut self) {
+        Port::undo_row(self);
+    }
+
+    fn sizes(&self) -> Vec<Sizes> {
+        vec![Sizes::Known(Port::sizes(self))]
+    }
+
+    fn finish(self) -> Vec<Output> {
+        vec![Port::finish(self, 0)]
+    }
+}
+
+/// Input rows turned away.
+#[derive(Debug)]
+pub struct Rejected {
+    rows: Vec<u32>,
+    reasons: VaryingBuilder,
+}
+
+impl Default for Rejected {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            reasons: VaryingBuilder::with_capacity(Size::default()),
+        }
+    }
+}
+
+impl Rejected {
+    /// Turns a row of the batch away.
+    pub fn push(&mut self, row: usize, reject: impl Into<Reject>) {
+        self.rows.push(row_number(row));
+        self.reasons.push(reject.into().reason.as_bytes());
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn finish(self) -> Rejects {
+        // No row needs no buffers: an accepted batch costs no allocation.
+        let reasons = if self.rows.is_empty() {
+            Buffers {
+                validity: Vec::new(),
+                offsets: Vec::new(),
+                data: Vec::new(),
+            }
+        } else {
+            self.reasons.finish()
+        };
+        Rejects {
+            rows: self.rows,
+            reasons,
+        }
+    }
+}
+
+/// Row numbers are u32 in the contract; a call's memory cannot hold more.
+pub(crate) fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("a wasm32 memory holds fewer than 2^32 rows")
+}

@@ -1,0 +1,153 @@
+//! Reading a batch in place: every value handed out borrows from the buffers that the host wrote.
+//!
+//! Numbers are read as little-endian byte groups, so nothing here depends on the alignment of a buffer.
+
+use std::rc::Rc;
+
+use crate::Column;
+use crate::bindings::transform::wasmill::plugin::types::Buffers;
+
+/// The rows of one call.
+#[derive(Debug)]
+pub struct Batch {
+    columns: Rc<[Column]>,
+    rows: usize,
+    buffers: Vec<Buffers>,
+}
+
+impl Batch {
+    /// Joins what the host sent with the schema it announced at `open`.
+    pub(crate) fn new(columns: Rc<[Column]>, rows: u32, buffers: Vec<Buffers>) -> Self {
+        assert_eq!(
+            columns.len(),
+            buffers.len(),
+            "the host sends the columns of the plan"
+        );
+        Self {
+            columns,
+            rows: rows as usize,
+            buffers,
+        }
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The schema, in the order of the plan.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The raw buffers of a column, by its position in [`Batch::columns`].
+    pub fn buffers(&self, column: usize) -> &Buffers {
+        &self.buffers[column]
+    }
+
+    /// Bytes of values, over all columns.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.buffers.iter().map(|column| column.data.len()).sum()
+    }
+}
+
+/// Which values are there; no bytes at all means every one is.
+#[derive(Clone, Copy, Debug)]
+pub struct Validity<'a>(pub(crate) &'a [u8]);
+
+impl Validity<'_> {
+    /// Whether the row holds a value.
+    #[inline]
+    pub fn is_valid(&self, row: usize) -> bool {
+        self.0.is_empty() || bit(self.0, row)
+    }
+}
+
+/// Reads bit `row`, the least significant bit of a byte first.
+#[inline]
+pub(crate) fn bit(bytes: &[u8], row: usize) -> bool {
+    bytes[row >> 3] >> (row & 7) & 1 == 1
+}
+
+/// A column of booleans.
+#[derive(Clone, Copy, Debug)]
+pub struct Bits<'a> {
+    pub(crate) validity: Validity<'a>,
+    pub(crate) bits: &'a [u8],
+}
+
+impl<'a> Bits<'a> {
+    pub(crate) fn new(buffers: &'a Buffers) -> Self {
+        Self {
+            validity: Validity(&buffers.validity),
+            bits: &buffers.data,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, row: usize) -> Option<bool> {
+        self.validity.is_valid(row).then(|| bit(self.bits, row))
+    }
+}
+
+/// A column of values that are `N` bytes wide.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed<'a, const N: usize> {
+    pub(crate) validity: Validity<'a>,
+    pub(crate) values: &'a [[u8; N]],
+}
+
+impl<'a, const N: usize> Fixed<'a, N> {
+    pub(crate) fn new(buffers: &'a Buffers) -> Self {
+        Self {
+            validity: Validity(&buffers.validity),
+            values: buffers.data.as_chunks().0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, row: usize) -> Option<[u8; N]> {
+        self.validity.is_valid(row).then(|| self.values[row])
+    }
+}
+
+/// A column of texts or byte strings.
+#[derive(Clone, Copy, Debug)]
+pub struct Varying<'a> {
+    pub(crate) validity: Validity<'a>,
+    offsets: &'a [[u8; 4]],
+    data: &'a [u8],
+}
+
+impl<'a> Varying<'a> {
+    pub(crate) fn new(buffers: &'a Buffers) -> Self {
+        Self {
+            validity: Validity(&buffers.validity),
+            offsets: buffers.offsets.as_chunks().0,
+            data: &buffers.data,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self, row: usize) -> Option<&'a [u8]> {
+        if !self.validity.is_valid(row) {
+            return None;
+        }
+        let start = u32::from_le_bytes(self.offsets[row]) as usize;
+        let end = u32::from_le_bytes(self.offsets[row + 1]) as usize;
+        Some(&self.data[start..end])
+    }
+
+    /// The text of a `utf8` or `json` column.
+    #[inline]
+    #[expect(
+        unsafe_code,
+        reason = "checking again what the host guarantees costs more than splitting the line does"
+    )]
+    pub(crate) fn text(&self, row: usize) -> Option<&'a str> {
+        // SAFETY: only made for utf8 and json columns; the contract has the host send valid UTF-8 cut at character
+        // boundaries, and `testing` fills its buffers from `&str`.
+        self.bytes(row)
+            .map(|bytes| unsafe { std::str::from_utf8_unchecked(bytes) })
+    }
+}

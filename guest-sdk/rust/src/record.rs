@@ -1,0 +1,215 @@
+//! Typed rows: what `#[derive(Record)]` implements, and how a record finds its columns.
+
+use crate::bindings::transform::wasmill::plugin::types::{Buffers, Field};
+use crate::builder::{ColumnBuilder, Size};
+use crate::{Batch, Cell, Column, DataType, Error, suggest};
+
+/// A row type that can be emitted. Derive it.
+pub trait Record: Sized {
+    /// A builder for each column.
+    type Builders: Builders;
+
+    /// Its columns. A record whose columns are only known from the configuration takes them from `declared`.
+    fn columns(declared: &[Column]) -> Vec<Column>;
+
+    /// Writes the row.
+    fn write(self, builders: &mut Self::Builders);
+}
+
+/// The columns of an output in the making.
+pub trait Builders: Sized {
+    /// Empty columns; `sizes` may hold an expected size for each.
+    fn new(declared: &[Column], sizes: &Sizes) -> Self;
+    /// The size of each.
+    fn sizes(&self) -> Vec<Size>;
+    /// Takes back all rows from `rows` on.
+    fn truncate(&mut self, rows: usize);
+    /// The finished buffers, in the order of the columns.
+    fn finish(self) -> Vec<Buffers>;
+}
+
+/// The expected sizes of columns: of each, or one guess for all.
+#[derive(Clone, Debug)]
+pub enum Sizes {
+    /// All alike.
+    Guess(Size),
+    /// As the last call of this instance made them.
+    Known(Vec<Size>),
+}
+
+impl Sizes {
+    /// For a column by its position.
+    pub fn of(&self, column: usize) -> Size {
+        match self {
+            Self::Guess(size) => *size,
+            Self::Known(sizes) => sizes.get(column).copied().unwrap_or_default(),
+        }
+    }
+}
+
+/// A row type that can be read from buffers that live for `'a`. Derive it with [`Record`].
+pub trait Row<'a>: Record {
+    /// A view of each column.
+    type Readers;
+
+    /// The input columns that it wants, field by field.
+    fn wanted() -> Vec<Wanted>;
+
+    /// Views of the columns; `positions` says where in the batch each field's column is.
+    fn readers(batch: &'a Batch, positions: &[usize]) -> Self::Readers;
+
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// The position of the first field whose value is missing and whose type has no room for that.
+    fn read(readers: &Self::Readers, row: usize) -> Result<Self, usize>;
+}
+
+/// An input column that a field wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The column's name, unless the configuration gives another.
+    pub name: &'static str,
+    /// The key of the configuration that gives the column's name.
+    pub setting: Option<&'static str>,
+    /// Whether the first column of a fitting type will do.
+    pub or_first: bool,
+    /// The field's own type.
+    pub data_type: DataType,
+    /// Whether it can read columns of a type.
+    pub reads: fn(DataType) -> bool,
+}
+
+impl Wanted {
+    fn fits(&self, field: &Field) -> bool {
+        field.data_type.parse().is_ok_and(self.reads)
+    }
+}
+
+/// Finds the input column of each field; the answer holds names, in the order of the fields.
+pub(crate) fn resolve(
+    wanted: &[Wanted],
+    config: &serde_json::Value,
+    input: &[Field],
+) -> Result<Vec<String>, Error> {
+    wanted
+        .iter()
+        .map(|wanted| find(wanted, config, input))
+        .collect()
+}
+
+fn find(wanted: &Wanted, config: &serde_json::Value, input: &[Field]) -> Result<String, Error> {
+    let configured = wanted
+        .setting
+        .and_then(|key| config.get(key).map(|name| (key, name)));
+    let (name, setting) = match configured {
+        Some((key, name)) => match name.as_str() {
+            Some(name) => (name, Some(key)),
+            None => return Err(format!("`{key}` must be the name of a column, as a text").into()),
+        },
+        None => (wanted.name, None),
+    };
+    match input.iter().find(|field| field.name == name) {
+        Some(field) if wanted.fits(field) => return Ok(field.name.clone()),
+        Some(field) if setting.is_some() || !wanted.or_first => {
+            return Err(format!(
+                "column `{name}` is {}, and the plugin reads it as {}",
+                field.data_type, wanted.data_type
+            )
+            .into());
+        }
+        Some(_) => {}
+        None if setting.is_some() || !wanted.or_first => return Err(missing(wanted, name, setting, input)),
+        None => {}
+    }
+    input
+        .iter()
+        .find(|field| wanted.fits(field))
+        .map(|field| field.name.clone())
+        .ok_or_else(|| {
+            Error::fatal(format!(
+                "the plugin reads a column of type {}, and the input has none: {}",
+                wanted.data_type,
+                describe(input)
+            ))
+        })
+}
+
+fn missing(wanted: &Wanted, name: &str, setting: Option<&str>, input: &[Field]) -> Error {
+    let asked = match (setting, wanted.setting) {
+        (Some(key), _) => format!("`{key}` names column `{name}`, which the input does not have"),
+        (None, Some(key)) => format!(
+            "the plugin reads column `{name}` of type {}, which the input does not have; `{key}` may name another",
+            wanted.data_type
+        ),
+        (None, None) => {
+            format!("the plugin reads column `{name}` of type {}, which the input does not have", wanted.data_type)
+        }
+    };
+    let names = input.iter().map(|field| field.name.as_str());
+    match suggest::nearest(name, names) {
+        Some(near) => Error::fatal(format!("{asked}; did you mean `{near}`?")),
+        None => Error::fatal(format!("{asked}; it has {}", describe(input))),
+    }
+}
+
+fn describe(input: &[Field]) -> String {
+    if input.is_empty() {
+        return "no columns".to_owned();
+    }
+    let columns: Vec<_> = input
+        .iter()
+        .map(|field| format!("`{}` {}", field.name, field.data_type))
+        .collect();
+    columns.join(", ")
+}
+
+/// A row whose columns the configuration declares: a cell for each, in the order declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Cells<'a>(
+    /// One for each declared column.
+    pub &'a [Cell<'a>],
+);
+
+impl Record for Cells<'_> {
+    type Builders = Vec<crate::cell::CellBuilder>;
+
+    fn columns(declared: &[Column]) -> Vec<Column> {
+        declared.to_vec()
+    }
+
+    fn write(self, builders: &mut Self::Builders) {
+        assert_eq!(
+            self.0.len(),
+            builders.len(),
+            "a row has a cell for each declared column"
+        );
+        for (cell, builder) in self.0.iter().zip(builders) {
+            builder.push(cell);
+        }
+    }
+}
+
+impl Builders for Vec<crate::cell::CellBuilder> {
+    fn new(declared: &[Column], sizes: &Sizes) -> Self {
+        declared
+            .iter()
+            .enumerate()
+            .map(|(at, column)| crate::cell::CellBuilder::new(column.data_type, sizes.of(at)))
+            .collect()
+    }
+
+    fn sizes(&self) -> Vec<Size> {
+        self.iter().map(ColumnBuilder::size).collect()
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        for builder in self {
+            builder.truncate(rows);
+        }
+    }
+
+    fn finish(self) -> Vec<Buffers> {
+        self.into_iter().map(ColumnBuilder::finish).collect()
+    }
+}

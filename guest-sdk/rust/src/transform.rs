@@ -1,0 +1,382 @@
+//! Transforms: the contract's three functions, and how `export_transform!` builds them around a plain function.
+
+use std::rc::Rc;
+
+use serde::de::DeserializeOwned;
+
+use crate::bindings::transform::exports::wasmill::plugin::transform::{Plan, Produced};
+use crate::bindings::transform::wasmill::plugin::types::{self, Buffers, Context, Field, Origin, Output};
+use crate::builder::Size;
+use crate::emit::{Emit, Ports, Rejected, row_number};
+use crate::record::{self, Record, Row, Sizes, Wanted};
+use crate::{Batch, Column, Error, Reject, config, context};
+
+/// A transform as the host sees it. [`export_transform!`](crate::export_transform) implements it for `Plugin`; a
+/// plugin that fits none of the three shapes implements it itself.
+pub trait Transform: Sized {
+    /// Pure: the columns wanted and the ports.
+    ///
+    /// # Errors
+    /// A wrong configuration, or a missing or ill-typed input column.
+    fn describe(config: &str, input: &[Field]) -> Result<Plan, Error>;
+
+    /// A fresh instance; `input` holds the planned columns in the plan's order.
+    ///
+    /// # Errors
+    /// As [`Transform::describe`].
+    fn open(config: &str, input: &[Field]) -> Result<Self, Error>;
+
+    /// One chunk of a partition.
+    ///
+    /// # Errors
+    /// Whatever fails the whole chunk.
+    fn process(&mut self, context: Context, rows: u32, input: Vec<Buffers>) -> Result<Produced, Error>;
+}
+
+/// What can be known about a transform from the types of its function.
+#[derive(Debug)]
+pub struct Shape {
+    wanted: Vec<Wanted>,
+    ports: fn(&[Column]) -> Vec<(&'static str, Vec<Column>)>,
+    carry: bool,
+}
+
+impl Shape {
+    /// Of `fn(&State, Row, &mut Ports)`.
+    pub fn flat_map<'a, S, I: Row<'a>, P: Ports, R: Done>(_: impl Fn(&S, I, &mut P) -> R) -> Self {
+        Self {
+            wanted: I::wanted(),
+            ports: P::ports,
+            carry: false,
+        }
+    }
+
+    /// Of `fn(&State, Row) -> Row`.
+    pub fn map<'a, S, I: Row<'a>, R: Mapped>(_: impl Fn(&S, I) -> R) -> Self {
+        Self {
+            wanted: I::wanted(),
+            ports: <Emit<R::Output> as Ports>::ports,
+            carry: false,
+        }
+    }
+
+    /// Of `fn(&State, Row) -> bool`. What a filter keeps, it keeps whole.
+    pub fn filter<'a, S, I: Row<'a>, R: Verdict>(_: impl Fn(&S, I) -> R) -> Self {
+        Self {
+            wanted: I::wanted(),
+            ports: |_| vec![("out", Vec::new())],
+            carry: true,
+        }
+    }
+
+    fn settings(&self) -> Vec<&'static str> {
+        self.wanted.iter().filter_map(|wanted| wanted.setting).collect()
+    }
+
+    /// Reads the configuration and makes the state of it.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn state<C: DeserializeOwned, S, E: Into<Error>>(
+        &self,
+        config: &str,
+        open: impl FnOnce(C) -> Result<S, E>,
+    ) -> Result<S, Error> {
+        let config = config::read(config::parse(config)?, &self.settings())?;
+        open(config).map_err(Into::into)
+    }
+
+    /// The answer to `describe`; `declared` are columns known from the configuration only.
+    ///
+    /// # Errors
+    /// A missing or ill-typed input column.
+    pub fn plan(
+        &self,
+        config: &str,
+        input: &[Field],
+        declared: &[Column],
+        carry: Option<bool>,
+    ) -> Result<Plan, Error> {
+        let carry = carry.unwrap_or(self.carry);
+        let ports = (self.ports)(declared)
+            .into_iter()
+            .map(|(name, columns)| types::Port {
+                name: name.to_owned(),
+                columns: columns.into_iter().map(Into::into).collect(),
+                carry,
+            })
+            .collect();
+        Ok(Plan {
+            columns: record::resolve(&self.wanted, &config::parse(config)?, input)?,
+            ports,
+        })
+    }
+}
+
+/// An open transform: the columns of its input, and the function over a batch of them.
+pub struct Opened {
+    input: Rc<[Column]>,
+    process: Box<dyn FnMut(&Batch) -> Produced>,
+}
+
+impl Opened {
+    /// Remembers the schema for every batch to come.
+    ///
+    /// # Errors
+    /// A column type that this SDK does not know.
+    pub fn new(input: &[Field], process: impl FnMut(&Batch) -> Produced + 'static) -> Result<Self, Error> {
+        Ok(Self {
+            input: input.iter().map(Column::try_from).collect::<Result<_, _>>()?,
+            process: Box::new(process),
+        })
+    }
+
+    /// One call.
+    pub fn process(&mut self, context: Context, rows: u32, input: Vec<Buffers>) -> Produced {
+        context::enter(context);
+        (self.process)(&Batch::new(Rc::clone(&self.input), rows, input))
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("input", &self.input).finish_non_exhaustive()
+    }
+}
+
+/// The columns that the configuration declares.
+pub fn declared<S>(state: &S, columns: impl FnOnce(&S) -> Vec<Column>) -> Vec<Column> {
+    columns(state)
+}
+
+/// Whether the configuration has the host carry the input's other columns, if the plugin says so at all.
+pub fn carry<S, const N: usize>(state: &S, carry: [fn(&S) -> bool; N]) -> Option<bool> {
+    carry.first().map(|carry| carry(state))
+}
+
+/// How a flat-map's function ends: with nothing, or with a `Result` whose error turns the row away.
+pub trait Done {
+    /// As a `Result`.
+    ///
+    /// # Errors
+    /// The row is turned away.
+    fn done(self) -> Result<(), Reject>;
+}
+
+impl Done for () {
+    #[inline]
+    fn done(self) -> Result<(), Reject> {
+        Ok(())
+    }
+}
+
+impl<E: Into<Reject>> Done for Result<(), E> {
+    #[inline]
+    fn done(self) -> Result<(), Reject> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What a map's function answers: a record, an `Option` of one to drop the row, or a `Result` of either.
+pub trait Mapped {
+    /// The record.
+    type Output: Record;
+
+    /// As a `Result` of an `Option`.
+    ///
+    /// # Errors
+    /// The row is turned away.
+    fn mapped(self) -> Result<Option<Self::Output>, Reject>;
+}
+
+impl<O: Record> Mapped for O {
+    type Output = O;
+
+    #[inline]
+    fn mapped(self) -> Result<Option<O>, Reject> {
+        Ok(Some(self))
+    }
+}
+
+impl<O: Record> Mapped for Option<O> {
+    type Output = O;
+
+    #[inline]
+    fn mapped(self) -> Result<Option<O>, Reject> {
+        Ok(self)
+    }
+}
+
+impl<M: Mapped, E: Into<Reject>> Mapped for Result<M, E> {
+    type Output = M::Output;
+
+    #[inline]
+    fn mapped(self) -> Result<Option<M::Output>, Reject> {
+        self.map_err(Into::into)?.mapped()
+    }
+}
+
+/// What a filter's function answers: whether to keep the row, or a `Result` of that.
+pub trait Verdict {
+    /// As a `Result`.
+    ///
+    /// # Errors
+    /// The row is turned away.
+    fn verdict(self) -> Result<bool, Reject>;
+}
+
+impl Verdict for bool {
+    #[inline]
+    fn verdict(self) -> Result<bool, Reject> {
+        Ok(self)
+    }
+}
+
+impl<E: Into<Reject>> Verdict for Result<bool, E> {
+    #[inline]
+    fn verdict(self) -> Result<bool, Reject> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Calls `each` with every row of the batch, as a record; what it refuses, and what has a null in a field without
+/// room for one, is turned away.
+#[inline]
+fn for_each_row<'a, I: Row<'a>>(
+    batch: &'a Batch,
+    mut each: impl FnMut(usize, I) -> Result<(), Reject>,
+) -> Rejected {
+    let positions: Vec<usize> = (0..batch.columns().len()).collect();
+    let readers = I::readers(batch, &positions);
+    let mut rejected = Rejected::default();
+    for row in 0..batch.rows() {
+        let outcome = match I::read(&readers, row) {
+            Ok(record) => each(row, record),
+            Err(column) => Err(null_in(&batch.columns()[column].name)),
+        };
+        if let Err(reject) = outcome {
+            rejected.push(row, reject);
+        }
+    }
+    rejected
+}
+
+#[cold]
+fn null_in(column: &str) -> Reject {
+    Reject::from(format!("column `{column}` is null"))
+}
+
+/// What the calls of one instance have in common: the declared columns, and the sizes of the last call's output.
+#[derive(Debug)]
+pub struct Calls {
+    declared: Vec<Column>,
+    last: Option<(usize, Vec<Sizes>)>,
+}
+
+impl Calls {
+    /// Before the first call.
+    pub fn new(declared: Vec<Column>) -> Self {
+        Self {
+            declared,
+            last: None,
+        }
+    }
+
+    /// Ports with room ahead: as much as the last call took, or a guess that costs address space only.
+    fn ports<P: Ports>(&mut self, rows: usize, bytes: usize) -> P {
+        let (rows, sizes) = self.last.take().unwrap_or_else(|| {
+            let ports = P::ports(&self.declared);
+            let columns = ports.iter().map(|(_, columns)| columns.len()).sum::<usize>();
+            let bytes = bytes / columns.max(1);
+            (rows, vec![Sizes::Guess(Size { rows, bytes }); ports.len()])
+        });
+        P::new(&self.declared, &sizes, rows)
+    }
+
+    fn finish<P: Ports>(&mut self, ports: P, rejected: Rejected) -> Produced {
+        let sizes = ports.sizes();
+        let outputs = ports.finish();
+        let rows = outputs.iter().map(|output| output.rows).max().unwrap_or(0);
+        self.last = Some((rows as usize, sizes));
+        Produced {
+            outputs,
+            rejected: rejected.finish(),
+        }
+    }
+}
+
+/// Bytes of text per output row that a flat-map's first call makes room for.
+const BYTES_PER_ROW: usize = 4;
+
+/// Runs `fn(&State, Row, &mut Ports)` over a batch; a row that is turned away leaves nothing in any port.
+pub fn flat_map<'a, S, I: Row<'a>, P: Ports, R: Done>(
+    state: &S,
+    batch: &'a Batch,
+    calls: &mut Calls,
+    each: impl Fn(&S, I, &mut P) -> R,
+) -> Produced {
+    let bytes = batch.data_bytes();
+    let mut ports: P = calls.ports(batch.rows() + bytes / BYTES_PER_ROW, bytes);
+    let rejected = for_each_row(batch, |row, record| match each(state, record, &mut ports).done() {
+        Ok(()) => {
+            ports.end_row(row_number(row));
+            Ok(())
+        }
+        Err(reject) => {
+            ports.undo_row();
+            Err(reject)
+        }
+    });
+    calls.finish(ports, rejected)
+}
+
+/// Runs `fn(&State, Row) -> Row` over a batch.
+pub fn map<'a, S, I: Row<'a>, R: Mapped>(
+    state: &S,
+    batch: &'a Batch,
+    calls: &mut Calls,
+    each: impl Fn(&S, I) -> R,
+) -> Produced {
+    let mut out: Emit<R::Output> = calls.ports(batch.rows(), batch.data_bytes());
+    let rejected = for_each_row(batch, |row, record| {
+        if let Some(mapped) = each(state, record).mapped()? {
+            out.emit(mapped);
+            Ports::end_row(&mut out, row_number(row));
+        }
+        Ok(())
+    });
+    let every_row = out.rows() == batch.rows();
+    let mut produced = calls.finish(out, rejected);
+    if every_row {
+        for output in &mut produced.outputs {
+            output.origin = Origin::Same;
+        }
+    }
+    produced
+}
+
+/// Runs `fn(&State, Row) -> bool` over a batch: only row numbers come out, the host has the rows.
+pub fn filter<'a, S, I: Row<'a>, R: Verdict>(
+    state: &S,
+    batch: &'a Batch,
+    _calls: &mut Calls,
+    each: impl Fn(&S, I) -> R,
+) -> Produced {
+    let mut kept = Vec::with_capacity(batch.rows());
+    let rejected = for_each_row(batch, |row, record| {
+        if each(state, record).verdict()? {
+            kept.push(row_number(row));
+        }
+        Ok(())
+    });
+    let output = Output {
+        port: 0,
+        rows: row_number(kept.len()),
+        origin: if kept.len() == batch.rows() { Origin::Same } else { Origin::Parents(kept) },
+        columns: Vec::new(),
+    };
+    Produced {
+        outputs: vec![output],
+        rejected: rejected.finish(),
+    }
+}
