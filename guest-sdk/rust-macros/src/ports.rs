@@ -22,8 +22,11 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
 
             #[automatically_derived]
             impl #generics sdk::Ports for #ident #arguments #bounds {
-                fn ports(declared: &[sdk::Column]) -> ::std::vec::Vec<(&'static str, ::std::vec::Vec<sdk::Column>)> {
-                    ::std::vec![#((#names, <#types as sdk::Port>::columns(declared))),*]
+                fn ports(declared: &[sdk::Column]) -> ::std::vec::Vec<sdk::PortShape> {
+                    ::std::vec![#(sdk::PortShape {
+                        name: #names,
+                        columns: <#types as sdk::Port>::columns(declared),
+                    }),*]
                 }
 
                 fn new(declared: &[sdk::Column], sizes: &[sdk::Sizes], rows: usize) -> Self {

@@ -39,7 +39,11 @@ fn options(field: &Field) -> syn::Result<Options> {
         setting: None,
         or_first: false,
     };
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("record")) {
+    for attribute in field
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("record"))
+    {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("rename") {
                 options.name = meta.value()?.parse::<LitStr>()?.value();
@@ -48,7 +52,8 @@ fn options(field: &Field) -> syn::Result<Options> {
             } else if meta.path.is_ident("or_first") {
                 options.or_first = true;
             } else {
-                return Err(meta.error("a field knows `rename = \"..\"`, `setting = \"..\"` and `or_first`"));
+                return Err(meta
+                    .error("a field knows `rename = \"..\"`, `setting = \"..\"` and `or_first`"));
             }
             Ok(())
         })?;

@@ -2,7 +2,6 @@
 
 #![expect(
     missing_docs,
-    clippy::allow_attributes_without_reason,
     reason = "generated code; the WIT files hold the documentation"
 )]
 

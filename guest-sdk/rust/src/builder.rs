@@ -182,7 +182,10 @@ impl ColumnBuilder for VaryingBuilder {
 
     fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
-        let end = self.offsets.last().map_or(0, |end| u32::from_le_bytes(*end));
+        let end = self
+            .offsets
+            .last()
+            .map_or(0, |end| u32::from_le_bytes(*end));
         self.data.truncate(end as usize);
     }
 

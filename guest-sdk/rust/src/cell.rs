@@ -7,10 +7,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::bindings::transform::wasmill::plugin::types::Buffers;
-use crate::builder::{
-    BitBuilder, ColumnBuilder, FixedBuilder, Nullable, Size, VaryingBuilder,
-};
-use crate::types::{Date, Timestamp, write_decimal};
+use crate::builder::{BitBuilder, ColumnBuilder, FixedBuilder, Nullable, Size, VaryingBuilder};
+use crate::types::{Date, Timestamp, read_decimal, write_decimal};
 use crate::value::ReadValue;
 use crate::{Batch, DataType};
 
@@ -58,9 +56,11 @@ impl Batch {
             DataType::Json => get(buffers, row, Cell::Json),
             DataType::Binary => get(buffers, row, |bytes: &[u8]| Cell::Binary(bytes.into())),
             DataType::Decimal { scale, .. } => {
-                get(buffers, row, |number: crate::Decimal<38, 0>| Cell::Decimal {
-                    unscaled: number.0,
-                    scale,
+                get(buffers, row, |number: crate::Decimal<38, 0>| {
+                    Cell::Decimal {
+                        unscaled: number.0,
+                        scale,
+                    }
                 })
             }
         }
@@ -69,6 +69,68 @@ impl Batch {
     /// A row that serde writes as a map from column name to value: `{"word": "a", "n": 1}`.
     pub fn row(&self, row: usize) -> RowMap<'_> {
         RowMap { batch: self, row }
+    }
+}
+
+impl<'a> Cell<'a> {
+    /// Reads JSON text as a value of that type, exactly or not at all: no number is rounded but to a float, no text is
+    /// read as a number. Dates and timestamps are ISO 8601 texts, bytes are hexadecimal digits.
+    ///
+    /// # Errors
+    /// What was there instead.
+    pub fn from_json(json: &'a str, data_type: DataType) -> Result<Self, String> {
+        let json = json.trim();
+        if json == "null" {
+            return Ok(Self::Null);
+        }
+        let cell = match data_type {
+            DataType::Boolean => json.parse().ok().map(Self::Boolean),
+            DataType::Int64 => serde_json::from_str(json).ok().map(Self::Int64),
+            DataType::Float64 => serde_json::from_str(json).ok().map(Self::Float64),
+            DataType::Decimal { precision, scale } => {
+                let text = unquote(json).unwrap_or(json.into());
+                read_decimal(&text, precision, scale)
+                    .map(|unscaled| Self::Decimal { unscaled, scale })
+            }
+            DataType::Date => unquote(json)
+                .and_then(|text| text.parse().ok())
+                .map(Self::Date),
+            DataType::Timestamp => unquote(json)
+                .and_then(|text| text.parse().ok())
+                .map(Self::Timestamp),
+            DataType::Utf8 => unquote(json).map(Self::Utf8),
+            DataType::Binary => unquote(json)
+                .and_then(|text| from_hex(&text))
+                .map(|bytes| Self::Binary(bytes.into())),
+            DataType::Json => serde_json::from_str::<&RawValue>(json)
+                .ok()
+                .map(|raw| Self::Json(raw.get().into())),
+        };
+        cell.ok_or_else(|| format!("{} is not {data_type}", shortened(json)))
+    }
+}
+
+/// The text of a JSON string, in place unless it has escapes.
+fn unquote(json: &str) -> Option<Cow<'_, str>> {
+    match serde_json::from_str::<&str>(json) {
+        Ok(text) => Some(text.into()),
+        Err(_) => serde_json::from_str::<String>(json).ok().map(Cow::Owned),
+    }
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
+    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
+}
+
+/// A value as messages quote it: its first characters.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const LENGTH: usize = 40;
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
     }
 }
 
@@ -233,5 +295,48 @@ impl ColumnBuilder for CellBuilder {
 
     fn finish(self) -> Buffers {
         each!(self, builder => builder.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_survives_json() {
+        for (text, data_type) in [
+            ("true", "boolean"),
+            ("-9223372036854775808", "int64"),
+            ("0.1", "float64"),
+            ("-12.30", "decimal(10,2)"),
+            ("99999999999999999999999999999999999.999", "decimal(38,3)"),
+            ("\"2024-02-29\"", "date"),
+            ("\"2024-02-29T23:59:59.000001Z\"", "timestamp"),
+            (r#""a \"quoted\" text""#, "utf8"),
+            ("\"00ff\"", "binary"),
+            (r#"{"a":[1,2.50]}"#, "json"),
+            ("null", "int64"),
+        ] {
+            let cell = Cell::from_json(text, data_type.parse().expect(data_type)).expect(text);
+            let written = serde_json::to_string(&cell).expect("a cell is JSON");
+            assert_eq!(written, text, "{data_type}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_exactly_is_refused() {
+        for (text, data_type) in [
+            ("1", "boolean"),
+            ("1.5", "int64"),
+            ("9223372036854775808", "int64"),
+            ("\"1\"", "int64"),
+            ("1.234", "decimal(10,2)"),
+            ("\"2023-02-29\"", "date"),
+            ("7", "utf8"),
+            ("\"0\"", "binary"),
+        ] {
+            let error = Cell::from_json(text, data_type.parse().expect(data_type)).expect_err(text);
+            assert_eq!(error, format!("{text} is not {data_type}"));
+        }
     }
 }

@@ -50,7 +50,9 @@ impl<'de> Deserializer<'de> for Strict<'_> {
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
         if let Value::Object(table) = &mut self.value {
-            table.retain(|key, _| !self.settings.contains(&key.as_str()) || fields.contains(&key.as_str()));
+            table.retain(|key, _| {
+                !self.settings.contains(&key.as_str()) || fields.contains(&key.as_str())
+            });
             let known = || fields.iter().chain(self.settings).copied();
             for key in table.keys() {
                 if !fields.contains(&key.as_str()) {
@@ -75,7 +77,10 @@ fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Strin
             if names.is_empty() {
                 format!("there is no setting `{key}`; this plugin has none")
             } else {
-                format!("there is no setting `{key}`; there are {}", names.join(", "))
+                format!(
+                    "there is no setting `{key}`; there are {}",
+                    names.join(", ")
+                )
             }
         }
     }
@@ -98,14 +103,18 @@ mod tests {
 
     #[test]
     fn keys_of_the_struct_and_of_columns_are_known() {
-        let config = read_text(r#"{"pattern": "x", "invert": true, "column": "line"}"#).expect("a good table");
+        let config = read_text(r#"{"pattern": "x", "invert": true, "column": "line"}"#)
+            .expect("a good table");
         assert_eq!((config.pattern.as_str(), config.invert), ("x", true));
     }
 
     #[test]
     fn an_unknown_key_names_the_nearest() {
         let error = read_text(r#"{"patern": "x"}"#).expect_err("a typo");
-        assert!(error.message.contains("`patern`; did you mean `pattern`?"), "{error}");
+        assert!(
+            error.message.contains("`patern`; did you mean `pattern`?"),
+            "{error}"
+        );
         let error = read_text(r#"{"pattern": "x", "colum": "line"}"#).expect_err("a typo");
         assert!(error.message.contains("did you mean `column`?"), "{error}");
     }

@@ -90,11 +90,20 @@ impl<R: Record> Port for Emit<R> {
     }
 }
 
+/// A port by its types.
+#[derive(Clone, Debug)]
+pub struct PortShape {
+    /// Its name.
+    pub name: &'static str,
+    /// The columns that the plugin makes for it.
+    pub columns: Vec<Column>,
+}
+
 /// All output ports of a transform. [`Emit`] is a single one named `out`; for several, derive it for a struct whose
 /// fields are [`Emit`]s, each named as its port.
 pub trait Ports: Sized {
     /// Name and columns of each.
-    fn ports(declared: &[Column]) -> Vec<(&'static str, Vec<Column>)>;
+    fn ports(declared: &[Column]) -> Vec<PortShape>;
     /// No rows yet. `rows` is how many to expect in each port.
     fn new(declared: &[Column], sizes: &[Sizes], rows: usize) -> Self;
     /// See [`Port::end_row`].
@@ -108,8 +117,11 @@ pub trait Ports: Sized {
 }
 
 impl<R: Record> Ports for Emit<R> {
-    fn ports(declared: &[Column]) -> Vec<(&'static str, Vec<Column>)> {
-        vec![("out", <Self as Port>::columns(declared))]
+    fn ports(declared: &[Column]) -> Vec<PortShape> {
+        vec![PortShape {
+            name: "out",
+            columns: <Self as Port>::columns(declared),
+        }]
     }
 
     fn new(declared: &[Column], sizes: &[Sizes], rows: usize) -> Self {

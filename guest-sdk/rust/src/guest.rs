@@ -61,15 +61,18 @@ where
     }
 
     fn last_epoch(partition: u32) -> Result<Option<u64>, Error> {
-        with_open(|open: &mut crate::sink::Opened<S>| open.sink().last_epoch(partition)).map_err(Into::into)
+        with_open(|open: &mut crate::sink::Opened<S>| open.sink().last_epoch(partition))
+            .map_err(Into::into)
     }
 
     fn begin(context: Context, idempotency_key: String) -> Result<(), Error> {
-        with_open(|open: &mut crate::sink::Opened<S>| open.begin(context, &idempotency_key)).map_err(Into::into)
+        with_open(|open: &mut crate::sink::Opened<S>| open.begin(context, &idempotency_key))
+            .map_err(Into::into)
     }
 
     fn write(context: Context, rows: u32, input: Vec<Buffers>) -> Result<Rejects, Error> {
-        with_open(|open: &mut crate::sink::Opened<S>| open.write(context, rows, input)).map_err(Into::into)
+        with_open(|open: &mut crate::sink::Opened<S>| open.write(context, rows, input))
+            .map_err(Into::into)
     }
 
     fn prepare(context: Context) -> Result<Vec<u8>, Error> {
@@ -77,10 +80,12 @@ where
     }
 
     fn commit(epoch: u64, tokens: Vec<Vec<u8>>) -> Result<(), Error> {
-        with_open(|open: &mut crate::sink::Opened<S>| open.sink().commit(epoch, &tokens)).map_err(Into::into)
+        with_open(|open: &mut crate::sink::Opened<S>| open.sink().commit(epoch, &tokens))
+            .map_err(Into::into)
     }
 
     fn abort(epoch: u64, tokens: Vec<Vec<u8>>) -> Result<(), Error> {
-        with_open(|open: &mut crate::sink::Opened<S>| open.sink().abort(epoch, &tokens)).map_err(Into::into)
+        with_open(|open: &mut crate::sink::Opened<S>| open.sink().abort(epoch, &tokens))
+            .map_err(Into::into)
     }
 }

@@ -82,7 +82,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What nearly every plugin uses.
 pub mod prelude {
-    pub use crate::{Emit, Error, Ports, Record, Reject, export_sink, export_transform, log, reject};
+    pub use crate::{
+        Emit, Error, Ports, Record, Reject, export_sink, export_transform, log, reject,
+    };
     pub use serde::Deserialize;
 }
 
@@ -100,7 +102,7 @@ pub mod wit {
 #[doc(hidden)]
 pub mod derive {
     pub use crate::builder::{ColumnBuilder, Size};
-    pub use crate::emit::Port;
+    pub use crate::emit::{Port, PortShape};
     pub use crate::record::{Builders, Record, Row, Sizes, Wanted};
     pub use crate::value::{ReadValue, Value};
     pub use crate::wit::{Buffers, Output};

@@ -38,6 +38,8 @@ pub fn write(level: Level, message: fmt::Arguments<'_>) {
     eprintln!("{level:?}: {message}");
 }
 
+/// Runs `describe`.
+#[cfg(target_arch = "wasm32")]
 pub(crate) fn silently<T>(work: impl FnOnce() -> T) -> T {
     SILENT.set(true);
     let result = work();

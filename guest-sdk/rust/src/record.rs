@@ -119,7 +119,9 @@ fn find(wanted: &Wanted, config: &serde_json::Value, input: &[Field]) -> Result<
             .into());
         }
         Some(_) => {}
-        None if setting.is_some() || !wanted.or_first => return Err(missing(wanted, name, setting, input)),
+        None if setting.is_some() || !wanted.or_first => {
+            return Err(missing(wanted, name, setting, input));
+        }
         None => {}
     }
     input
@@ -143,7 +145,10 @@ fn missing(wanted: &Wanted, name: &str, setting: Option<&str>, input: &[Field]) 
             wanted.data_type
         ),
         (None, None) => {
-            format!("the plugin reads column `{name}` of type {}, which the input does not have", wanted.data_type)
+            format!(
+                "the plugin reads column `{name}` of type {}, which the input does not have",
+                wanted.data_type
+            )
         }
     };
     let names = input.iter().map(|field| field.name.as_str());

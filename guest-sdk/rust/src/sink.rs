@@ -93,8 +93,13 @@ pub fn describe<S: Sink>(config: &str, input: &[Field]) -> Result<Plan, Error> {
     let names = || input.iter().map(|field| field.name.as_str());
     for column in &columns {
         if !names().any(|name| name == column) {
-            let near = suggest::nearest(column, names()).map(|near| format!("; did you mean `{near}`?"));
-            return Err(format!("the input has no column `{column}`{}", near.unwrap_or_default()).into());
+            let near =
+                suggest::nearest(column, names()).map(|near| format!("; did you mean `{near}`?"));
+            return Err(format!(
+                "the input has no column `{column}`{}",
+                near.unwrap_or_default()
+            )
+            .into());
         }
     }
     Ok(Plan {
@@ -116,7 +121,10 @@ impl<S: Sink> Opened<S> {
     /// # Errors
     /// A wrong configuration, or whatever keeps the sink from working.
     pub fn open(config: &str, input: &[Field]) -> Result<Self, Error> {
-        let input: Rc<[Column]> = input.iter().map(Column::try_from).collect::<Result<_, _>>()?;
+        let input: Rc<[Column]> = input
+            .iter()
+            .map(Column::try_from)
+            .collect::<Result<_, _>>()?;
         let sink = S::open(config::read(config::parse(config)?, &[])?, &input)?;
         Ok(Self { sink, input })
     }
@@ -139,10 +147,18 @@ impl<S: Sink> Opened<S> {
     ///
     /// # Errors
     /// Those of [`Sink::write`].
-    pub fn write(&mut self, context: Context, rows: u32, input: Vec<Buffers>) -> Result<Rejects, Error> {
+    pub fn write(
+        &mut self,
+        context: Context,
+        rows: u32,
+        input: Vec<Buffers>,
+    ) -> Result<Rejects, Error> {
         context::enter(context);
         let mut rejected = Rejected::default();
-        self.sink.write(&Batch::new(Rc::clone(&self.input), rows, input), &mut rejected)?;
+        self.sink.write(
+            &Batch::new(Rc::clone(&self.input), rows, input),
+            &mut rejected,
+        )?;
         Ok(rejected.finish())
     }
 

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::transform::exports::wasmill::plugin::transform::{Plan, Produced};
-use crate::bindings::transform::wasmill::plugin::types::{self, Buffers, Context, Field, Origin, Output};
+use crate::bindings::transform::wasmill::plugin::types::{
+    self, Buffers, Context, Field, Origin, Output,
+};
 use crate::builder::Size;
-use crate::emit::{Emit, Ports, Rejected, row_number};
+use crate::emit::{Emit, PortShape, Ports, Rejected, row_number};
 use crate::record::{self, Record, Row, Sizes, Wanted};
 use crate::{Batch, Column, Error, Reject, config, context};
 
@@ -30,14 +32,19 @@ pub trait Transform: Sized {
     ///
     /// # Errors
     /// Whatever fails the whole chunk.
-    fn process(&mut self, context: Context, rows: u32, input: Vec<Buffers>) -> Result<Produced, Error>;
+    fn process(
+        &mut self,
+        context: Context,
+        rows: u32,
+        input: Vec<Buffers>,
+    ) -> Result<Produced, Error>;
 }
 
 /// What can be known about a transform from the types of its function.
 #[derive(Debug)]
 pub struct Shape {
     wanted: Vec<Wanted>,
-    ports: fn(&[Column]) -> Vec<(&'static str, Vec<Column>)>,
+    ports: fn(&[Column]) -> Vec<PortShape>,
     carry: bool,
 }
 
@@ -64,13 +71,21 @@ impl Shape {
     pub fn filter<'a, S, I: Row<'a>, R: Verdict>(_: impl Fn(&S, I) -> R) -> Self {
         Self {
             wanted: I::wanted(),
-            ports: |_| vec![("out", Vec::new())],
+            ports: |_| {
+                vec![PortShape {
+                    name: "out",
+                    columns: Vec::new(),
+                }]
+            },
             carry: true,
         }
     }
 
     fn settings(&self) -> Vec<&'static str> {
-        self.wanted.iter().filter_map(|wanted| wanted.setting).collect()
+        self.wanted
+            .iter()
+            .filter_map(|wanted| wanted.setting)
+            .collect()
     }
 
     /// Reads the configuration and makes the state of it.
@@ -100,9 +115,9 @@ impl Shape {
         let carry = carry.unwrap_or(self.carry);
         let ports = (self.ports)(declared)
             .into_iter()
-            .map(|(name, columns)| types::Port {
-                name: name.to_owned(),
-                columns: columns.into_iter().map(Into::into).collect(),
+            .map(|port| types::Port {
+                name: port.name.to_owned(),
+                columns: port.columns.into_iter().map(Into::into).collect(),
                 carry,
             })
             .collect();
@@ -124,9 +139,15 @@ impl Opened {
     ///
     /// # Errors
     /// A column type that this SDK does not know.
-    pub fn new(input: &[Field], process: impl FnMut(&Batch) -> Produced + 'static) -> Result<Self, Error> {
+    pub fn new(
+        input: &[Field],
+        process: impl FnMut(&Batch) -> Produced + 'static,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            input: input.iter().map(Column::try_from).collect::<Result<_, _>>()?,
+            input: input
+                .iter()
+                .map(Column::try_from)
+                .collect::<Result<_, _>>()?,
             process: Box::new(process),
         })
     }
@@ -140,7 +161,9 @@ impl Opened {
 
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opened").field("input", &self.input).finish_non_exhaustive()
+        f.debug_struct("Opened")
+            .field("input", &self.input)
+            .finish_non_exhaustive()
     }
 }
 
@@ -286,7 +309,7 @@ impl Calls {
     fn ports<P: Ports>(&mut self, rows: usize, bytes: usize) -> P {
         let (rows, sizes) = self.last.take().unwrap_or_else(|| {
             let ports = P::ports(&self.declared);
-            let columns = ports.iter().map(|(_, columns)| columns.len()).sum::<usize>();
+            let columns = ports.iter().map(|port| port.columns.len()).sum::<usize>();
             let bytes = bytes / columns.max(1);
             (rows, vec![Sizes::Guess(Size { rows, bytes }); ports.len()])
         });
@@ -317,14 +340,16 @@ pub fn flat_map<'a, S, I: Row<'a>, P: Ports, R: Done>(
 ) -> Produced {
     let bytes = batch.data_bytes();
     let mut ports: P = calls.ports(batch.rows() + bytes / BYTES_PER_ROW, bytes);
-    let rejected = for_each_row(batch, |row, record| match each(state, record, &mut ports).done() {
-        Ok(()) => {
-            ports.end_row(row_number(row));
-            Ok(())
-        }
-        Err(reject) => {
-            ports.undo_row();
-            Err(reject)
+    let rejected = for_each_row(batch, |row, record| {
+        match each(state, record, &mut ports).done() {
+            Ok(()) => {
+                ports.end_row(row_number(row));
+                Ok(())
+            }
+            Err(reject) => {
+                ports.undo_row();
+                Err(reject)
+            }
         }
     });
     calls.finish(ports, rejected)
@@ -372,7 +397,11 @@ pub fn filter<'a, S, I: Row<'a>, R: Verdict>(
     let output = Output {
         port: 0,
         rows: row_number(kept.len()),
-        origin: if kept.len() == batch.rows() { Origin::Same } else { Origin::Parents(kept) },
+        origin: if kept.len() == batch.rows() {
+            Origin::Same
+        } else {
+            Origin::Parents(kept)
+        },
         columns: Vec::new(),
     };
     Produced {

@@ -38,10 +38,7 @@ pub(crate) fn read_decimal(text: &str, precision: u8, scale: u8) -> Option<i128>
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let fraction = fraction.trim_end_matches('0');
     let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty()
-        || !plain(whole)
-        || !plain(fraction)
-        || fraction.len() > usize::from(scale)
+    if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > usize::from(scale)
     {
         return None;
     }

@@ -1,0 +1,109 @@
+//! The rows that a test gives a plugin, as the host would send them.
+
+use std::rc::Rc;
+
+use crate::cell::CellBuilder;
+use crate::record::{Builders, Record, Sizes};
+use crate::wit::{Buffers, Field};
+use crate::{Batch, Cell, Column};
+
+/// Rows with their schema.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    pub(super) columns: Vec<Column>,
+    pub(super) buffers: Vec<Buffers>,
+    pub(super) rows: u32,
+}
+
+impl Input {
+    pub(super) fn of_records<R: Record>(records: impl IntoIterator<Item = R>) -> Self {
+        let mut builders = R::Builders::new(&[], &Sizes::Known(Vec::new()));
+        let mut rows = 0;
+        for record in records {
+            record.write(&mut builders);
+            rows += 1;
+        }
+        Self {
+            columns: R::columns(&[]),
+            buffers: builders.finish(),
+            rows,
+        }
+    }
+
+    /// # Panics
+    /// If a row is not JSON, or a value not of its column's type: a mistake in the test.
+    pub(super) fn of_json<'a>(
+        schema: &[(&str, &str)],
+        json: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let columns: Vec<Column> = schema
+            .iter()
+            .map(|(name, text)| column(name, text))
+            .collect();
+        let mut builders = <Vec<CellBuilder> as Builders>::new(&columns, &Sizes::Known(Vec::new()));
+        let mut rows = 0;
+        for line in json {
+            let row: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            for (column, builder) in columns.iter().zip(&mut builders) {
+                let value = row
+                    .get(&column.name)
+                    .map_or("null".to_owned(), ToString::to_string);
+                let cell = Cell::from_json(&value, column.data_type)
+                    .unwrap_or_else(|error| panic!("{line}: `{}`: {error}", column.name));
+                assert!(
+                    column.nullable || cell != Cell::Null,
+                    "{line}: `{}` is missing; a type as `utf8?` allows that",
+                    column.name
+                );
+                builder.push(&cell);
+            }
+            rows += 1;
+        }
+        Self {
+            columns,
+            buffers: builders.finish(),
+            rows,
+        }
+    }
+
+    pub(super) fn fields(&self) -> Vec<Field> {
+        self.columns.iter().cloned().map(Into::into).collect()
+    }
+
+    /// The columns that a plan asks for: their fields and buffers.
+    ///
+    /// # Panics
+    /// If there is none of a name: the plugin broke the contract.
+    pub(super) fn planned(&self, names: &[String]) -> (Vec<Field>, Vec<Buffers>) {
+        names
+            .iter()
+            .map(|name| {
+                let at = self.position(name).unwrap_or_else(|| {
+                    panic!("the plan asks for column `{name}`, which the input does not have")
+                });
+                (self.columns[at].clone().into(), self.buffers[at].clone())
+            })
+            .unzip()
+    }
+
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    pub(super) fn into_batch(self) -> Batch {
+        Batch::new(Rc::from(self.columns), self.rows, self.buffers)
+    }
+}
+
+/// A column written as `("n", "int64?")`; the question mark allows nulls.
+fn column(name: &str, text: &str) -> Column {
+    let (data_type, nullable) = match text.strip_suffix('?') {
+        Some(data_type) => (data_type, true),
+        None => (text, false),
+    };
+    let data_type = data_type
+        .parse()
+        .unwrap_or_else(|error| panic!("`{name}`: {error}"));
+    Column::new(name, data_type, nullable)
+}

@@ -1,0 +1,127 @@
+//! The test of a sink.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+
+use super::check;
+use super::input::Input;
+use super::transform::reasons;
+use crate::record::Record;
+use crate::sink::{Opened, describe};
+use crate::{Result, Sink};
+
+/// A sink with its input; see [`sink`](super::sink).
+#[derive(Debug)]
+pub struct SinkTest<S> {
+    config: String,
+    input: Input,
+    key: String,
+    sink: PhantomData<S>,
+}
+
+impl<S: Sink> SinkTest<S> {
+    pub(super) fn new() -> Self {
+        Self {
+            config: String::new(),
+            input: Input::default(),
+            key: "test-0-0".to_owned(),
+            sink: PhantomData,
+        }
+    }
+
+    /// The sink's settings, as serde writes them.
+    ///
+    /// # Panics
+    /// If serde cannot write it as JSON.
+    pub fn config(mut self, config: impl Serialize) -> Self {
+        self.config = serde_json::to_string(&config).expect("the configuration is JSON");
+        self
+    }
+
+    /// The rows, as records.
+    pub fn rows<R: Record>(mut self, rows: impl IntoIterator<Item = R>) -> Self {
+        self.input = Input::of_records(rows);
+        self
+    }
+
+    /// The rows, as JSON objects under a schema of names and types; `utf8?` allows nulls.
+    ///
+    /// # Panics
+    /// If a row does not fit the schema.
+    pub fn json<'a>(
+        mut self,
+        schema: &[(&str, &str)],
+        rows: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        self.input = Input::of_json(schema, rows);
+        self
+    }
+
+    /// The idempotency key of the partition.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// Opens the sink and writes all rows as one chunk of one partition.
+    ///
+    /// # Errors
+    /// The sink's own.
+    ///
+    /// # Panics
+    /// If what comes back breaks the contract.
+    pub fn run(self) -> Result<SinkRun<S>> {
+        let plan = describe::<S>(&self.config, &self.input.fields())?;
+        let (fields, buffers) = self.input.planned(&plan.columns);
+        let mut open = Opened::<S>::open(&self.config, &fields)?;
+        let context = crate::context();
+        open.begin(context, &self.key)?;
+        let rejects = open.write(context, self.input.rows, buffers)?;
+        check::row_numbers("a reject", &rejects.rows, self.input.rows);
+        let reasons = reasons(rejects.rows.len(), rejects.reasons);
+        let reader = crate::read::Varying::new(reasons.buffers(0));
+        let rejected = rejects
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(at, row)| {
+                (
+                    *row,
+                    reader.text(at).expect("a reason is never null").to_owned(),
+                )
+            })
+            .collect();
+        let token = open.prepare(context)?;
+        Ok(SinkRun {
+            open,
+            rejected,
+            token,
+        })
+    }
+}
+
+/// What a sink did.
+#[derive(Debug)]
+pub struct SinkRun<S> {
+    open: Opened<S>,
+    rejected: Vec<(u32, String)>,
+    token: Vec<u8>,
+}
+
+impl<S: Sink> SinkRun<S> {
+    /// The sink after its last call.
+    pub fn sink(&mut self) -> &mut S {
+        self.open.sink()
+    }
+
+    /// The rows turned away, each with its reason.
+    pub fn rejected(&self) -> &[(u32, String)] {
+        &self.rejected
+    }
+
+    /// What `prepare` answered.
+    pub fn token(&self) -> &[u8] {
+        &self.token
+    }
+}
