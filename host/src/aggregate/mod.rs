@@ -2,14 +2,29 @@
 //!
 //! Pure: batches in, batches out. The data plane combines per source partition with [`Combiner`], ships partial results
 //! and merges them with [`Merger`] in (partition, sequence) order, so that float sums are equal on any number of workers.
+//!
+//! Both are a group table ([`groups`] over [`table`]) beside one accumulator a measure ([`accumulate`]); [`key_group`] says which partition a key
+//! belongs to.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 
+use crate::batch::ColumnType;
+use crate::error::Failure;
+
+mod accumulate;
 mod combine;
+mod extreme;
+mod groups;
+pub mod key_group;
 mod merge;
+mod table;
+#[cfg(test)]
+mod tests;
+mod total;
 
 pub use combine::Combiner;
 pub use merge::Merger;
@@ -97,6 +112,13 @@ impl Function {
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl Measure {
+    /// Columns of a partial result.
+    fn partial_width(&self) -> usize {
+        if self.function == Function::Avg { 2 } else { 1 }
     }
 }
 
@@ -211,10 +233,13 @@ fn is_ordered(data_type: &DataType) -> bool {
 
 /// A type's name in messages, as a pipeline file would write it.
 fn in_words(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Timestamp(..) => "timestamp".to_owned(),
-        other => other.to_string().to_lowercase(),
+    match ColumnType::of(&Field::new("", data_type.clone(), true)) {
+        Some(known) if known.data_type() == *data_type => known.to_string(),
+        _ => data_type.to_string().to_lowercase(),
     }
+}
+
+/// Arrow refuses what we built: batches that break the schemas checked before, or more than 2 GiB of keys in one batch.
+fn bug(error: ArrowError) -> Failure {
+    Failure::internal(format!("an aggregate could not be computed: {error}"))
 }
