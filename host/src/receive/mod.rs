@@ -7,6 +7,7 @@
 
 mod files;
 mod generate;
+mod tcp;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::telemetry::NodeCounters;
 pub use crate::format::{BadRecord, PART_BYTES, PART_ROWS, Read};
 pub use files::FilesSource;
 pub use generate::GenerateSource;
+pub use tcp::TcpSource;
 
 /// A piece of a source's input that one worker reads; serialised into the epoch's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,13 +163,15 @@ pub enum SourceConfig {
     Files(FilesSource),
     /// `type = "generate"`
     Generate(GenerateSource),
+    /// `type = "tcp"`
+    Tcp(TcpSource),
 }
 
 impl SourceConfig {
     /// Reads `type` and the settings of that kind. Problems are collected in the table; `None` if there were any that
     /// leave nothing to check further. The caller takes its own keys and calls [`Table::finish`].
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        const KINDS: [&str; 2] = ["files", "generate"];
+        const KINDS: [&str; 3] = ["files", "generate", "tcp"];
         let wanted = format!(
             "the kind of source: {}",
             KINDS.map(|kind| format!("\"{kind}\"")).join(", ")
@@ -176,6 +180,7 @@ impl SourceConfig {
         match kind.get_ref().as_str() {
             "files" => FilesSource::from_table(table).map(Self::Files),
             "generate" => GenerateSource::from_table(table).map(Self::Generate),
+            "tcp" => TcpSource::from_table(table).map(Self::Tcp),
             other => {
                 let message = format!("there is no source of type `{other}`");
                 table.problem(kind.span(), message, did_you_mean(other, KINDS));
@@ -193,6 +198,7 @@ impl SourceConfig {
         match self {
             Self::Files(source) => source.schema(),
             Self::Generate(source) => source.schema(),
+            Self::Tcp(source) => source.schema(),
         }
     }
 
@@ -201,6 +207,7 @@ impl SourceConfig {
         match self {
             Self::Files(source) => source.is_endless(),
             Self::Generate(source) => source.is_endless(),
+            Self::Tcp(source) => source.is_endless(),
         }
     }
 
@@ -209,6 +216,7 @@ impl SourceConfig {
         match self {
             Self::Files(source) => source.open(options),
             Self::Generate(source) => source.open(options),
+            Self::Tcp(source) => source.open(options),
         }
     }
 }
