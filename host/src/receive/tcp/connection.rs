@@ -1,7 +1,7 @@
 //! The sockets of a `tcp` source, on a thread of their own: connects or accepts, reads, and cuts into lines.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,7 +48,6 @@ pub enum Link {
 pub struct Intake {
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
-    local: Option<SocketAddr>,
 }
 
 impl Intake {
@@ -60,10 +59,6 @@ impl Intake {
         options: OpenOptions,
     ) -> Result<Self, Failure> {
         let (stop, stopped) = watch::channel(false);
-        let local = match &link {
-            Link::Listen { listener, .. } => listener.local_addr().ok(),
-            Link::Connect { .. } => None,
-        };
         let name = options.node.clone();
         let peer = Peer {
             buffer,
@@ -103,7 +98,6 @@ impl Intake {
         Ok(Self {
             stop,
             thread: Some(thread),
-            local,
         })
     }
 
@@ -111,12 +105,6 @@ impl Intake {
     pub fn stop(&self) {
         // Fails if the thread has ended already, which is what is wanted.
         let _ = self.stop.send(true);
-    }
-
-    /// Where peers connect to, if they do.
-    #[cfg(test)]
-    pub fn local_address(&self) -> Option<SocketAddr> {
-        self.local
     }
 }
 

@@ -177,14 +177,6 @@ struct TcpReceiver {
     buffer: Arc<Buffer>,
 }
 
-impl TcpReceiver {
-    /// Where peers connect to.
-    #[cfg(test)]
-    fn local_address(&self) -> Option<std::net::SocketAddr> {
-        self.intake.local_address()
-    }
-}
-
 impl Receiver for TcpReceiver {
     fn poll(&mut self, budget: Budget) -> Result<Offer, Failure> {
         Ok(self.buffer.offer(budget))

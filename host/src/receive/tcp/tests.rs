@@ -67,13 +67,13 @@ fn connect(server: &TcpListener, available_now: bool) -> Run {
 }
 
 fn listening(max_connections: usize, limit: u64) -> (Run, SocketAddr) {
+    let listener = listen("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("bound");
     let link = Link::Listen {
-        listener: listen("127.0.0.1:0").expect("binds"),
+        listener,
         max_connections,
     };
-    let run = open(link, 1000, limit, false);
-    let address = run.receiver.local_address().expect("bound");
-    (run, address)
+    (open(link, 1000, limit, false), address)
 }
 
 fn server() -> TcpListener {
