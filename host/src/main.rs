@@ -1,5 +1,5 @@
 //! The `wasmill` command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    wasmill::cli::main()
 }

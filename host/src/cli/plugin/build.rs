@@ -1,0 +1,286 @@
+//! `wasmill plugin build`: from a plugin's folder to a component, in one step.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use super::toolchain::{TARGET, Toolchain};
+use crate::plugin::World;
+use crate::plugin::component::{self, Parsed};
+
+/// Make a component of a plugin's folder
+///
+/// Compiles the Rust crate in the folder for WebAssembly, makes a component of it, checks that it implements one of
+/// Wasmill's worlds, and writes it to plugins/NAME.wasm in cargo's target folder, where NAME is the crate's.
+#[derive(Debug, clap::Args)]
+pub struct Build {
+    /// The plugin's folder, with its Cargo.toml
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+
+    /// Where to write the component
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Build {
+    /// Builds, and prints what was made.
+    ///
+    /// # Errors
+    /// A missing toolchain, code that does not compile, a crate that is no plugin.
+    pub fn run(self) -> anyhow::Result<()> {
+        let toolchain = Toolchain::find()?;
+        let package = Package::read(&self.dir)?;
+        let module = package.compile(&toolchain)?;
+        let bytes =
+            std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+        let parsed = component::parse(&bytes)
+            .with_context(|| format!("`{}` is not a plugin", package.name))?;
+        let out = self.out.unwrap_or_else(|| {
+            package
+                .target
+                .join("plugins")
+                .join(format!("{}.wasm", package.name))
+        });
+        write(&out, &parsed.bytes)?;
+        print!("{}", report(&package, &parsed, &out));
+        Ok(())
+    }
+}
+
+/// The crate in a plugin's folder, as cargo sees it.
+struct Package {
+    name: String,
+    version: String,
+    manifest: PathBuf,
+    /// The workspace's folder.
+    root: PathBuf,
+    /// Cargo's target folder.
+    target: PathBuf,
+}
+
+impl Package {
+    fn read(dir: &Path) -> anyhow::Result<Self> {
+        let manifest = dir.join("Cargo.toml");
+        let manifest = manifest.canonicalize().with_context(|| {
+            format!(
+                "there is no plugin in {}: it has no Cargo.toml",
+                dir.display()
+            )
+        })?;
+        let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+            .args([
+                "metadata",
+                "--no-deps",
+                "--format-version",
+                "1",
+                "--manifest-path",
+            ])
+            .arg(&manifest)
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo did not start")?;
+        if !output.status.success() {
+            bail!("cargo cannot read {}", manifest.display());
+        }
+        Self::from_metadata(
+            &serde_json::from_slice(&output.stdout).context("cargo's metadata")?,
+            manifest,
+        )
+    }
+
+    fn from_metadata(metadata: &Value, manifest: PathBuf) -> anyhow::Result<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let package = items(&metadata["packages"])
+            .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest))
+            .with_context(|| {
+                format!(
+                    "{} is of a workspace and not of a crate; name a plugin's own folder",
+                    manifest.display()
+                )
+            })?;
+        let is_cdylib = items(&package["targets"])
+            .any(|target| items(&target["crate_types"]).any(|kind| kind == "cdylib"));
+        if !is_cdylib {
+            bail!(
+                "`{}` is not a plugin yet: its Cargo.toml needs\n\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n",
+                text(&package["name"])
+            );
+        }
+        Ok(Self {
+            name: text(&package["name"]),
+            version: text(&package["version"]),
+            root: text(&metadata["workspace_root"]).into(),
+            target: text(&metadata["target_directory"]).into(),
+            manifest,
+        })
+    }
+
+    /// Compiles the crate; the answer is the core module's file.
+    fn compile(&self, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
+        let mut cargo = toolchain.cargo_build();
+        cargo.args([
+            "--profile",
+            "guest",
+            "--message-format",
+            "json-render-diagnostics",
+            "--manifest-path",
+        ]);
+        cargo.arg(&self.manifest);
+        // Guests have a folder of their own: another compiler's files and locks stay apart from those of the host.
+        cargo.arg("--target-dir").arg(self.target.join("guests"));
+        if !self.has_guest_profile()? {
+            for setting in GUEST_PROFILE {
+                cargo.args(["--config", setting]);
+            }
+        }
+        let output = cargo
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo did not start")?;
+        if !output.status.success() {
+            bail!("`{}` does not compile for {TARGET}", self.name);
+        }
+        artifact(&String::from_utf8_lossy(&output.stdout), &self.manifest)
+            .with_context(|| format!("cargo made no WebAssembly module of `{}`", self.name))
+    }
+
+    fn has_guest_profile(&self) -> anyhow::Result<bool> {
+        let manifest = self.root.join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest)
+            .with_context(|| format!("cannot read {}", manifest.display()))?;
+        let table: toml::Table = text
+            .parse()
+            .with_context(|| format!("{} is not TOML", manifest.display()))?;
+        Ok(table
+            .get("profile")
+            .is_some_and(|profiles| profiles.get("guest").is_some()))
+    }
+}
+
+/// The profile `guest` of a workspace that does not define it: fast code, and the names that a trap's stack needs.
+const GUEST_PROFILE: [&str; 6] = [
+    "profile.guest.inherits='release'",
+    "profile.guest.opt-level=3",
+    "profile.guest.lto=true",
+    "profile.guest.codegen-units=1",
+    "profile.guest.panic='abort'",
+    "profile.guest.strip='none'",
+];
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// The module among cargo's messages.
+fn artifact(messages: &str, manifest: &Path) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["manifest_path"].as_str().map(Path::new) == Some(manifest))
+        .flat_map(|message| {
+            items(&message["filenames"])
+                .filter_map(|name| name.as_str().map(PathBuf::from))
+                .collect::<Vec<_>>()
+        })
+        .find(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "wasm")
+        })
+}
+
+/// Writes the file whole or not at all: a running pipeline may be about to load it.
+fn write(out: &Path, component: &[u8]) -> anyhow::Result<()> {
+    let folder = out
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let written = std::fs::create_dir_all(folder).and_then(|()| {
+        let aside = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)?;
+        std::fs::write(aside.path(), component)?;
+        aside.persist(out).map_err(|error| error.error)?;
+        Ok(())
+    });
+    written.with_context(|| format!("cannot write {}", out.display()))
+}
+
+fn report(package: &Package, parsed: &Parsed, out: &Path) -> String {
+    let world = match parsed.world {
+        World::Transform => "transform",
+        World::Sink => "sink",
+    };
+    let imports: Vec<String> = parsed.imports.iter().map(ToString::to_string).collect();
+    let imports = if imports.is_empty() {
+        "none".to_owned()
+    } else {
+        imports.join("\n          ")
+    };
+    format!(
+        "{} {}\n  file    {}\n  world   {world} (wasmill:plugin@{})\n  size    {} KiB\n  imports {imports}\n  digest  {}\n",
+        package.name,
+        package.version,
+        out.display(),
+        parsed.version,
+        parsed.bytes.len().div_ceil(1024),
+        crate::ids::Digest::of(&parsed.bytes),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata(kinds: &[&str]) -> Value {
+        json!({
+            "packages": [{
+                "name": "upper", "version": "1.2.3", "manifest_path": "/w/upper/Cargo.toml",
+                "targets": [{"crate_types": kinds}],
+            }],
+            "workspace_root": "/w", "target_directory": "/w/target",
+        })
+    }
+
+    #[test]
+    fn a_crate_that_is_no_plugin_is_told_what_it_lacks() {
+        let package = |kinds: &[&str], manifest: &str| {
+            Package::from_metadata(&metadata(kinds), manifest.into())
+        };
+        assert_eq!(
+            package(&["cdylib", "rlib"], "/w/upper/Cargo.toml")
+                .expect("a plugin")
+                .name,
+            "upper"
+        );
+        let error = package(&["lib"], "/w/upper/Cargo.toml")
+            .err()
+            .expect("no cdylib")
+            .to_string();
+        assert!(error.contains("crate-type"), "{error}");
+        let error = package(&["cdylib"], "/w/Cargo.toml")
+            .err()
+            .expect("a workspace")
+            .to_string();
+        assert!(error.contains("a plugin's own folder"), "{error}");
+    }
+
+    #[test]
+    fn the_module_is_found_among_cargos_messages() {
+        let messages = [
+            json!({"reason": "compiler-artifact", "manifest_path": "/dep/Cargo.toml", "filenames": ["/t/dep.wasm"]}),
+            json!({"reason": "compiler-artifact", "manifest_path": "/w/Cargo.toml", "filenames": ["/t/a.rlib", "/t/a.wasm"]}),
+            json!({"reason": "build-finished", "success": true}),
+        ];
+        let messages = messages.map(|message| message.to_string()).join("\n");
+        assert_eq!(
+            artifact(&messages, Path::new("/w/Cargo.toml")),
+            Some("/t/a.wasm".into())
+        );
+        assert_eq!(artifact(&messages, Path::new("/x/Cargo.toml")), None);
+    }
+}
