@@ -145,6 +145,21 @@ impl VaryingBuilder {
         self.end_value();
     }
 
+    /// Adds the first `length` of `bytes`. Up to 16 go as one load and one store, whatever the length: in WebAssembly
+    /// a copy of unknown length is a call into the host's runtime that costs more than a word is long.
+    #[inline]
+    pub fn push_prefix(&mut self, bytes: &[u8], length: usize) {
+        let end = self.data.len() + length;
+        match bytes.first_chunk::<16>() {
+            Some(piece) if length <= piece.len() => {
+                self.data.extend_from_slice(piece);
+                self.data.truncate(end);
+            }
+            _ => append(&mut self.data, &bytes[..length]),
+        }
+        self.end_value();
+    }
+
     /// Adds one that `write` appends to the column's bytes, without a copy of its own.
     #[inline]
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -194,8 +209,7 @@ impl ColumnBuilder for VaryingBuilder {
     }
 }
 
-/// Appends a mostly short text. `extend_from_slice` would do, but in WebAssembly its `memory.copy` is a call
-/// into the host's runtime that costs more than a word is long: short texts go as two overlapping fixed pieces.
+/// Appends a mostly short text as two overlapping pieces of fixed length, for the reason of `push_prefix`.
 #[inline]
 fn append(data: &mut Vec<u8>, value: &[u8]) {
     let end = data.len() + value.len();

@@ -59,7 +59,7 @@ mod record;
 pub mod sink;
 mod suggest;
 pub mod testing;
-pub mod text;
+mod text;
 pub mod transform;
 mod types;
 mod value;
@@ -73,6 +73,7 @@ pub use error::{Error, ErrorKind, Reject, reject};
 pub use read::Batch;
 pub use record::{Cells, Record, Row};
 pub use sink::Sink;
+pub use text::{Text, Words};
 pub use transform::Transform;
 pub use types::{Date, Decimal, Json, Timestamp};
 pub use wasmill_macros::{Ports, Record};
@@ -83,7 +84,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What nearly every plugin uses.
 pub mod prelude {
     pub use crate::{
-        Emit, Error, Ports, Record, Reject, export_sink, export_transform, log, reject,
+        Emit, Error, Ports, Record, Reject, Text, export_sink, export_transform, log, reject,
     };
     pub use serde::Deserialize;
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::Column;
 use crate::bindings::transform::wasmill::plugin::types::Buffers;
+use crate::text::Text;
 
 /// The rows of one call.
 #[derive(Debug)]
@@ -129,25 +130,34 @@ impl<'a> Varying<'a> {
     }
 
     #[inline]
-    pub(crate) fn bytes(&self, row: usize) -> Option<&'a [u8]> {
-        if !self.validity.is_valid(row) {
-            return None;
-        }
+    fn range(&self, row: usize) -> Option<(usize, usize)> {
         let start = u32::from_le_bytes(self.offsets[row]) as usize;
         let end = u32::from_le_bytes(self.offsets[row + 1]) as usize;
-        Some(&self.data[start..end])
+        self.validity.is_valid(row).then_some((start, end))
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self, row: usize) -> Option<&'a [u8]> {
+        self.range(row).map(|(start, end)| &self.data[start..end])
+    }
+
+    /// The text of a `utf8` or `json` column, with its column.
+    #[inline]
+    #[expect(
+        unsafe_code,
+        reason = "checking again what the host guarantees costs more than splitting the text does"
+    )]
+    pub(crate) fn text(&self, row: usize) -> Option<Text<'a>> {
+        // SAFETY: only called for utf8 and json columns, which are valid UTF-8 as a whole by the contract; the host
+        // makes them from checked columns, and `testing` from `&str`s.
+        let column = unsafe { std::str::from_utf8_unchecked(self.data) };
+        self.range(row)
+            .map(|(start, end)| Text::within(column, start, end))
     }
 
     /// The text of a `utf8` or `json` column.
     #[inline]
-    #[expect(
-        unsafe_code,
-        reason = "checking again what the host guarantees costs more than splitting the line does"
-    )]
-    pub(crate) fn text(&self, row: usize) -> Option<&'a str> {
-        // SAFETY: only made for utf8 and json columns; the contract has the host send valid UTF-8 cut at character
-        // boundaries, and `testing` fills its buffers from `&str`.
-        self.bytes(row)
-            .map(|bytes| unsafe { std::str::from_utf8_unchecked(bytes) })
+    pub(crate) fn str(&self, row: usize) -> Option<&'a str> {
+        self.text(row).map(|text| text.as_str())
     }
 }

@@ -6,6 +6,7 @@ use crate::DataType;
 use crate::bindings::transform::wasmill::plugin::types::Buffers;
 use crate::builder::{BitBuilder, ColumnBuilder, FixedBuilder, Nullable, VaryingBuilder};
 use crate::read::{Bits, Fixed, Varying};
+use crate::text::Text;
 use crate::types::{Date, Decimal, Json, Timestamp};
 
 /// A type that a field of a record may have.
@@ -161,19 +162,50 @@ macro_rules! byte_column {
 
 varying!(
     'a ['a] &'a str, DataType::Utf8, text_column!(),
-    |text| text.as_bytes(), |reader, row| reader.text(row)
+    |text| text.as_bytes(), |reader, row| reader.str(row)
 );
+impl Value for Text<'_> {
+    type Builder = VaryingBuilder;
+
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+
+    fn reads(data_type: DataType) -> bool {
+        <&str>::reads(data_type)
+    }
+
+    #[inline]
+    fn push(self, builder: &mut VaryingBuilder) {
+        let (bytes, length) = self.with_rest();
+        builder.push_prefix(bytes, length);
+    }
+}
+
+impl<'a> ReadValue<'a> for Text<'a> {
+    type Reader = Varying<'a>;
+
+    fn reader(buffers: &'a Buffers) -> Varying<'a> {
+        Varying::new(buffers)
+    }
+
+    #[inline]
+    fn get(reader: &Varying<'a>, row: usize) -> Option<Self> {
+        reader.text(row)
+    }
+}
+
 varying!(
     'a [] String, DataType::Utf8, text_column!(),
-    |text| text.as_bytes(), |reader, row| reader.text(row).map(str::to_owned)
+    |text| text.as_bytes(), |reader, row| reader.str(row).map(str::to_owned)
 );
 varying!(
     'a ['a] Cow<'a, str>, DataType::Utf8, text_column!(),
-    |text| text.as_bytes(), |reader, row| reader.text(row).map(Cow::Borrowed)
+    |text| text.as_bytes(), |reader, row| reader.str(row).map(Cow::Borrowed)
 );
 varying!(
     'a ['a] Json<'a>, DataType::Json, DataType::Json,
-    |json| json.0.as_bytes(), |reader, row| reader.text(row).map(|text| Json(text.into()))
+    |json| json.0.as_bytes(), |reader, row| reader.str(row).map(|text| Json(text.into()))
 );
 varying!(
     'a ['a] &'a [u8], DataType::Binary, byte_column!(),

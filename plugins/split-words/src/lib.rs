@@ -14,7 +14,6 @@
 //! into the batch that the host wrote: nothing is copied until `emit` writes the word to its column.
 
 use wasmill_sdk::prelude::*;
-use wasmill_sdk::text;
 
 #[derive(Deserialize)]
 struct Config {
@@ -25,16 +24,16 @@ struct Config {
 #[derive(Record)]
 struct Line<'a> {
     #[record(setting = "column", or_first)]
-    line: &'a str,
+    line: Text<'a>,
 }
 
 #[derive(Record, Debug, PartialEq)]
 struct Word<'a> {
-    word: &'a str,
+    word: Text<'a>,
 }
 
 fn split(_: &Config, row: Line, out: &mut Emit<Word>) {
-    for word in text::words(row.line) {
+    for word in row.line.words() {
         out.emit(Word { word });
     }
 }
@@ -55,10 +54,10 @@ mod tests {
     #[test]
     fn every_word_knows_its_line() {
         let run = testing::transform::<Plugin>()
-            .rows(["to be or", "", "  not\tto be "].map(|line| Line { line }))
+            .rows(["to be or", "", "  not\tto be "].map(|line| Line { line: line.into() }))
             .run()
             .expect("the input has a text column");
-        let words = ["to", "be", "or", "not", "to", "be"].map(|word| Word { word });
+        let words = ["to", "be", "or", "not", "to", "be"].map(|word| Word { word: word.into() });
         assert_eq!(run.rows::<Word>("out"), words);
         assert_eq!(run.parents("out"), [0, 0, 0, 2, 2, 2]);
     }

@@ -88,7 +88,7 @@ impl<S: Sink> SinkTest<S> {
             .map(|(at, row)| {
                 (
                     *row,
-                    reader.text(at).expect("a reason is never null").to_owned(),
+                    reader.str(at).expect("a reason is never null").to_owned(),
                 )
             })
             .collect();

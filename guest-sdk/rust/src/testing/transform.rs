@@ -222,7 +222,7 @@ impl Run {
     /// If a reason is null.
     pub fn rejected(&self) -> Vec<(u32, &str)> {
         let reader = crate::read::Varying::new(self.rejected.buffers(0));
-        let reason = |at| reader.text(at).expect("a reason is never null");
+        let reason = |at| reader.str(at).expect("a reason is never null");
         self.rejected_rows
             .iter()
             .enumerate()

@@ -131,6 +131,7 @@ impl Package {
         cargo.arg(&self.manifest);
         // Guests have a folder of their own: another compiler's files and locks stay apart from those of the host.
         cargo.arg("--target-dir").arg(self.target.join("guests"));
+        cargo.args(["--config", TARGET_FEATURES]);
         if !self.has_guest_profile()? {
             for setting in GUEST_PROFILE {
                 cargo.args(["--config", setting]);
@@ -159,6 +160,10 @@ impl Package {
             .is_some_and(|profiles| profiles.get("guest").is_some()))
     }
 }
+
+/// Every WebAssembly runtime of the component model has 128-bit vectors; the compiler does not assume them.
+const TARGET_FEATURES: &str =
+    "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+simd128']";
 
 /// The profile `guest` of a workspace that does not define it: fast code, and the names that a trap's stack needs.
 const GUEST_PROFILE: [&str; 6] = [
