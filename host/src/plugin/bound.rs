@@ -1,0 +1,236 @@
+//! A component bound to a place in a pipeline: what transforms and sinks have in common.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema};
+use wasmtime::Store;
+use wasmtime::component::{InstancePre, Linker};
+
+use super::bindings::wasmill::plugin::types::{Error, ErrorKind as GuestErrorKind, FieldParam};
+use super::call::{CallError, ErrorKind};
+use super::columns::Asked;
+use super::engine::{Component, Runtime, ticks};
+use super::host::{Log, State};
+use super::http::Http;
+use super::imports::{self, Grants, HostPort};
+use super::limits::Limits;
+use super::{World, trap};
+use crate::batch;
+use crate::config::nearest;
+use crate::error::Failure;
+use crate::ids::NodeName;
+
+/// Time for `describe`: it only computes, and `wasmill check` waits for it.
+const DESCRIBE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// A component linked, configured and limited. `describe` has not been called yet.
+#[derive(Clone)]
+pub(super) struct Bound {
+    pub component: Component,
+    pub pre: InstancePre<State>,
+    /// The configuration as JSON.
+    pub config: String,
+    pub limits: Limits,
+    runtime: Arc<Runtime>,
+    log: Arc<Log>,
+    /// Empty without a grant.
+    hosts: Arc<[HostPort]>,
+}
+
+impl Bound {
+    pub fn new(
+        component: &Component,
+        world: World,
+        node: &NodeName,
+        config: &serde_json::Value,
+        limits: &Limits,
+        grants: &Grants,
+    ) -> Result<Self, Failure> {
+        let name = component.name();
+        if component.world() != world {
+            let (is, wanted) = (called(component.world()), called(world));
+            return Err(Failure::user(format!(
+                "plugin `{name}` is a {is}, where a {wanted} is needed"
+            )));
+        }
+        imports::check(name, component.imports(), grants)?;
+        let (runtime, compiled) = component.compiled(limits.stack)?;
+        let linker = if grants.http.is_empty() {
+            &runtime.bare
+        } else {
+            &runtime.with_http
+        };
+        let pre = linker.instantiate_pre(&compiled).map_err(|error| {
+            Failure::user(format!(
+                "plugin `{name}` does not fit the contract: {error:#}"
+            ))
+        })?;
+        Ok(Self {
+            component: component.clone(),
+            pre,
+            config: config.to_string(),
+            limits: limits.clone(),
+            log: Arc::new(Log::new(node.clone(), name.into())),
+            hosts: grants.http.clone().into(),
+            runtime,
+        })
+    }
+
+    /// A store for one instance, its clock set for the first call.
+    pub fn store(&self) -> Store<State> {
+        let http = (!self.hosts.is_empty()).then(|| Box::new(Http::new(self.hosts.clone())));
+        self.limited(State::new(&self.limits, &self.log, http), &self.limits)
+    }
+
+    /// What `describe` runs in: an instance whose every import traps, and a deadline of its own.
+    pub fn for_describe(&self) -> Result<(Store<State>, InstancePre<State>, Limits), Failure> {
+        let mut linker = Linker::new(&self.runtime.engine);
+        let pre = linker
+            .define_unknown_imports_as_traps(self.pre.component())
+            .and_then(|()| linker.instantiate_pre(self.pre.component()))
+            .map_err(|error| self.failure(&format!("cannot be linked: {error:#}")))?;
+        let limits = Limits {
+            deadline: DESCRIBE_DEADLINE.min(self.limits.deadline),
+            ..self.limits.clone()
+        };
+        let store = self.limited(State::new(&limits, &self.log, None), &limits);
+        Ok((store, pre, limits))
+    }
+
+    fn limited(&self, state: State, limits: &Limits) -> Store<State> {
+        let mut store = Store::new(&self.runtime.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(ticks(limits.deadline));
+        // What a call may hand back is what the host may have to copy.
+        store.set_hostcall_fuel(usize::try_from(limits.output).unwrap_or(usize::MAX));
+        store
+    }
+
+    /// What went wrong in the runtime.
+    pub fn classify(
+        &self,
+        store: &mut Store<State>,
+        error: &wasmtime::Error,
+        limits: &Limits,
+    ) -> CallError {
+        trap::classify(error, limits, store.data_mut().log.last_error.take())
+    }
+
+    /// Turns what `describe` came to into the plan, or says in the plugin's name what is wrong.
+    pub fn described<P>(&self, answer: Result<Result<P, Error>, CallError>) -> Result<P, Failure> {
+        match answer {
+            Ok(Ok(plan)) => Ok(plan),
+            Ok(Err(error)) => Err(self.failure(&format!(
+                "refuses its input or configuration: {}",
+                error.message
+            ))),
+            Err(CallError::Trap { message, .. }) if message.contains("unknown import") => Err(self
+                .failure("calls an import in `describe`, which must only compute")
+                .help("move the call to `open` or later")),
+            Err(error) => Err(self.failure(&format!("failed in `describe`: {error}"))),
+        }
+    }
+
+    /// A failure of the plugin's own.
+    pub fn failure(&self, what: &str) -> Failure {
+        Failure::user(format!("plugin `{}` {what}", self.component.name()))
+    }
+
+    /// The columns named in a plan, found in the input.
+    pub fn asked(&self, names: &[String], input: &Schema) -> Result<Vec<usize>, Failure> {
+        let mut indices = Vec::with_capacity(names.len());
+        for name in names {
+            let Ok(index) = input.index_of(name) else {
+                let known = input.fields().iter().map(|field| field.name().as_str());
+                let help =
+                    nearest(name, known).map(|near| format!("the input has a column `{near}`"));
+                let has: Vec<_> = input
+                    .fields()
+                    .iter()
+                    .map(|field| format!("`{}`", field.name()))
+                    .collect();
+                let help = help.unwrap_or_else(|| format!("the input has {}", has.join(", ")));
+                return Err(self
+                    .failure(&format!(
+                        "asks for the column `{name}`, which its input does not have"
+                    ))
+                    .help(help));
+            };
+            if indices.contains(&index) {
+                return Err(self.failure(&format!("asks for the column `{name}` twice")));
+            }
+            indices.push(index);
+        }
+        Ok(indices)
+    }
+
+    /// How each of these columns gets into the plugin.
+    pub fn carriers(&self, columns: &[usize], input: &Schema) -> Result<Vec<Asked>, Failure> {
+        let carrier = |index: &usize| {
+            let field = input.field(*index);
+            Asked::new(*index, field).ok_or_else(|| {
+                self.failure(&format!(
+                    "asks for the column `{}`, whose type {} plugins cannot read",
+                    field.name(),
+                    batch::name_of(field)
+                ))
+            })
+        };
+        columns.iter().map(carrier).collect()
+    }
+}
+
+fn called(world: World) -> &'static str {
+    match world {
+        World::Transform => "transform",
+        World::Sink => "sink",
+    }
+}
+
+/// A schema in the contract's words; owns the names of types, which Arrow does not have.
+#[derive(Clone, Debug)]
+pub(super) struct WireSchema(Vec<(FieldRef, String)>);
+
+impl WireSchema {
+    /// Every column of `schema`, also those that a plugin cannot read: it may carry them.
+    pub fn new(fields: impl Iterator<Item = FieldRef>) -> Self {
+        Self(
+            fields
+                .map(|field| (field.clone(), batch::name_of(&field)))
+                .collect(),
+        )
+    }
+
+    pub fn fields(&self) -> Vec<FieldParam<'_>> {
+        self.0
+            .iter()
+            .map(|(field, data_type)| FieldParam {
+                name: field.name(),
+                data_type,
+                nullable: field.is_nullable(),
+            })
+            .collect()
+    }
+}
+
+/// A plugin's own answer that a call on `rows` rows failed.
+pub(super) fn refused(error: Error, rows: usize) -> CallError {
+    if let Some(row) = error.rows.iter().find(|row| **row as usize >= rows) {
+        return CallError::Contract(format!(
+            "its error blames row {row} of {rows}, and says: {}",
+            error.message
+        ));
+    }
+    CallError::Refused {
+        kind: match error.kind {
+            GuestErrorKind::Retryable => ErrorKind::Retryable,
+            GuestErrorKind::Rejected => ErrorKind::Rejected,
+            GuestErrorKind::Fatal => ErrorKind::Fatal,
+        },
+        message: error.message,
+        rows: error.rows,
+        after: error
+            .after_ms
+            .map(|ms| std::time::Duration::from_millis(ms.into())),
+    }
+}

@@ -1,0 +1,209 @@
+//! The host's side of an instance: what its store holds, and `host.log`, all that a plugin may import without a grant.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasmtime::component::HasData;
+
+use super::bindings::wasmill::plugin::host;
+use super::http::Http;
+use super::limits::{Limiter, Limits};
+use crate::ids::{Epoch, NodeName, PartitionId};
+
+/// What the store of an instance holds.
+pub(super) struct State {
+    pub limiter: Limiter,
+    pub log: InstanceLog,
+    /// Present exactly if `wasi:http` is granted and linked.
+    pub http: Option<Box<Http>>,
+}
+
+impl State {
+    pub fn new(limits: &Limits, log: &Arc<Log>, http: Option<Box<Http>>) -> Self {
+        let log = InstanceLog {
+            log: log.clone(),
+            place: None,
+            last_error: None,
+        };
+        Self {
+            limiter: Limiter::new(limits),
+            log,
+            http,
+        }
+    }
+}
+
+impl HasData for State {
+    type Data<'a> = &'a mut InstanceLog;
+}
+
+impl host::Host for InstanceLog {
+    fn log(&mut self, level: u8, message: String) -> wasmtime::Result<()> {
+        self.write(level, &message);
+        Ok(())
+    }
+}
+
+/// Lines that all instances of a bound plugin may log in [`WINDOW`]: enough to follow a run, too few to slow it down.
+const LINES: u32 = 50;
+const WINDOW: Duration = Duration::from_secs(1);
+/// Bytes of one line that are shown.
+const LINE_BYTES: usize = 4 << 10;
+/// The level of an error in `wit/host.wit`.
+const ERROR: u8 = 4;
+
+/// The log of one bound plugin, shared by its instances; lets through a number of lines a second and counts the others.
+#[derive(Debug)]
+pub(super) struct Log {
+    node: NodeName,
+    plugin: Arc<str>,
+    window: Mutex<Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    lines: u32,
+    dropped: u64,
+}
+
+impl Log {
+    pub fn new(node: NodeName, plugin: Arc<str>) -> Self {
+        let window = Window {
+            began: Instant::now(),
+            lines: 0,
+            dropped: 0,
+        };
+        Self {
+            node,
+            plugin,
+            window: Mutex::new(window),
+        }
+    }
+
+    /// Whether one more line fits; says at most once a window how many did not.
+    fn admit(&self, now: Instant) -> bool {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(window.began) >= WINDOW {
+            self.report(window.dropped);
+            *window = Window {
+                began: now,
+                lines: 0,
+                dropped: 0,
+            };
+        }
+        if window.lines == LINES {
+            window.dropped += 1;
+            return false;
+        }
+        window.lines += 1;
+        true
+    }
+
+    fn report(&self, dropped: u64) {
+        if dropped > 0 {
+            let (node, plugin) = (&self.node, &self.plugin);
+            tracing::warn!(%node, %plugin, dropped, "the plugin logs too much: lines were dropped");
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let window = self
+            .window
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let dropped = std::mem::take(&mut window.dropped);
+        self.report(dropped);
+    }
+}
+
+/// One instance's view of the log.
+#[derive(Debug)]
+pub(super) struct InstanceLog {
+    log: Arc<Log>,
+    /// What the current call works on.
+    pub place: Option<(Epoch, PartitionId)>,
+    /// The last error logged in the current call: what a guest's panic hook says before it traps.
+    pub last_error: Option<String>,
+}
+
+macro_rules! event {
+    ($level:expr, $log:expr, $message:expr) => {{
+        let (node, plugin) = (&$log.log.node, &$log.log.plugin);
+        match $log.place {
+            Some((epoch, partition)) => {
+                tracing::event!($level, %node, %plugin, %epoch, %partition, "{}", $message)
+            }
+            None => tracing::event!($level, %node, %plugin, "{}", $message),
+        }
+    }};
+}
+
+impl InstanceLog {
+    fn write(&mut self, level: u8, message: &str) {
+        use tracing::Level;
+
+        let message = shown(message);
+        if level >= ERROR {
+            self.last_error = Some(message.clone());
+        }
+        if !self.log.admit(Instant::now()) {
+            return;
+        }
+        match level {
+            0 => event!(Level::TRACE, self, message),
+            1 => event!(Level::DEBUG, self, message),
+            2 => event!(Level::INFO, self, message),
+            3 => event!(Level::WARN, self, message),
+            _ => event!(Level::ERROR, self, message),
+        }
+    }
+}
+
+/// A line that can neither forge other lines nor steer a terminal.
+fn shown(message: &str) -> String {
+    let end = message.floor_char_boundary(LINE_BYTES);
+    let mut line = String::with_capacity(end);
+    for character in message[..end].chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    if end < message.len() {
+        line.push_str(" ...");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let log = Log::new("step".into(), "plugin".into());
+        let now = Instant::now();
+        let admitted = (0..1000).filter(|_| log.admit(now)).count();
+        assert_eq!(admitted, LINES as usize);
+        assert_eq!(log.window.lock().unwrap().dropped, 1000 - u64::from(LINES));
+        assert!(
+            log.admit(now + WINDOW),
+            "the next window lets lines through again"
+        );
+        assert_eq!(log.window.lock().unwrap().dropped, 0);
+    }
+
+    #[test]
+    fn a_line_cannot_forge_another_nor_be_endless() {
+        assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        let long = shown(&"ü".repeat(LINE_BYTES));
+        assert!(
+            long.len() < LINE_BYTES + 8 && long.ends_with(" ..."),
+            "{}",
+            long.len()
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! `wasi:http` for plugins that are granted it: requests to the named hosts, and to no other.
+
+use std::sync::Arc;
+
+use http::uri::{Authority, Scheme};
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    default_send_request,
+};
+
+use super::host::State;
+use super::imports::HostPort;
+
+/// Resources (requests, bodies, headers) that an instance may hold at once; each takes host memory.
+const RESOURCES: usize = 10_000;
+
+/// The state of `wasi:http` in one instance: no files, no environment, no standard streams.
+pub(super) struct Http {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    gate: Gate,
+}
+
+/// Lets requests to granted hosts pass.
+struct Gate {
+    granted: Arc<[HostPort]>,
+}
+
+impl Http {
+    pub fn new(granted: Arc<[HostPort]>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        Self {
+            table,
+            wasi: WasiCtx::builder().build(),
+            http: WasiHttpCtx::new(),
+            gate: Gate { granted },
+        }
+    }
+}
+
+/// Adds all that the grant opens.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+}
+
+impl State {
+    fn http(&mut self) -> &mut Http {
+        self.http
+            .as_mut()
+            .expect("wasi:http is linked only into instances that have its state")
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let Http { wasi, table, .. } = self.http();
+        WasiCtxView { ctx: wasi, table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let Http {
+            http, table, gate, ..
+        } = State::http(self);
+        WasiHttpCtxView {
+            ctx: http,
+            table,
+            hooks: gate,
+        }
+    }
+}
+
+type Sent = (
+    http::Response<WasiBody>,
+    Box<dyn Future<Output = Result<(), Error>> + Send>,
+);
+
+impl WasiHttpHooks for Gate {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _response_error: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        let allowed = request
+            .uri()
+            .authority()
+            .is_some_and(|authority| allowed(&self.granted, authority, request.uri().scheme()));
+        if !allowed {
+            tracing::warn!(uri = %request.uri(), "a plugin's request was denied: its `grants.http` does not name this host");
+            return Box::new(async { Err(Error::HttpRequestDenied) });
+        }
+        Box::new(async move {
+            let (response, io) = default_send_request(request, options).await?;
+            let io: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(io);
+            Ok((response.map(WasiBody::new), io))
+        })
+    }
+}
+
+fn allowed(granted: &[HostPort], authority: &Authority, scheme: Option<&Scheme>) -> bool {
+    let scheme_port = if scheme == Some(&Scheme::HTTP) {
+        80
+    } else {
+        443
+    };
+    let port = authority.port_u16().unwrap_or(scheme_port);
+    granted
+        .iter()
+        .any(|host| host.covers(authority.host(), port, scheme_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_host_and_port_of_the_grant_pass() {
+        let granted = [
+            HostPort::parse("127.0.0.1:8080").unwrap(),
+            HostPort::parse("a.example").unwrap(),
+        ];
+        let allowed = |uri: &'static str| {
+            let uri = http::Uri::from_static(uri);
+            allowed(&granted, uri.authority().unwrap(), uri.scheme())
+        };
+        assert!(allowed("http://127.0.0.1:8080/x"));
+        assert!(allowed("https://a.example/x"));
+        assert!(allowed("http://A.example:80/x"));
+        assert!(!allowed("http://127.0.0.1:8081/x"));
+        assert!(!allowed("https://a.example:8443/x"));
+        assert!(!allowed("http://a.example@127.0.0.1:8081/"));
+        assert!(!allowed("http://b.a.example/"));
+    }
+}

@@ -1,0 +1,235 @@
+//! What a plugin may import: what its world gives every plugin, and what the pipeline file grants.
+//!
+//! Decided by the functions that a component imports. An interface that is imported for its types alone (every component
+//! imports `wasmill:plugin/types`) asks for nothing.
+
+use std::fmt;
+
+use super::component::ImportedFunction;
+use crate::config::Table;
+use crate::error::Failure;
+
+/// What a pipeline file grants a plugin beyond `host.log`: a step's or sink's `grants` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// `grants.http`: hosts to which the plugin may send requests.
+    pub http: Vec<HostPort>,
+}
+
+/// A host, and the port if one is named; else the scheme's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// Name or address, in lower case; an IPv6 address stands in brackets.
+    pub host: String,
+    /// 80 or 443 by the request's scheme if `None`.
+    pub port: Option<u16>,
+}
+
+impl HostPort {
+    /// Reads `host` or `host:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !text.ends_with(']') => (host, Some(port.parse().ok()?)),
+            _ => (text, None),
+        };
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        let plain = !host.is_empty() && !host.contains([':', '/', '@', '?', '#', ' ', '[', ']']);
+        (bracketed || plain).then(|| Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+
+    /// Whether a request to this host and port is meant.
+    pub fn covers(&self, host: &str, port: u16, scheme_port: u16) -> bool {
+        self.host.eq_ignore_ascii_case(host) && self.port.unwrap_or(scheme_port) == port
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+impl Grants {
+    /// Reads a `grants` table to its end.
+    pub fn from_table(mut table: Table<'_>) -> Self {
+        let mut http = Vec::new();
+        for text in table.strings("http") {
+            match HostPort::parse(text.get_ref()) {
+                Some(host) => http.push(host),
+                None => {
+                    let message = format!("`{}` is not a host", text.get_ref());
+                    let help = "write the host, and the port if it is not the scheme's own: \"api.example.com\", \"127.0.0.1:8080\"";
+                    table.problem(text.span(), message, Some(help.into()));
+                }
+            }
+        }
+        table.finish();
+        Self { http }
+    }
+}
+
+/// What `grants.http` opens: the outgoing half of `wasi:http` and what its types rest on.
+const HTTP: [&str; 7] = [
+    "wasi:http/types@0.2",
+    "wasi:http/outgoing-handler@0.2",
+    "wasi:io/error@0.2",
+    "wasi:io/poll@0.2",
+    "wasi:io/streams@0.2",
+    "wasi:clocks/monotonic-clock@0.2",
+    "wasi:clocks/wall-clock@0.2",
+];
+const EVERY_PLUGIN: [&str; 1] = ["wasmill:plugin/host@0.1"];
+
+/// Whether the function belongs to one of these interfaces, at any patch of their version.
+fn belongs(function: &ImportedFunction, interfaces: &[&str]) -> bool {
+    interfaces.iter().any(|known| {
+        let rest = function.interface.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+/// Checks the functions that the plugin `name` imports.
+pub(super) fn check(
+    name: &str,
+    functions: &[ImportedFunction],
+    grants: &Grants,
+) -> Result<(), Failure> {
+    let refused: Vec<_> = functions
+        .iter()
+        .filter(|function| !belongs(function, &EVERY_PLUGIN))
+        .collect();
+    let (http, other): (Vec<_>, Vec<_>) = refused
+        .into_iter()
+        .partition(|function| belongs(function, &HTTP));
+    if !other.is_empty() {
+        let message = format!(
+            "plugin `{name}` imports what no grant allows: {}",
+            list(&other)
+        );
+        return Err(Failure::user(message).help(
+            "a plugin gets `wasmill:plugin/host`, and with `grants.http` the outgoing half of `wasi:http`; build it for a \
+             target without WASI (wasm32-unknown-unknown), or stub its WASI imports out",
+        ));
+    }
+    if !http.is_empty() && grants.http.is_empty() {
+        let message = format!(
+            "plugin `{name}` imports what is not granted to it: {}",
+            list(&http)
+        );
+        return Err(Failure::user(message)
+            .help("name the hosts that it may reach: `grants = { http = [\"host:port\"] }`"));
+    }
+    Ok(())
+}
+
+fn list(functions: &[&ImportedFunction]) -> String {
+    let names: Vec<_> = functions
+        .iter()
+        .map(|function| format!("`{function}`"))
+        .collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Problems, parse};
+
+    fn names(functions: &[&str]) -> Vec<ImportedFunction> {
+        let functions = functions.iter().map(|name| {
+            let (interface, function) = name.split_once('#').expect("the test names both");
+            ImportedFunction {
+                interface: interface.into(),
+                function: function.into(),
+            }
+        });
+        functions.collect()
+    }
+
+    fn http() -> Grants {
+        Grants {
+            http: vec![HostPort::parse("localhost:80").unwrap()],
+        }
+    }
+
+    #[test]
+    fn the_log_needs_no_grant() {
+        let functions = names(&[
+            "wasmill:plugin/host@0.1.0#log",
+            "wasmill:plugin/host@0.1.7#log",
+        ]);
+        assert_eq!(check("p", &functions, &Grants::default()), Ok(()));
+    }
+
+    #[test]
+    fn a_function_of_another_version_of_the_contract_is_refused() {
+        for function in [
+            "wasmill:plugin/host@0.10.0#log",
+            "wasmill:plugin/host@0.2.0#log",
+        ] {
+            let failure = check("p", &names(&[function]), &http()).unwrap_err();
+            assert!(failure.message.contains(function), "{failure}");
+        }
+    }
+
+    #[test]
+    fn http_is_refused_without_its_grant_and_the_message_lists_the_functions() {
+        let functions = names(&[
+            "wasi:http/outgoing-handler@0.2.3#handle",
+            "wasi:io/poll@0.2.0#poll",
+        ]);
+        let failure = check("hook", &functions, &Grants::default()).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "plugin `hook` imports what is not granted to it: `wasi:http/outgoing-handler@0.2.3#handle`, `wasi:io/poll@0.2.0#poll`"
+        );
+        assert!(failure.help.unwrap().contains("grants"));
+        assert_eq!(check("hook", &functions, &http()), Ok(()));
+    }
+
+    #[test]
+    fn no_grant_opens_the_file_system() {
+        let functions = names(&["wasi:filesystem/types@0.2.0#[method]descriptor.open-at"]);
+        let failure = check("p", &functions, &http()).unwrap_err();
+        assert!(failure.message.contains("open-at"), "{failure}");
+    }
+
+    #[test]
+    fn hosts_are_read_with_and_without_a_port() {
+        let read = |text| HostPort::parse(text).map(|host| host.to_string());
+        assert_eq!(
+            read("API.example.com:8080").as_deref(),
+            Some("api.example.com:8080")
+        );
+        assert_eq!(read("api.example.com").as_deref(), Some("api.example.com"));
+        assert_eq!(read("[::1]:80").as_deref(), Some("[::1]:80"));
+        assert_eq!(read("[::1]").as_deref(), Some("[::1]"));
+        for bad in ["", ":80", "http://x", "x:99999", "x/y", "a@b", "::1"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_means_the_port_of_the_scheme() {
+        let host = HostPort::parse("example.com").unwrap();
+        assert!(host.covers("EXAMPLE.com", 443, 443));
+        assert!(!host.covers("example.com", 8443, 443));
+        assert!(!host.covers("example.com.evil.org", 443, 443));
+    }
+
+    #[test]
+    fn a_grant_that_is_no_host_is_a_problem() {
+        let problems = Problems::default();
+        let table = parse("http = ['http://x/']", Path::new("."), &problems).unwrap();
+        assert_eq!(Grants::from_table(table), Grants::default());
+        assert_eq!(problems.take()[0].message, "`http://x/` is not a host");
+    }
+}

@@ -1,0 +1,288 @@
+//! A sink written by a user: bound like a transform, called on an I/O thread.
+//!
+//! A call may wait for the outside (an HTTP server), and a deadline that only interrupts the guest would not end that wait. So
+//! calls run on a fiber under a timer: one that does not come back in time is abandoned, and its instance with it.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tokio::runtime::Runtime;
+use wasmtime::Store;
+
+use super::World;
+use super::bindings::exports::wasmill::plugin::sink::{
+    Delivery as WireDelivery, Guest, GuestIndices, Plan,
+};
+use super::bindings::wasmill::plugin::types::Error;
+use super::bound::{Bound, WireSchema, refused};
+use super::call::{CallContext, CallError, Rejected};
+use super::columns::{Asked, Views};
+use super::engine::{Component, ticks};
+use super::host::State;
+use super::imports::Grants;
+use super::instance::{rejected, wire_context};
+use super::limits::Limits;
+use crate::error::Failure;
+use crate::ids::{Digest, Epoch, NodeName, PartitionId};
+
+/// What a sink promises about a repeated epoch; `wit/sink.wit` says what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is written again.
+    AtLeastOnce,
+    /// The sink knows which epochs it holds.
+    Marker,
+    /// Only what was committed is visible.
+    TwoPhase,
+}
+
+/// A component of the world `sink-plugin` bound to configuration, schema, limits and grants; cheap to clone.
+#[derive(Clone)]
+pub struct SinkPlugin(Arc<Described>);
+
+struct Described {
+    bound: Bound,
+    indices: GuestIndices,
+    /// What `open` is told: the planned columns.
+    schema: WireSchema,
+    asked: Vec<Asked>,
+    columns: Vec<usize>,
+    delivery: Delivery,
+}
+
+impl fmt::Debug for SinkPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkPlugin")
+            .field("component", &self.0.bound.component)
+            .field("columns", &self.0.columns)
+            .field("delivery", &self.0.delivery)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SinkPlugin {
+    /// Binds `component` to the sink `node`, and lets it describe what it wants of rows of `input`.
+    ///
+    /// # Errors
+    /// When it is no sink, imports what it may not, refuses its configuration or input, or plans what cannot be.
+    pub fn new(
+        component: &Component,
+        node: &NodeName,
+        config: &serde_json::Value,
+        input: &SchemaRef,
+        limits: &Limits,
+        grants: &Grants,
+    ) -> Result<Self, Failure> {
+        let bound = Bound::new(component, World::Sink, node, config, limits, grants)?;
+        let indices = GuestIndices::new(&bound.pre)
+            .map_err(|error| bound.failure(&format!("does not fit the contract: {error:#}")))?;
+        let plan = describe(&bound, &indices, input)?;
+        let columns = bound.asked(&plan.columns, input)?;
+        let asked = bound.carriers(&columns, input)?;
+        let schema = WireSchema::new(columns.iter().map(|index| input.fields()[*index].clone()));
+        let delivery = match plan.delivery {
+            WireDelivery::AtLeastOnce => Delivery::AtLeastOnce,
+            WireDelivery::Marker => Delivery::Marker,
+            WireDelivery::TwoPhase => Delivery::TwoPhase,
+        };
+        Ok(Self(Arc::new(Described {
+            bound,
+            indices,
+            schema,
+            asked,
+            columns,
+            delivery,
+        })))
+    }
+
+    /// The input columns it reads, as indices into the schema it was bound to.
+    pub fn columns(&self) -> &[usize] {
+        &self.0.columns
+    }
+
+    /// What it promises.
+    pub fn delivery(&self) -> Delivery {
+        self.0.delivery
+    }
+
+    /// The component.
+    pub fn component(&self) -> &Component {
+        &self.0.bound.component
+    }
+
+    /// Of the component.
+    pub fn digest(&self) -> Digest {
+        self.component().digest()
+    }
+
+    /// A fresh instance, `open` called. Its calls wait on `runtime`; none may be made from inside of it.
+    ///
+    /// # Errors
+    /// When the plugin refuses, traps or exceeds a limit.
+    pub fn open(&self, runtime: &Arc<Runtime>) -> Result<SinkInstance, CallError> {
+        let Described {
+            bound,
+            indices,
+            schema,
+            ..
+        } = &*self.0;
+        let mut store = bound.store();
+        let opening = async {
+            let instance = bound.pre.instantiate_async(&mut store).await?;
+            let guest = indices.load(&mut store, &instance)?;
+            let answer = guest
+                .call_open(&mut store, &bound.config, &schema.fields())
+                .await?;
+            Ok((guest, answer))
+        };
+        let opened =
+            runtime.block_on(async { tokio::time::timeout(bound.limits.deadline, opening).await });
+        match opened {
+            Ok(Ok((guest, Ok(())))) => Ok(SinkInstance {
+                sink: self.0.clone(),
+                runtime: runtime.clone(),
+                live: Some((store, guest)),
+            }),
+            Ok(Ok((_, Err(error)))) => Err(refused(error, 0)),
+            Ok(Err(error)) => Err(bound.classify(&mut store, &error, &bound.limits)),
+            Err(_elapsed) => Err(CallError::Deadline(bound.limits.deadline)),
+        }
+    }
+}
+
+fn describe(bound: &Bound, indices: &GuestIndices, input: &SchemaRef) -> Result<Plan, Failure> {
+    let (mut store, pre, limits) = bound.for_describe()?;
+    let schema = WireSchema::new(input.fields().iter().cloned());
+    let answer = at_once(async {
+        let instance = pre.instantiate_async(&mut store).await?;
+        let guest = indices.load(&mut store, &instance)?;
+        guest
+            .call_describe(&mut store, &bound.config, &schema.fields())
+            .await
+    });
+    bound.described(answer.map_err(|error| bound.classify(&mut store, &error, &limits)))
+}
+
+/// Runs what never waits: without imports there is nothing to wait for.
+fn at_once<T>(future: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(wasmtime::Error::msg(
+            "`describe` waited, with nothing to wait for",
+        )),
+    }
+}
+
+/// A live instance. What it keeps between calls is gone with it.
+pub struct SinkInstance {
+    sink: Arc<Described>,
+    runtime: Arc<Runtime>,
+    /// `None` after a trap or an abandoned call.
+    live: Option<(Store<State>, Guest)>,
+}
+
+/// One call's answer: the runtime's error, the plugin's own, or a value.
+type Answer<R> = wasmtime::Result<Result<R, Error>>;
+
+impl SinkInstance {
+    /// Whether it can be called again.
+    pub fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// The last epoch that a marker sink holds for a partition.
+    ///
+    /// # Errors
+    /// Why the call failed, here and below. After any error but [`CallError::Refused`] the instance is gone.
+    pub fn last_epoch(&mut self, partition: PartitionId) -> Result<Option<Epoch>, CallError> {
+        let last = self.call(0, async |store, guest| {
+            guest.call_last_epoch(store, partition.0).await
+        })?;
+        Ok(last.map(Epoch))
+    }
+
+    /// Starts one partition of one epoch.
+    pub fn begin(&mut self, context: &CallContext, idempotency_key: &str) -> Result<(), CallError> {
+        self.place(context);
+        let wire = wire_context(context);
+        self.call(0, async |store, guest| {
+            guest.call_begin(store, wire, idempotency_key).await
+        })
+    }
+
+    /// Writes rows of it; answers with those that the receiver refused. At most 64 Ki rows.
+    pub fn write(
+        &mut self,
+        context: &CallContext,
+        input: &RecordBatch,
+    ) -> Result<Vec<Rejected>, CallError> {
+        self.place(context);
+        let sink = self.sink.clone();
+        let views = Views::new(&sink.asked, input)?;
+        let rows = u32::try_from(input.num_rows()).expect("a call has at most 64 Ki rows");
+        let wire = wire_context(context);
+        let answer = views.with(|buffers| {
+            self.call(input.num_rows(), async |store, guest| {
+                guest.call_write(store, wire, rows, buffers).await
+            })
+        })?;
+        rejected(input.num_rows(), answer).map_err(|wrong| {
+            self.live = None;
+            CallError::Contract(wrong)
+        })
+    }
+
+    /// Ends it; the token is for [`Self::commit`].
+    pub fn prepare(&mut self, context: &CallContext) -> Result<Vec<u8>, CallError> {
+        let wire = wire_context(context);
+        self.call(0, async |store, guest| {
+            guest.call_prepare(store, wire).await
+        })
+    }
+
+    /// Makes an epoch's tokens visible.
+    pub fn commit(&mut self, epoch: Epoch, tokens: &[&[u8]]) -> Result<(), CallError> {
+        self.call(0, async |store, guest| {
+            guest.call_commit(store, epoch.0, tokens).await
+        })
+    }
+
+    fn place(&mut self, context: &CallContext) {
+        if let Some((store, _)) = &mut self.live {
+            store.data_mut().log.place = Some((context.epoch, context.partition));
+        }
+    }
+
+    fn call<R>(
+        &mut self,
+        rows: usize,
+        call: impl AsyncFnOnce(&mut Store<State>, &Guest) -> Answer<R>,
+    ) -> Result<R, CallError> {
+        let Some((mut store, guest)) = self.live.take() else {
+            return Err(CallError::Contract(
+                "it was called again after it had trapped".into(),
+            ));
+        };
+        let bound = &self.sink.bound;
+        let deadline = bound.limits.deadline;
+        store.set_epoch_deadline(ticks(deadline));
+        store.data_mut().log.last_error = None;
+        let answer = self
+            .runtime
+            .block_on(async { tokio::time::timeout(deadline, call(&mut store, &guest)).await });
+        let result = match answer {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(error))) => Err(refused(error, rows)),
+            Ok(Err(error)) => Err(bound.classify(&mut store, &error, &bound.limits)),
+            Err(_elapsed) => Err(CallError::Deadline(deadline)),
+        };
+        if matches!(result, Ok(_) | Err(CallError::Refused { .. })) {
+            self.live = Some((store, guest));
+        }
+        result
+    }
+}

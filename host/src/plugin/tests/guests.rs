@@ -1,0 +1,157 @@
+//! Guests in the text format, one function different from the next.
+
+use wit_component::{StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{LiftLowerAbi, ManglingAndAbi, PackageId, Resolve, WorldId};
+
+/// A plugin that asks for every column and gives each back under its own name in the port `out`, with these functions in
+/// place of its own.
+#[derive(Default)]
+pub struct Guest<'a> {
+    /// Imports and further functions.
+    pub more: &'a str,
+    /// Instructions of `describe` before it answers; `$answer` is its answer, for writing over.
+    pub describe: &'a str,
+    /// Instructions of `open`.
+    pub open: &'a str,
+    /// Instructions of `process` that leave its answer's address; see [`TEMPLATE`] for what they can call.
+    pub process: Option<&'a str>,
+}
+
+/// The answer of the echo: what came in, row for row.
+const ECHO: &str = "(call $produced (local.get $rows) (i32.const 0) (i32.const 0) (i32.const 0) (local.get $input) (local.get $columns))";
+
+impl Guest<'_> {
+    /// The core module with its metadata.
+    pub fn module(&self) -> Vec<u8> {
+        let text = TEMPLATE
+            .replace("{more}", self.more)
+            .replace("{describe}", self.describe)
+            .replace("{open}", self.open)
+            .replace("{process}", self.process.unwrap_or(ECHO));
+        embed(&text, "transform-plugin")
+    }
+}
+
+/// The module of a text, with the metadata of one of our worlds.
+pub fn embed(text: &str, world: &str) -> Vec<u8> {
+    let module = wat::parse_str(text).expect("the test's guest is well-formed");
+    let (resolve, ours) = contract();
+    let world = resolve
+        .select_world(&[ours], Some(world))
+        .expect("the world is ours");
+    with_metadata(module, &resolve, world)
+}
+
+/// A module that implements the one world of `wit` by trapping.
+pub fn dummy(wit: &str) -> Vec<u8> {
+    let (mut resolve, _) = contract();
+    let package = resolve
+        .push_str("test.wit", wit)
+        .expect("the test's WIT is valid");
+    let world = resolve
+        .select_world(&[package], None)
+        .expect("there is one world");
+    let module = dummy_module(&resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync));
+    with_metadata(module, &resolve, world)
+}
+
+fn contract() -> (Resolve, PackageId) {
+    let mut resolve = Resolve::default();
+    let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
+    let (package, _) = resolve.push_path(wit).expect("our WIT is valid");
+    (resolve, package)
+}
+
+fn with_metadata(mut module: Vec<u8>, resolve: &Resolve, world: WorldId) -> Vec<u8> {
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false)
+        .expect("a module takes metadata");
+    module
+}
+
+/// Layouts as the canonical ABI gives them: `field` name 0, data-type 8, nullable 16, size 20; `port` name 0, columns 8, carry 16,
+/// size 20; `buffers` validity 0, offsets 8, data 16, size 24; `output` port 0, rows 4, origin 8 (its list 12), columns 20, size 28;
+/// a result has its discriminant at 0 and its value at 4.
+const TEMPLATE: &str = r#"
+(module
+  {more}
+  (memory (export "memory") 2)
+  (table $table 1 funcref)
+  (global $heap (mut i32) (i32.const 4096))
+  (data (i32.const 16) "out")
+
+  (func $alloc (param $align i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and
+      (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1)))
+      (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $heap (i32.add (local.get $at) (local.get $size)))
+    (block $fits (loop $grow
+      (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
+      (drop (memory.grow (i32.const 16)))
+      (br $grow)))
+    (memory.fill (local.get $at) (i32.const 0) (local.get $size))
+    (local.get $at))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (call $alloc (local.get 2) (local.get 3)))
+
+  (func $put (param $at i32) (param $first i32) (param $second i32)
+    (i32.store (local.get $at) (local.get $first))
+    (i32.store offset=4 (local.get $at) (local.get $second)))
+
+  ;; An answer with one output for port 0 and nothing rejected.
+  (func $produced (param $rows i32) (param $origin i32) (param $parents i32) (param $parent_count i32)
+      (param $columns i32) (param $column_count i32) (result i32)
+    (local $answer i32) (local $output i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 44)))
+    (local.set $output (call $alloc (i32.const 8) (i32.const 28)))
+    (call $put (i32.add (local.get $answer) (i32.const 4)) (local.get $output) (i32.const 1))
+    (i32.store offset=4 (local.get $output) (local.get $rows))
+    (i32.store offset=8 (local.get $output) (local.get $origin))
+    (call $put (i32.add (local.get $output) (i32.const 12)) (local.get $parents) (local.get $parent_count))
+    (call $put (i32.add (local.get $output) (i32.const 20)) (local.get $columns) (local.get $column_count))
+    (local.get $answer))
+
+  ;; One column of three buffers.
+  (func $column (param $validity i32) (param $validity_size i32) (param $offsets i32) (param $offsets_size i32)
+      (param $data i32) (param $data_size i32) (result i32)
+    (local $at i32)
+    (local.set $at (call $alloc (i32.const 8) (i32.const 24)))
+    (call $put (local.get $at) (local.get $validity) (local.get $validity_size))
+    (call $put (i32.add (local.get $at) (i32.const 8)) (local.get $offsets) (local.get $offsets_size))
+    (call $put (i32.add (local.get $at) (i32.const 16)) (local.get $data) (local.get $data_size))
+    (local.get $at))
+
+  (func (export "wasmill:plugin/transform@0.1.0#describe")
+      (param $config i32) (param $config_size i32) (param $fields i32) (param $field_count i32) (result i32)
+    (local $answer i32) (local $names i32) (local $port i32) (local $i i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
+    (local.set $names (call $alloc (i32.const 8) (i32.mul (local.get $field_count) (i32.const 8))))
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $i) (local.get $field_count)))
+      (i64.store
+        (i32.add (local.get $names) (i32.mul (local.get $i) (i32.const 8)))
+        (i64.load (i32.add (local.get $fields) (i32.mul (local.get $i) (i32.const 20)))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $next)))
+    (local.set $port (call $alloc (i32.const 8) (i32.const 20)))
+    (call $put (local.get $port) (i32.const 16) (i32.const 3))
+    (call $put (i32.add (local.get $port) (i32.const 8)) (local.get $fields) (local.get $field_count))
+    (call $put (i32.add (local.get $answer) (i32.const 4)) (local.get $names) (local.get $field_count))
+    (call $put (i32.add (local.get $answer) (i32.const 12)) (local.get $port) (i32.const 1))
+    {describe}
+    (local.get $answer))
+
+  (func (export "wasmill:plugin/transform@0.1.0#open") (param i32 i32 i32 i32) (result i32)
+    (local $answer i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
+    {open}
+    (local.get $answer))
+
+  (func (export "wasmill:plugin/transform@0.1.0#process")
+      (param $epoch i64) (param $batch_time i64) (param $partition i32) (param $call i32) (param $watermark i64) (param $seed i64)
+      (param $rows i32) (param $input i32) (param $columns i32) (result i32)
+    (local $at i32)
+    {process})
+  (func (export "cabi_post_wasmill:plugin/transform@0.1.0#process") (param i32)
+    (global.set $heap (i32.const 4096))))
+"#;

@@ -1,0 +1,77 @@
+//! What went wrong in a call, told from the runtime's error.
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::call::CallError;
+use super::limits::{LimitReached, Limits};
+use crate::config::format_size;
+
+/// Functions of a trap's stack that are shown.
+const FRAMES: usize = 16;
+
+/// Classifies an error of instantiation or of a call. `last_error` is what the guest logged last at level error.
+pub(super) fn classify(
+    error: &wasmtime::Error,
+    limits: &Limits,
+    last_error: Option<String>,
+) -> CallError {
+    if let Some(LimitReached(limit)) = error.downcast_ref() {
+        return CallError::Limit(limit.clone());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => CallError::Deadline(limits.deadline),
+        Some(Trap::StackOverflow) => {
+            CallError::Limit(format!("{} of stack", format_size(limits.stack)))
+        }
+        Some(trap) => CallError::Trap {
+            message: told(&trap.to_string(), last_error),
+            stack: stack(error),
+        },
+        None => untyped(error, limits, last_error),
+    }
+}
+
+/// Errors for which the runtime has no public type are told apart by their words; tests hold them to it.
+fn untyped(error: &wasmtime::Error, limits: &Limits, last_error: Option<String>) -> CallError {
+    let message = error.root_cause().to_string();
+    if message.contains("fuel allocated for hostcalls has been exhausted") {
+        return CallError::OutputTooLarge {
+            limit: limits.output,
+        };
+    }
+    if message.contains("resource limit exceeded: instance") {
+        return CallError::Limit(format!("{} instances", limits.instances));
+    }
+    if message.contains("resource limit exceeded") {
+        return CallError::Limit(message);
+    }
+    match stack(error) {
+        // Failed while the host read what came back, not while the guest ran.
+        empty if empty.is_empty() => CallError::Contract(message),
+        stack => CallError::Trap {
+            message: told(&message, last_error),
+            stack,
+        },
+    }
+}
+
+fn told(trap: &str, last_error: Option<String>) -> String {
+    let trap = trap.strip_prefix("wasm trap: ").unwrap_or(trap);
+    match last_error {
+        Some(said) => format!("{said} ({trap})"),
+        None => trap.to_owned(),
+    }
+}
+
+fn stack(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let frames = backtrace.frames().iter().take(FRAMES);
+    frames
+        .map(|frame| match frame.func_name() {
+            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+            None => format!("function {}", frame.func_index()),
+        })
+        .collect()
+}
