@@ -3,6 +3,7 @@
 //! A [`Sink`] runs on an I/O thread of its own, one per sink and process; workers reach it through a bounded channel.
 
 mod files;
+mod plugin;
 mod print;
 
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 use crate::batch::ColumnType;
 use crate::config::{Table, did_you_mean};
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, ProcessIndex};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, PipelineName, ProcessIndex};
+use crate::plugin::{Component, Grants, Limits, SinkPlugin};
 
 pub use files::FilesSink;
+pub use plugin::PluginSink;
 pub use print::{Output, PrintFormat, PrintSink};
 
 /// Which epoch a sink is asked about.
@@ -61,6 +64,8 @@ pub trait Sink: Send {
 /// What a sink needs to know when it is opened in a process.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
     /// The sink's name.
     pub node: NodeName,
     /// This process. Every process opens every sink before the first epoch is cut.
@@ -87,6 +92,8 @@ pub enum SinkConfig {
     Print(PrintSink),
     /// `type = "files"`
     Files(FilesSink),
+    /// `type = "plugin"`
+    Plugin(PluginSink),
 }
 
 impl SinkConfig {
@@ -114,11 +121,32 @@ impl SinkConfig {
         }
     }
 
+    /// A sink written by a user, bound to its input; the one kind that needs the plugin host to be checked.
+    ///
+    /// # Errors
+    /// As [`SinkPlugin::new`].
+    pub fn plugin(
+        component: &Component,
+        node: &NodeName,
+        config: &serde_json::Value,
+        input: &SchemaRef,
+        limits: &Limits,
+        grants: &Grants,
+    ) -> Result<Self, Failure> {
+        let plugin = SinkPlugin::new(component, node, config, input, limits, grants)?;
+        Ok(Self::Plugin(PluginSink {
+            plugin,
+            retries: PluginSink::RETRIES,
+        }))
+    }
+
     /// Whether it can take rows with these columns; if not, why.
     pub fn check(&self, schema: &Schema) -> Result<(), String> {
         match self {
             Self::Print(_) => Ok(()),
             Self::Files(sink) => sink.check(schema),
+            // It was asked when it was bound.
+            Self::Plugin(_) => Ok(()),
         }
     }
 
@@ -126,7 +154,7 @@ impl SinkConfig {
     pub fn routing(&self) -> Routing {
         match self {
             Self::Print(_) => Routing::OnePlace,
-            Self::Files(_) => Routing::Anywhere,
+            Self::Files(_) | Self::Plugin(_) => Routing::Anywhere,
         }
     }
 
@@ -135,6 +163,7 @@ impl SinkConfig {
         match self {
             Self::Print(sink) => Ok(sink.open(schema, options)),
             Self::Files(sink) => sink.open(schema, options),
+            Self::Plugin(sink) => sink.open(options),
         }
     }
 }

@@ -376,6 +376,7 @@ mod tests {
 
     fn sink(config: &PrintSink, batch: &RecordBatch, output: Output) -> Box<dyn Sink> {
         let options = super::super::OpenOptions {
+            pipeline: "test".into(),
             node: "out".into(),
             process: ProcessIndex(0),
             processes: 1,

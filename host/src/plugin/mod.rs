@@ -33,6 +33,13 @@ pub use limits::Limits;
 pub use sink::{Delivery, SinkInstance, SinkPlugin};
 pub use transform::{Port, Transform};
 
+/// For tests of what stands on the plugin host.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub use super::tests::guests::SinkGuest;
+    pub use super::tests::load;
+}
+
 /// Which of our worlds a component implements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum World {

@@ -26,6 +26,7 @@ fn config(directory: &Path, format: FileFormat) -> FilesSink {
 
 fn options(process: usize, processes: usize) -> OpenOptions {
     OpenOptions {
+        pipeline: "test".into(),
         node: "out".into(),
         process: ProcessIndex(process),
         processes,
@@ -301,6 +302,7 @@ fn a_second_writer_of_the_same_file_is_refused() {
     let schema = lines([]).schema();
     let mut first = config.open(schema.clone(), options(0, 1)).expect("opens");
     let other = OpenOptions {
+        pipeline: "test".into(),
         node: "second".into(),
         ..options(0, 1)
     };

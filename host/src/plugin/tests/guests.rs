@@ -155,3 +155,115 @@ const TEMPLATE: &str = r#"
   (func (export "cabi_post_wasmill:plugin/transform@0.1.0#process") (param i32)
     (global.set $heap (i32.const 4096))))
 "#;
+
+/// A sink that writes down the key of each partition and the bytes of its first column, gives that as its token, and ends every
+/// commit with an error that says all tokens: what it was given can be seen in the failure.
+#[derive(Default)]
+pub struct SinkGuest<'a> {
+    /// Imports, globals and further functions.
+    pub more: &'a str,
+    /// 0 at-least-once, 1 marker, 2 two-phase.
+    pub delivery: u32,
+    /// Instructions of `write` before it answers; `$answer` is its answer, for writing over.
+    pub write: &'a str,
+    /// As for `write`, of `commit`.
+    pub commit: &'a str,
+}
+
+impl SinkGuest<'_> {
+    /// The core module with its metadata.
+    pub fn module(&self) -> Vec<u8> {
+        let text = SINK
+            .replace("{more}", self.more)
+            .replace("{delivery}", &self.delivery.to_string())
+            .replace("{write}", self.write)
+            .replace("{commit}", self.commit);
+        embed(&text, "sink-plugin")
+    }
+}
+
+/// Layouts beside those of [`TEMPLATE`]: `error` kind 0, message 4, rows 12, after-ms 20, size 28; the plan's delivery at 8; in
+/// `last-epoch` the value is aligned to 8. The notes are at 64 KiB, the heap begins at 128 KiB.
+const SINK: &str = r#"
+(module
+  {more}
+  (memory (export "memory") 4)
+  (global $heap (mut i32) (i32.const 131072))
+  (global $noted (mut i32) (i32.const 0))
+  (global $writes (mut i32) (i32.const 0))
+  (data (i32.const 16) "again;")
+
+  (func $alloc (param $align i32) (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get $size)))
+    (local.get $at))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (call $alloc (local.get 2) (local.get 3)))
+  (func $put (param $at i32) (param $first i32) (param $second i32)
+    (i32.store (local.get $at) (local.get $first))
+    (i32.store offset=4 (local.get $at) (local.get $second)))
+  (func $note (param $from i32) (param $size i32)
+    (memory.copy (i32.add (i32.const 65536) (global.get $noted)) (local.get $from) (local.get $size))
+    (global.set $noted (i32.add (global.get $noted) (local.get $size))))
+  (func $refuse (param $answer i32) (param $kind i32) (param $message i32) (param $size i32)
+    (i32.store (local.get $answer) (i32.const 1))
+    (i32.store offset=4 (local.get $answer) (local.get $kind))
+    (call $put (i32.add (local.get $answer) (i32.const 8)) (local.get $message) (local.get $size)))
+
+  (func (export "wasmill:plugin/sink@0.1.0#describe")
+      (param $config i32) (param $config_size i32) (param $fields i32) (param $field_count i32) (result i32)
+    (local $answer i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
+    ;; The first column alone: a field begins with its name.
+    (call $put (i32.add (local.get $answer) (i32.const 4)) (local.get $fields) (i32.const 1))
+    (i32.store offset=12 (local.get $answer) (i32.const {delivery}))
+    (local.get $answer))
+  (func (export "wasmill:plugin/sink@0.1.0#open") (param i32 i32 i32 i32) (result i32)
+    (call $alloc (i32.const 8) (i32.const 32)))
+  ;; Epoch 5 is the last one held.
+  (func (export "wasmill:plugin/sink@0.1.0#last-epoch") (param i32) (result i32)
+    (local $answer i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 40)))
+    (i32.store offset=8 (local.get $answer) (i32.const 1))
+    (i64.store offset=16 (local.get $answer) (i64.const 5))
+    (local.get $answer))
+  (func (export "wasmill:plugin/sink@0.1.0#begin")
+      (param i64 i64 i32 i32 i64 i64) (param $key i32) (param $size i32) (result i32)
+    (call $note (local.get $key) (local.get $size))
+    (call $note (i32.const 21) (i32.const 1))
+    (call $alloc (i32.const 8) (i32.const 32)))
+  (func (export "wasmill:plugin/sink@0.1.0#write")
+      (param i64 i64 i32 i32 i64 i64) (param $rows i32) (param $input i32) (param $columns i32) (result i32)
+    (local $answer i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 40)))
+    (global.set $writes (i32.add (global.get $writes) (i32.const 1)))
+    (block $done
+      {write}
+      (call $note (i32.load offset=16 (local.get $input)) (i32.load offset=20 (local.get $input))))
+    (local.get $answer))
+  (func (export "wasmill:plugin/sink@0.1.0#prepare") (param i64 i64 i32 i32 i64 i64) (result i32)
+    (local $answer i32) (local $token i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
+    (local.set $token (call $alloc (i32.const 8) (global.get $noted)))
+    (memory.copy (local.get $token) (i32.const 65536) (global.get $noted))
+    (call $put (i32.add (local.get $answer) (i32.const 4)) (local.get $token) (global.get $noted))
+    (global.set $noted (i32.const 0))
+    (local.get $answer))
+  (func (export "wasmill:plugin/sink@0.1.0#commit") (param $epoch i64) (param $tokens i32) (param $count i32) (result i32)
+    (local $answer i32)
+    (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
+    (block $done
+      {commit}
+      (loop $next
+        (call $note (i32.load (local.get $tokens)) (i32.load offset=4 (local.get $tokens)))
+        (call $note (i32.const 21) (i32.const 1))
+        (local.set $tokens (i32.add (local.get $tokens) (i32.const 8)))
+        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+        (br_if $next (local.get $count)))
+      (call $refuse (local.get $answer) (i32.const 2) (i32.const 65536) (global.get $noted))
+      (global.set $noted (i32.const 0)))
+    (local.get $answer))
+  (func (export "wasmill:plugin/sink@0.1.0#abort") (param i64 i32 i32) (result i32)
+    (call $alloc (i32.const 8) (i32.const 32))))
+"#;

@@ -1,7 +1,7 @@
 //! The plugin host against real guests, written by hand in the text format so that each can break the contract in its own way.
 
 mod echo;
-mod guests;
+pub mod guests;
 mod hostile;
 
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,8 @@ fn engine() -> &'static Engine {
     engine
 }
 
-fn load(module: &[u8]) -> Component {
+/// The plugin that a module is.
+pub fn load(module: &[u8]) -> Component {
     engine()
         .load_bytes("guest", module)
         .expect("the test's guest is a plugin")

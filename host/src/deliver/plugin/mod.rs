@@ -1,0 +1,405 @@
+//! `type = "plugin"`: a sink that a user wrote, behind the world `sink-plugin`.
+//!
+//! A plugin's instance writes one partition of one epoch at a time: `begin`, `write` for each chunk, `prepare`. Partitions
+//! arrive interleaved, so each open one has an instance of its own; an instance that is done serves the next.
+//!
+//! A call that fails in a way that may pass (the plugin says `retryable`, or does not answer in time) is repeated with growing
+//! pauses. If its instance was lost with it, the partition begins again on a fresh one, under the same idempotency key and with
+//! all that was written so far; so an open partition's rows are kept until it is prepared. What the receiver gets twice it can tell
+//! by the key. Every prepared partition's token goes to `commit` when the epoch is finished.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use tokio::runtime::Runtime;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{EpochInfo, OpenOptions, Refused, Sink};
+use crate::error::Failure;
+use crate::ids::{Epoch, NodeName, PartitionId, PipelineName};
+use crate::plugin::{CallContext, CallError, Delivery, ErrorKind, SinkInstance, SinkPlugin};
+
+/// Rows and bytes of one call; as for a transform, a single larger row excepted.
+const CALL_ROWS: usize = 64 << 10;
+const CALL_BYTES: usize = 4 << 20;
+/// The first pause before a call is repeated; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause, also if the plugin asks for more: the run waits for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A checked sink of this kind.
+#[derive(Clone, Debug)]
+pub struct PluginSink {
+    /// The plugin, bound to the sink's configuration and input.
+    pub plugin: SinkPlugin,
+    /// How often a call is repeated that may succeed later. `retries`; default [`Self::RETRIES`].
+    pub retries: u32,
+}
+
+impl PluginSink {
+    /// With pauses of 0.1 s, doubled, and the plugin's own wishes: enough for a server's restart, not for its outage.
+    pub const RETRIES: u32 = 5;
+
+    /// Makes it ready to take rows.
+    ///
+    /// # Errors
+    /// When its I/O cannot be set up.
+    pub fn open(&self, options: OpenOptions) -> Result<Box<dyn Sink>, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::external(format!("the sink's I/O cannot start: {error}")))?;
+        Ok(Box::new(Writer {
+            sink: self.clone(),
+            pipeline: options.pipeline,
+            node: options.node,
+            runtime: Arc::new(runtime),
+            idle: Vec::new(),
+            parts: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }))
+    }
+}
+
+struct Writer {
+    sink: PluginSink,
+    pipeline: PipelineName,
+    node: NodeName,
+    runtime: Arc<Runtime>,
+    /// Instances between two partitions.
+    idle: Vec<SinkInstance>,
+    parts: BTreeMap<(Epoch, PartitionId), Part>,
+    /// Of prepared partitions of unfinished epochs.
+    tokens: BTreeMap<Epoch, Vec<Vec<u8>>>,
+    /// What a marker sink held of each partition when this run first wrote to it.
+    held: BTreeMap<PartitionId, Option<Epoch>>,
+}
+
+/// A partition of an epoch between `begin` and `prepare`.
+struct Part {
+    context: CallContext,
+    key: String,
+    /// `None` before it has begun, and after its instance was lost.
+    instance: Option<SinkInstance>,
+    /// What a fresh instance must be given again.
+    written: Vec<RecordBatch>,
+}
+
+impl Sink for Writer {
+    fn write(
+        &mut self,
+        info: EpochInfo,
+        partition: PartitionId,
+        batch: &RecordBatch,
+        last: bool,
+    ) -> Result<Vec<Refused>, Failure> {
+        let place = (info.epoch, partition);
+        self.write_part(info, partition, batch, last)
+            .map_err(|failure| {
+                self.parts.remove(&place);
+                failure.at_node(&self.node).at(place.0, place.1)
+            })
+    }
+
+    fn finish(&mut self, info: EpochInfo) -> Result<(), Failure> {
+        let open: Vec<_> = self
+            .parts
+            .keys()
+            .filter(|(epoch, _)| *epoch == info.epoch)
+            .copied()
+            .collect();
+        for (epoch, partition) in open {
+            if let Some(part) = self.parts.remove(&(epoch, partition)) {
+                self.prepare(part)
+                    .map_err(|failure| failure.at(epoch, partition).at_node(&self.node))?;
+            }
+        }
+        let Some(tokens) = self.tokens.remove(&info.epoch) else {
+            return Ok(());
+        };
+        self.commit(info.epoch, &tokens).map_err(|mut failure| {
+            failure.place.epoch = Some(info.epoch);
+            failure.at_node(&self.node)
+        })
+    }
+}
+
+impl Writer {
+    fn write_part(
+        &mut self,
+        info: EpochInfo,
+        partition: PartitionId,
+        batch: &RecordBatch,
+        last: bool,
+    ) -> Result<Vec<Refused>, Failure> {
+        let place = (info.epoch, partition);
+        // A partition without rows is nothing to the plugin.
+        let begun = self.parts.contains_key(&place);
+        if (!begun && batch.num_rows() == 0) || self.holds(info.epoch, partition)? {
+            return Ok(Vec::new());
+        }
+        let mut part = match self.parts.remove(&place) {
+            Some(part) => part,
+            None => self.part(info, partition),
+        };
+        let mut refused = Vec::new();
+        for (start, length) in chunks(batch) {
+            let chunk = batch.slice(start, length);
+            self.write_chunk(&mut part, chunk, start, &mut refused)?;
+        }
+        match last {
+            true => self.prepare(part)?,
+            false => drop(self.parts.insert(place, part)),
+        }
+        refused.sort_by_key(|refused: &Refused| refused.row);
+        refused.dedup_by_key(|refused| refused.row);
+        Ok(refused)
+    }
+
+    /// Whether a marker sink holds the epoch already.
+    fn holds(&mut self, epoch: Epoch, partition: PartitionId) -> Result<bool, Failure> {
+        if self.sink.plugin.delivery() != Delivery::Marker {
+            return Ok(false);
+        }
+        if !self.held.contains_key(&partition) {
+            let held = self.with_idle(|instance| instance.last_epoch(partition))?;
+            self.held.insert(partition, held);
+        }
+        Ok(self.held[&partition].is_some_and(|held| epoch <= held))
+    }
+
+    fn part(&self, info: EpochInfo, partition: PartitionId) -> Part {
+        let key = format!("{}/{}/{}/{partition}", self.pipeline, self.node, info.epoch);
+        let context = CallContext {
+            epoch: info.epoch,
+            time: info.time,
+            partition,
+            call: 0,
+            seed: xxh3_64(key.as_bytes()),
+        };
+        Part {
+            context,
+            key,
+            instance: None,
+            written: Vec::new(),
+        }
+    }
+
+    /// Writes a chunk that begins at row `start` of its batch; rows that the plugin blames for a failure are left out.
+    fn write_chunk(
+        &mut self,
+        part: &mut Part,
+        chunk: RecordBatch,
+        start: usize,
+        refused: &mut Vec<Refused>,
+    ) -> Result<(), Failure> {
+        let mut rows: Vec<u32> = (start as u32..).take(chunk.num_rows()).collect();
+        let mut chunk = chunk;
+        while chunk.num_rows() > 0 {
+            match self.repeated(part, |instance, context| instance.write(context, &chunk)) {
+                Ok(rejected) => {
+                    let rejected = rejected.into_iter();
+                    refused.extend(rejected.map(|one| Refused {
+                        row: rows[one.row as usize],
+                        reason: one.reason,
+                    }));
+                    part.written.push(chunk);
+                    return Ok(());
+                }
+                Err(CallError::Refused {
+                    kind: ErrorKind::Rejected,
+                    message,
+                    rows: blamed,
+                    ..
+                }) if !blamed.is_empty() => {
+                    let keep: Vec<bool> = (0..chunk.num_rows() as u32)
+                        .map(|row| !blamed.contains(&row))
+                        .collect();
+                    for row in blamed {
+                        refused.push(Refused {
+                            row: rows[row as usize],
+                            reason: message.clone(),
+                        });
+                    }
+                    let mut kept = keep.iter();
+                    rows.retain(|_| kept.next().copied().unwrap_or_default());
+                    chunk = filter_record_batch(&chunk, &BooleanArray::from(keep)).map_err(
+                        |error| Failure::internal(format!("rows cannot be left out: {error}")),
+                    )?;
+                }
+                Err(error) => return Err(failure(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, mut part: Part) -> Result<(), Failure> {
+        let token = self
+            .repeated(&mut part, |instance, context| instance.prepare(context))
+            .map_err(|error| failure(&error))?;
+        self.tokens
+            .entry(part.context.epoch)
+            .or_default()
+            .push(token);
+        self.idle.extend(part.instance);
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch, tokens: &[Vec<u8>]) -> Result<(), Failure> {
+        let tokens: Vec<&[u8]> = tokens.iter().map(Vec::as_slice).collect();
+        self.with_idle(|instance| instance.commit(epoch, &tokens))
+    }
+
+    /// A call that belongs to no partition, repeated while it may succeed later.
+    fn with_idle<R>(
+        &mut self,
+        mut call: impl FnMut(&mut SinkInstance) -> Result<R, CallError>,
+    ) -> Result<R, Failure> {
+        let mut tries = 0;
+        loop {
+            let result = self.idle_instance().and_then(|mut instance| {
+                let result = call(&mut instance);
+                self.idle.extend(instance.is_live().then_some(instance));
+                result
+            });
+            match result {
+                Ok(value) => return Ok(value),
+                Err(error) => self
+                    .pause(&mut tries, &error)
+                    .ok_or_else(|| failure(&error))?,
+            }
+        }
+    }
+
+    /// A call of a partition that has begun, repeated while it may succeed later.
+    fn repeated<R>(
+        &mut self,
+        part: &mut Part,
+        mut call: impl FnMut(&mut SinkInstance, &CallContext) -> Result<R, CallError>,
+    ) -> Result<R, CallError> {
+        let mut tries = 0;
+        loop {
+            let result = self.begun(part).and_then(|mut instance| {
+                let result = call(&mut instance, &part.context);
+                part.instance = instance.is_live().then_some(instance);
+                result
+            });
+            match result {
+                Ok(value) => {
+                    part.context.call += 1;
+                    return Ok(value);
+                }
+                Err(error) => match self.pause(&mut tries, &error) {
+                    Some(()) => {}
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// The partition's instance; a fresh one is given what the lost one had.
+    fn begun(&mut self, part: &mut Part) -> Result<SinkInstance, CallError> {
+        if let Some(instance) = part.instance.take() {
+            return Ok(instance);
+        }
+        let mut instance = self.idle_instance()?;
+        let mut context = CallContext {
+            call: 0,
+            ..part.context
+        };
+        instance.begin(&context, &part.key)?;
+        for batch in &part.written {
+            // The rows that it refuses now it refused before.
+            instance.write(&context, batch)?;
+            context.call += 1;
+        }
+        Ok(instance)
+    }
+
+    fn idle_instance(&mut self) -> Result<SinkInstance, CallError> {
+        match self.idle.pop() {
+            Some(instance) => Ok(instance),
+            None => self.sink.plugin.open(&self.runtime),
+        }
+    }
+
+    /// Waits before the next try; `None` if there is to be none.
+    fn pause(&self, tries: &mut u32, error: &CallError) -> Option<()> {
+        let after = match error {
+            CallError::Refused {
+                kind: ErrorKind::Retryable,
+                after,
+                ..
+            } => *after,
+            CallError::Deadline(_) => None,
+            _ => return None,
+        };
+        if *tries == self.sink.retries {
+            return None;
+        }
+        let pause = after
+            .unwrap_or(FIRST_PAUSE * 2_u32.saturating_pow(*tries))
+            .min(LONGEST_PAUSE);
+        *tries += 1;
+        tracing::warn!(node = %self.node, %error, tries, ?pause, "a sink's call failed and is repeated");
+        std::thread::sleep(pause);
+        Some(())
+    }
+}
+
+/// Stretches of rows, start and length, each small enough for one call.
+fn chunks(batch: &RecordBatch) -> Vec<(usize, usize)> {
+    fn halve(batch: &RecordBatch, start: usize, length: usize, chunks: &mut Vec<(usize, usize)>) {
+        let part = batch.slice(start, length);
+        let bytes = |column: &arrow::array::ArrayRef| {
+            // A type whose slice cannot be told is estimated by what it holds as a whole.
+            column
+                .to_data()
+                .get_slice_memory_size()
+                .unwrap_or(column.get_array_memory_size())
+        };
+        let fits =
+            length <= CALL_ROWS && part.columns().iter().map(bytes).sum::<usize>() <= CALL_BYTES;
+        if fits || length == 1 {
+            return chunks.push((start, length));
+        }
+        let half = length / 2;
+        halve(batch, start, half, chunks);
+        halve(batch, start + half, length - half, chunks);
+    }
+    let mut found = Vec::new();
+    if batch.num_rows() > 0 {
+        halve(batch, 0, batch.num_rows(), &mut found);
+    }
+    found
+}
+
+fn failure(error: &CallError) -> Failure {
+    let message = match error {
+        CallError::Trap { stack, .. } if !stack.is_empty() => {
+            format!("{error}\n  in {}", stack.join("\n  in "))
+        }
+        _ => error.to_string(),
+    };
+    match error {
+        CallError::Refused {
+            kind: ErrorKind::Retryable,
+            ..
+        } => Failure::external(message).help(
+            "it failed each time it was tried; raise the sink's `retries` if it needs longer",
+        ),
+        CallError::Deadline(_) => Failure::external(message)
+            .help("raise the sink's `limits.deadline`, or look at what it waits for"),
+        CallError::Limit(_) | CallError::OutputTooLarge { .. } => {
+            Failure::user(message).help("raise the sink's `limits`, or mend the plugin")
+        }
+        _ => Failure::user(message),
+    }
+}

@@ -1,0 +1,239 @@
+//! The sink's order of calls, its keys and its retries, seen through a guest that says what it was given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::Schema;
+
+use super::*;
+use crate::batch::ColumnType;
+use crate::deliver::Output;
+use crate::error::Fault;
+use crate::ids::{BatchTime, ProcessIndex};
+use crate::plugin::testing::{SinkGuest, load};
+use crate::plugin::{Grants, Limits};
+
+fn words(words: &[&str]) -> RecordBatch {
+    let schema = Schema::new(vec![ColumnType::Utf8.field("word", false)]);
+    RecordBatch::try_new(
+        Arc::new(schema),
+        vec![Arc::new(StringArray::from(words.to_vec()))],
+    )
+    .unwrap()
+}
+
+fn open(guest: &SinkGuest<'_>, retries: u32, deadline: Duration) -> Box<dyn Sink> {
+    let limits = Limits {
+        deadline,
+        ..Limits::of_sinks()
+    };
+    let plugin = SinkPlugin::new(
+        &load(&guest.module()),
+        &"hook".into(),
+        &serde_json::json!({}),
+        &words(&[]).schema(),
+        &limits,
+        &Grants::default(),
+    )
+    .expect("the guest describes itself");
+    let options = OpenOptions {
+        pipeline: "demo".into(),
+        node: "hook".into(),
+        process: ProcessIndex(0),
+        processes: 1,
+        output: Output::stdout(),
+    };
+    PluginSink { plugin, retries }
+        .open(options)
+        .expect("a runtime starts")
+}
+
+fn sink(guest: &SinkGuest<'_>) -> Box<dyn Sink> {
+    open(guest, 3, Limits::of_sinks().deadline)
+}
+
+fn epoch(number: u64) -> EpochInfo {
+    EpochInfo {
+        epoch: Epoch(number),
+        time: BatchTime(0),
+    }
+}
+
+fn write(
+    sink: &mut dyn Sink,
+    info: EpochInfo,
+    partition: u32,
+    rows: &[&str],
+    last: bool,
+) -> Vec<Refused> {
+    sink.write(info, PartitionId(partition), &words(rows), last)
+        .expect("the guest takes it")
+}
+
+/// What the guest was given, as its commit says it.
+fn committed(sink: &mut dyn Sink, info: EpochInfo) -> String {
+    sink.finish(info).expect_err("its commit refuses").message
+}
+
+#[test]
+fn interleaved_partitions_are_written_apart_and_committed_with_their_epoch() {
+    let mut sink = sink(&SinkGuest::default());
+    write(&mut *sink, epoch(7), 0, &["a", "b"], false);
+    write(&mut *sink, epoch(7), 1, &["x"], false);
+    write(&mut *sink, epoch(8), 0, &["later"], true);
+    write(&mut *sink, epoch(7), 0, &["c"], true);
+    write(&mut *sink, epoch(7), 1, &[], true);
+    assert_eq!(
+        committed(&mut *sink, epoch(7)),
+        "demo/hook/7/0;abc;demo/hook/7/1;x;"
+    );
+    assert_eq!(committed(&mut *sink, epoch(8)), "demo/hook/8/0;later;");
+}
+
+#[test]
+fn a_partition_without_rows_is_nothing_to_the_plugin() {
+    let mut sink = sink(&SinkGuest::default());
+    write(&mut *sink, epoch(1), 0, &[], true);
+    assert_eq!(sink.finish(epoch(1)), Ok(()));
+}
+
+#[test]
+fn a_failure_says_where() {
+    let mut sink = sink(&SinkGuest {
+        write: "unreachable",
+        ..SinkGuest::default()
+    });
+    let failure = sink
+        .write(epoch(3), PartitionId(2), &words(&["a"]), true)
+        .unwrap_err();
+    assert!(
+        failure
+            .to_string()
+            .starts_with("`hook`, epoch 3, partition 2: the plugin trapped: "),
+        "{failure}"
+    );
+    assert_eq!(failure.fault, Fault::User);
+}
+
+/// Refuses while it was written to fewer times than that.
+fn refusing(kind: u32, times: u32) -> String {
+    format!(
+        "(if (i32.lt_u (global.get $writes) (i32.const {times})) (then
+           (call $refuse (local.get $answer) (i32.const {kind}) (i32.const 16) (i32.const 5))
+           (i32.store offset=24 (local.get $answer) (i32.const 1))
+           (i32.store offset=28 (local.get $answer) (i32.const 1))
+           (br $done)))"
+    )
+}
+
+#[test]
+fn a_retryable_error_is_repeated_on_the_same_partition() {
+    let write_code = refusing(0, 3);
+    let mut sink = sink(&SinkGuest {
+        write: &write_code,
+        ..SinkGuest::default()
+    });
+    write(&mut *sink, epoch(7), 0, &["a"], true);
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;a;");
+}
+
+#[test]
+fn a_retryable_error_that_stays_is_the_outsides_fault() {
+    let write_code = refusing(0, 100);
+    let mut sink = sink(&SinkGuest {
+        write: &write_code,
+        ..SinkGuest::default()
+    });
+    let failure = sink
+        .write(epoch(7), PartitionId(0), &words(&["a"]), true)
+        .unwrap_err();
+    assert_eq!(
+        (failure.fault, failure.message.as_str()),
+        (Fault::External, "again")
+    );
+}
+
+#[test]
+fn a_fatal_error_is_not_repeated() {
+    let write_code = refusing(2, 2);
+    let mut sink = sink(&SinkGuest {
+        write: &write_code,
+        ..SinkGuest::default()
+    });
+    let failure = sink
+        .write(epoch(7), PartitionId(0), &words(&["a"]), true)
+        .unwrap_err();
+    assert_eq!(
+        (failure.fault, failure.message.as_str()),
+        (Fault::User, "again")
+    );
+}
+
+#[test]
+fn a_call_that_does_not_return_is_given_up() {
+    let endless = "(loop $for_ever (br $for_ever))";
+    let mut sink = open(
+        &SinkGuest {
+            write: endless,
+            ..SinkGuest::default()
+        },
+        1,
+        Duration::from_millis(30),
+    );
+    let failure = sink
+        .write(epoch(7), PartitionId(0), &words(&["a"]), true)
+        .unwrap_err();
+    assert_eq!(
+        (failure.fault, failure.message.as_str()),
+        (Fault::External, "the plugin did not return within 30ms")
+    );
+}
+
+#[test]
+fn rows_that_an_error_blames_are_refused_and_the_others_written() {
+    // Blames its row 1 the first time: two rows of one number each, of which the second is 1.
+    let blame = "(if (i32.eq (global.get $writes) (i32.const 1)) (then
+        (call $refuse (local.get $answer) (i32.const 1) (i32.const 16) (i32.const 5))
+        (i32.store (i32.const 32) (i32.const 1))
+        (call $put (i32.add (local.get $answer) (i32.const 16)) (i32.const 32) (i32.const 1))
+        (br $done)))";
+    let mut sink = sink(&SinkGuest {
+        write: blame,
+        ..SinkGuest::default()
+    });
+    let refused = write(&mut *sink, epoch(7), 0, &["a", "b", "c"], true);
+    assert_eq!(
+        refused,
+        [Refused {
+            row: 1,
+            reason: "again".into()
+        }]
+    );
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;ac;");
+}
+
+#[test]
+fn a_marker_sink_is_not_given_what_it_holds() {
+    let mut sink = sink(&SinkGuest {
+        delivery: 1,
+        ..SinkGuest::default()
+    });
+    write(&mut *sink, epoch(5), 0, &["held"], true);
+    assert_eq!(sink.finish(epoch(5)), Ok(()));
+    write(&mut *sink, epoch(6), 0, &["new"], true);
+    assert_eq!(committed(&mut *sink, epoch(6)), "demo/hook/6/0;new;");
+}
+
+#[test]
+fn a_batch_is_cut_into_calls_that_a_plugin_can_take() {
+    let long = "x".repeat(3 << 20);
+    let batch = words(&[&long, &long, "a", &"y".repeat(9 << 20)]);
+    let chunks = chunks(&batch);
+    let mut next = 0;
+    for (start, length) in &chunks {
+        assert_eq!(*start, next);
+        next += length;
+    }
+    assert_eq!((next, chunks.len()), (4, 4));
+}
