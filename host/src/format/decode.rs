@@ -2,12 +2,13 @@
 //!
 //! Where a part ends depends on its records alone, never on the chunks in which they came.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
+use super::line_ends::line_ends;
 use super::text::TextRows;
 use super::{BadRecord, Format, PART_BYTES, PART_ROWS, Read, RecordFormat};
 
@@ -71,6 +72,8 @@ pub struct Decoder<'a> {
     left: u64,
     /// Whether `emit` has said that the run is ending.
     over: bool,
+    /// Line ends of the bytes at hand; kept for its memory.
+    ends: Vec<u32>,
     origin: &'a dyn Fn(u64) -> String,
     emit: &'a mut dyn FnMut(Read) -> ControlFlow<()>,
 }
@@ -99,6 +102,7 @@ impl<'a> Decoder<'a> {
             max_record: format.max_record,
             left: bytes,
             over: false,
+            ends: Vec::new(),
             origin,
             emit,
         }
@@ -108,27 +112,92 @@ impl<'a> Decoder<'a> {
     pub fn lines(&mut self, bytes: &[u8], numbering: Numbering) -> ControlFlow<()> {
         // One check over all lines; only where it fails is every line checked alone.
         let valid = simdutf8::basic::from_utf8(bytes).ok();
-        let mut start = 0;
-        let unended = (!bytes.ends_with(b"\n") && !bytes.is_empty()).then_some(bytes.len());
-        for (number, end) in memchr::memchr_iter(b'\n', bytes).chain(unended).enumerate() {
-            let has_return = end < bytes.len() && end > start && bytes[end - 1] == b'\r';
-            let record = start..end - usize::from(has_return);
-            let next = (end + 1).min(bytes.len());
-            let position = numbering.position(number as u64, start as u64);
-            if record.len() > self.max_record {
-                self.too_long(&bytes[record], position)?;
-            } else {
-                self.make_room(record.len())?;
-                match valid.map_or_else(
-                    || check(&bytes[record.clone()]),
-                    |text| Ok(&text[record.clone()]),
-                ) {
-                    Ok(text) => self.record(text, position),
-                    Err(reason) => self.reject(&bytes[record], position, reason),
-                }
+        let mut ends = std::mem::take(&mut self.ends);
+        line_ends(bytes, &mut ends);
+        if !bytes.ends_with(b"\n") && !bytes.is_empty() {
+            ends.push(bytes.len() as u32);
+        }
+        let decoded = self.records(bytes, valid, &ends, numbering);
+        self.ends = ends;
+        decoded
+    }
+
+    fn records(
+        &mut self,
+        bytes: &[u8],
+        valid: Option<&str>,
+        ends: &[u32],
+        numbering: Numbering,
+    ) -> ControlFlow<()> {
+        let (mut done, mut start) = (0, 0);
+        while done < ends.len() {
+            let lines = Lines {
+                bytes,
+                valid,
+                start,
+                ends: &ends[done..],
+            };
+            let run = self.run(&lines, numbering, done as u64);
+            if run == 0 {
+                self.one(&lines, numbering, done as u64)?;
             }
+            done += run.max(1);
+            let next = (ends[done - 1] as usize + 1).min(bytes.len());
             self.consumed += (next - start) as u64;
             start = next;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The short way: takes text lines as long as they are good and the part has room. Returns how many.
+    fn run(&mut self, lines: &Lines<'_>, numbering: Numbering, number: u64) -> usize {
+        let (Rows::Text(rows), Some(text), false) =
+            (&mut self.rows, lines.valid, self.row_count == 0)
+        else {
+            return 0;
+        };
+        let most = PART_ROWS
+            .saturating_sub(self.row_count + self.bad.len())
+            .min(lines.ends.len());
+        let room = PART_BYTES.saturating_sub(self.row_bytes);
+        let (run, bytes) = rows.run(
+            text,
+            lines.start,
+            &lines.ends[..most],
+            room,
+            self.max_record,
+        );
+        self.row_count += run;
+        self.row_bytes += bytes;
+        if let Some(positions) = &mut self.positions {
+            let starts = lines.ends[..run].iter().map(|end| u64::from(*end) + 1);
+            let starts = std::iter::once(lines.start as u64).chain(starts);
+            positions.extend(
+                (number..)
+                    .zip(starts)
+                    .take(run)
+                    .map(|(n, at)| numbering.position(n, at)),
+            );
+        }
+        run
+    }
+
+    /// The long way: takes one line, whatever it is.
+    fn one(&mut self, lines: &Lines<'_>, numbering: Numbering, number: u64) -> ControlFlow<()> {
+        let bytes = lines.bytes;
+        let (record, _) = record(bytes, lines.start, lines.ends[0] as usize);
+        let position = numbering.position(number, lines.start as u64);
+        if record.len() > self.max_record {
+            return self.too_long(&bytes[record], position);
+        }
+        self.make_room(record.len())?;
+        let text = match lines.valid {
+            Some(text) => Ok(&text[record.clone()]),
+            None => check(&bytes[record.clone()]),
+        };
+        match text {
+            Ok(text) => self.record(text, position),
+            Err(reason) => self.reject(&bytes[record], position, reason),
         }
         ControlFlow::Continue(())
     }
@@ -224,6 +293,27 @@ impl<'a> Decoder<'a> {
         self.over = emitted.is_break();
         emitted
     }
+}
+
+/// Some lines of a buffer.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// The same as text, if all of it is.
+    valid: Option<&'a str>,
+    /// Where the first of them starts.
+    start: usize,
+    /// Where each of them ends.
+    ends: &'a [u32],
+}
+
+/// Where a line that starts and ends there has its record, and where the next line starts.
+#[inline]
+pub fn record(bytes: &[u8], start: usize, end: usize) -> (Range<usize>, usize) {
+    let has_return = end < bytes.len() && end > start && bytes[end - 1] == b'\r';
+    (
+        start..end - usize::from(has_return),
+        (end + 1).min(bytes.len()),
+    )
 }
 
 fn check(record: &[u8]) -> Result<&str, String> {

@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod line_ends;
 mod lines;
 mod text;
 

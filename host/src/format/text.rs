@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringBuilder};
 
+use super::decode::record;
 use super::{PART_BYTES, PART_ROWS};
 
 /// Rows of a part in the making.
@@ -33,6 +34,30 @@ impl TextRows {
     #[inline]
     pub fn push(&mut self, line: &str) {
         self.lines.append_value(line);
+    }
+
+    /// Adds lines of `text`, of which the first starts at `start`, until one is longer than `max_record` or all together
+    /// longer than `room`. Returns how many and their bytes.
+    #[inline]
+    pub fn run(
+        &mut self,
+        text: &str,
+        mut start: usize,
+        ends: &[u32],
+        room: usize,
+        max_record: usize,
+    ) -> (usize, usize) {
+        let mut bytes = 0;
+        for (taken, end) in ends.iter().enumerate() {
+            let (line, next) = record(text.as_bytes(), start, *end as usize);
+            if line.len() > max_record || bytes + line.len() > room {
+                return (taken, bytes);
+            }
+            bytes += line.len();
+            self.lines.append_value(&text[line]);
+            start = next;
+        }
+        (ends.len(), bytes)
     }
 
     pub fn finish(&mut self, rows: usize) -> Vec<ArrayRef> {
