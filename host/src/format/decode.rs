@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
+use super::json::JsonRows;
 use super::line_ends::line_ends;
 use super::text::TextRows;
 use super::{BadRecord, Format, PART_BYTES, PART_ROWS, Read, RecordFormat};
@@ -32,12 +33,14 @@ impl Numbering {
 
 enum Rows {
     Text(TextRows),
+    Json(Box<JsonRows>),
 }
 
 impl Rows {
     fn begin(&mut self, bytes: usize) {
         match self {
             Rows::Text(rows) => rows.begin(bytes),
+            Rows::Json(_) => {}
         }
     }
 
@@ -49,12 +52,14 @@ impl Rows {
                 rows.push(record);
                 Ok(true)
             }
+            Rows::Json(rows) => rows.push(record),
         }
     }
 
     fn finish(&mut self, rows: usize) -> Vec<ArrayRef> {
         match self {
             Rows::Text(text) => text.finish(rows),
+            Rows::Json(json) => json.finish(),
         }
     }
 }
@@ -65,6 +70,8 @@ pub struct Decoder<'a> {
     rows: Rows,
     row_count: usize,
     row_bytes: usize,
+    /// Bytes that a row takes beside those of its record: fixed-width columns are wider than what JSON leaves out.
+    row_overhead: usize,
     positions: Option<Vec<u64>>,
     bad: Vec<BadRecord>,
     consumed: u64,
@@ -88,14 +95,19 @@ impl<'a> Decoder<'a> {
         origin: &'a dyn Fn(u64) -> String,
         emit: &'a mut dyn FnMut(Read) -> ControlFlow<()>,
     ) -> Self {
-        let rows = match &format.format {
-            Format::Text => Rows::Text(TextRows::new()),
+        let (rows, row_overhead) = match &format.format {
+            Format::Text => (Rows::Text(TextRows::new()), 0),
+            Format::Json(schema) => {
+                let rows = JsonRows::new(schema);
+                (Rows::Json(Box::new(rows)), 8 * schema.fields().len())
+            }
         };
         Self {
             schema: format.schema(),
             rows,
             row_count: 0,
             row_bytes: 0,
+            row_overhead,
             positions: provenance.then(Vec::new),
             bad: Vec::new(),
             consumed: 0,
@@ -190,7 +202,7 @@ impl<'a> Decoder<'a> {
         if record.len() > self.max_record {
             return self.too_long(&bytes[record], position);
         }
-        self.make_room(record.len())?;
+        self.make_room(record.len() + self.row_overhead)?;
         let text = match lines.valid {
             Some(text) => Ok(&text[record.clone()]),
             None => check(&bytes[record.clone()]),
@@ -243,7 +255,7 @@ impl<'a> Decoder<'a> {
         match self.rows.push(text) {
             Ok(true) => {
                 self.row_count += 1;
-                self.row_bytes += text.len();
+                self.row_bytes += text.len() + self.row_overhead;
                 if let Some(positions) = &mut self.positions {
                     positions.push(position);
                 }

@@ -5,7 +5,9 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray,
+};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{
     DataType, Date32Type, FieldRef, Schema, TimeUnit, TimestampMicrosecondType,
@@ -198,7 +200,8 @@ fn out_of_years(column: &ArrayRef) -> Vec<(u32, String)> {
     }
 }
 
-/// Writes a column that holds JSON as it is, not as a text that holds JSON.
+/// Writes what Arrow's own writer would not: JSON columns as JSON, and floats that JSON has no number for as the strings
+/// that readers of JSON lines know.
 #[derive(Debug)]
 struct JsonColumns;
 
@@ -209,14 +212,14 @@ impl EncoderFactory for JsonColumns {
         array: &'a dyn Array,
         _options: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
-        if ColumnType::of(field) != Some(ColumnType::Json) {
-            return Ok(None);
-        }
-        let Some(values) = array.as_string_opt::<i32>() else {
-            return Ok(None);
+        let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
+            DataType::Utf8 if ColumnType::of(field) == Some(ColumnType::Json) => {
+                Box::new(RawJson(array.as_string()))
+            }
+            DataType::Float64 => Box::new(Float(array.as_primitive())),
+            _ => return Ok(None),
         };
-        let nulls = array.nulls().cloned();
-        Ok(Some(NullableEncoder::new(Box::new(RawJson(values)), nulls)))
+        Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
     }
 }
 
@@ -233,5 +236,23 @@ impl Encoder for RawJson<'_> {
                 byte
             }
         }));
+    }
+}
+
+struct Float<'a>(&'a Float64Array);
+
+impl Encoder for Float<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        let number = self.0.value(row);
+        let name: &[u8] = if number.is_nan() {
+            b"\"NaN\""
+        } else if number == f64::INFINITY {
+            b"\"Infinity\""
+        } else if number == f64::NEG_INFINITY {
+            b"\"-Infinity\""
+        } else {
+            return serde_json::to_writer(out, &number).expect("memory takes every write");
+        };
+        out.extend_from_slice(name);
     }
 }

@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod json;
 mod line_ends;
 mod lines;
 mod text;
@@ -75,6 +76,8 @@ impl BadRecord {
 pub enum Format {
     /// A row of one text column, `line`.
     Text,
+    /// A JSON object with these columns.
+    Json(SchemaRef),
 }
 
 /// How a source's bytes become rows: the settings `format`, `schema` and `max_record`.
@@ -97,15 +100,24 @@ impl RecordFormat {
 
     /// Reads the settings from a source's table.
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        let format = table.one_of("format", &[("text", Format::Text)], Format::Text);
-        let max_record = max_record(table)?;
-        Some(Self { format, max_record })
+        let is_json = table.one_of("format", &[("text", false), ("json", true)], false);
+        let format = if is_json {
+            json::schema(table).map(Format::Json)
+        } else {
+            Some(Format::Text)
+        };
+        let max_record = max_record(table);
+        Some(Self {
+            format: format?,
+            max_record: max_record?,
+        })
     }
 
     /// Columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         match &self.format {
             Format::Text => Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8, false)])),
+            Format::Json(schema) => schema.clone(),
         }
     }
 }
