@@ -186,3 +186,71 @@ pub fn rejected_schema() -> SchemaRef {
         ColumnType::Json.field("row", true),
     ]))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Problems, parse};
+
+    fn configured(lines: &str) -> (Option<SinkConfig>, Vec<String>) {
+        let problems = Problems::default();
+        let mut table = parse(lines, Path::new("/base"), &problems).expect("TOML");
+        let sink = SinkConfig::from_table(&mut table);
+        table.finish();
+        (
+            sink,
+            problems
+                .take()
+                .into_iter()
+                .map(|problem| problem.message)
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn every_kind_reads_its_settings() {
+        for (lines, routing) in [
+            (
+                "type = 'print'\nformat = 'table'\nlimit = 5",
+                Routing::OnePlace,
+            ),
+            ("type = 'print'\nall = true", Routing::OnePlace),
+            (
+                "type = 'files'\npath = 'out'\nformat = 'csv'\nheader = false\nexisting = 'replace'\nsync = false",
+                Routing::Anywhere,
+            ),
+        ] {
+            let (sink, problems) = configured(lines);
+            assert_eq!(problems, Vec::<String>::new(), "{lines}");
+            assert_eq!(sink.expect(lines).routing(), routing);
+        }
+    }
+
+    #[test]
+    fn wrong_settings_are_reported() {
+        let first = |lines| configured(lines).1.remove(0);
+        assert_eq!(
+            first("type = 'prnt'\nlimit = 3"),
+            "there is no sink of type `prnt`"
+        );
+        assert!(first("type = 'files'").contains("needs `path`, the directory to write to"));
+        assert!(first("type = 'files'\npath = 'x'\nheader = true").contains("no setting `header`"));
+        assert!(first("type = 'print'\nlimit = 1\nall = true").contains("contradict"));
+        assert!(
+            first("type = 'print'\nformat = 'spork'")
+                .contains("`spork` is not a value of `format`")
+        );
+    }
+
+    #[test]
+    fn rejected_rows_can_be_written_as_json_and_csv() {
+        for format in ["json", "csv"] {
+            let (sink, _) = configured(&format!(
+                "type = 'files'\npath = 'rejected'\nformat = '{format}'"
+            ));
+            assert_eq!(sink.expect("good").check(&rejected_schema()), Ok(()));
+        }
+    }
+}

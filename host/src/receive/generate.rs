@@ -11,6 +11,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use toml::Spanned;
+
 use super::{
     Budget, Offer, OpenOptions, PART_BYTES, PART_ROWS, Range, Read, Reader, Receiver, Source,
     Waiting,
@@ -22,6 +24,8 @@ use crate::error::Failure;
 /// What a row is counted as before it is made, the same as [`Range::bytes`] says.
 const ROW_BYTES: u64 = 64;
 const DEFAULT_PARTITIONS: u64 = 4;
+/// A row stays far smaller than a part.
+const MAX_WORDS: u64 = 1000;
 
 /// Words of the `text` column. A short list, with lengths and beginnings that vary as in a language.
 const WORDS: [&str; 32] = [
@@ -44,12 +48,20 @@ pub struct GenerateSource {
 impl GenerateSource {
     /// Reads its settings.
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        let mut number = |key, least| table.integer(key, least).map(toml::Spanned::into_inner);
+        let words = table.integer("words", 1);
+        if let Some(words) = words.as_ref().filter(|words| *words.get_ref() > MAX_WORDS) {
+            table.problem(
+                words.span(),
+                format!("`words` can be at most {MAX_WORDS}"),
+                None,
+            );
+        }
+        let mut number = |key, least| table.integer(key, least).map(Spanned::into_inner);
         let source = Self {
             rows_per_second: number("rows_per_second", 1).unwrap_or(1),
             rows: number("rows", 0),
             keys: number("keys", 1),
-            words: number("words", 1),
+            words: words.map(Spanned::into_inner),
             seed: number("seed", 0).unwrap_or(0),
             partitions: number("partitions", 1).unwrap_or(DEFAULT_PARTITIONS),
         };

@@ -220,3 +220,64 @@ impl SourceConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Problems, parse};
+
+    fn configured(lines: &str) -> (Option<SourceConfig>, Vec<String>) {
+        let problems = Problems::default();
+        let mut table = parse(lines, Path::new("."), &problems).expect("TOML");
+        let source = SourceConfig::from_table(&mut table);
+        table.finish();
+        let told = |problem: crate::config::Problem| {
+            format!("{}; {}", problem.message, problem.help.unwrap_or_default())
+        };
+        (source, problems.take().into_iter().map(told).collect())
+    }
+
+    #[test]
+    fn every_kind_reads_its_settings() {
+        for lines in [
+            "type = 'files'\npath = 'in'",
+            "type = 'generate'\nrows_per_second = 5\nrows = 10\nkeys = 3\nwords = 2\nseed = 1\npartitions = 2",
+            "type = 'tcp'\naddress = 'localhost:9999'\nretry_max = '5s'\nbuffer = '1MiB'\nformat = 'text'",
+            "type = 'tcp'\nlisten = '[::1]:9999'\nmax_connections = 2",
+        ] {
+            let (source, problems) = configured(lines);
+            assert_eq!(problems, Vec::<String>::new(), "{lines}");
+            assert!(!source.expect(lines).schema().fields().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_one_problem_with_the_nearest_name() {
+        let (source, problems) = configured("type = 'fils'\npath = 'in'");
+        assert!(source.is_none());
+        assert_eq!(
+            problems,
+            ["there is no source of type `fils`; did you mean `files`?"]
+        );
+    }
+
+    #[test]
+    fn wrong_settings_are_reported() {
+        let first = |lines| configured(lines).1.remove(0);
+        assert!(first("path = 'in'").contains("needs `type`, the kind of source: \"files\""));
+        assert!(first("type = 'tcp'").contains("needs `address`"));
+        assert!(
+            first("type = 'tcp'\naddress = 'localhost'").contains("`localhost` is not an address")
+        );
+        assert!(
+            first("type = 'tcp'\naddress = 'a:1'\nlisten = 'b:2'").contains("exclude each other")
+        );
+        assert!(
+            first("type = 'tcp'\nlisten = 'b:2'\nretry_max = '1s'")
+                .contains("no setting `retry_max`")
+        );
+        assert!(first("type = 'generate'\nwords = 100000").contains("at most 1000"));
+    }
+}

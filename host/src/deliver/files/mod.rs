@@ -49,7 +49,7 @@ enum Existing {
 impl FilesSink {
     /// Reads its settings.
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        let path = table.required_string("path", "the directory to write to");
+        let path = table.required_path("path", "the directory to write to");
         let formats = [
             ("text", FileFormat::Text),
             ("json", FileFormat::Json),
@@ -64,7 +64,7 @@ impl FilesSink {
         let existing = table.one_of("existing", &known, Existing::Fail);
         let sync = table.boolean("sync", true);
         Some(Self {
-            path: path?.into_inner().into(),
+            path: path?.into_inner(),
             format,
             existing,
             sync,

@@ -42,32 +42,30 @@ pub enum Listing {
     },
 }
 
-/// Whether a path is meant as a pattern.
-pub fn is_pattern(path: &str) -> bool {
-    path.contains(['*', '?', '[', '{']) && !Path::new(path).exists()
-}
-
-/// Whether a pattern can be understood; if not, why.
-pub fn check_pattern(pattern: &str) -> Result<(), String> {
-    matcher(pattern).map(drop)
-}
-
-fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
+/// Compiles a pattern, or says why it is none.
+pub fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
     let glob = GlobBuilder::new(pattern).literal_separator(true).build();
     glob.map(|glob| glob.compile_matcher())
         .map_err(|error| format!("`{pattern}` is not a file pattern: {}", error.kind()))
 }
 
+/// The directory that a pattern certainly lies in, and the pattern below it; `None` for a plain path.
+pub fn split_pattern(path: &str) -> Option<(&str, &str)> {
+    let wild = path.find(['*', '?', '[', '{'])?;
+    Some(match path[..wild].rfind('/') {
+        Some(0) => ("/", &path[1..]),
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => ("", path),
+    })
+}
+
 impl Listing {
-    /// For `path`, which may be a file, a directory (with `glob` for its files) or a pattern.
-    pub fn new(path: &str, glob: Option<&str>) -> Result<Self, Failure> {
-        if is_pattern(path) {
-            let (base, pattern) = split_pattern(path);
-            return Self::tree(base, &pattern);
-        }
+    /// For a file, or a directory and the files of it that `glob` names, by default all.
+    pub fn new(path: &Path, glob: Option<&str>) -> Result<Self, Failure> {
+        let shown = path.display();
         let found = fs::metadata(path).map_err(|error| {
-            Failure::user(format!("cannot read `{path}`: {error}"))
-                .help("`path` is taken from the directory in which wasmill was started; create it first, or mend it")
+            Failure::user(format!("cannot read `{shown}`: {error}"))
+                .help("it must exist when the pipeline starts; create it first, or mend `path`")
         })?;
         if found.is_dir() {
             return Self::tree(path.into(), glob.unwrap_or("*"));
@@ -75,16 +73,12 @@ impl Listing {
         match glob {
             None => Ok(Self::File(path.into())),
             Some(_) => Err(Failure::user(format!(
-                "`glob` chooses files of a directory, and `{path}` is a file"
+                "`glob` chooses files of a directory, and `{shown}` is a file"
             ))),
         }
     }
 
     fn tree(base: PathBuf, pattern: &str) -> Result<Self, Failure> {
-        fs::read_dir(&base).map_err(|error| {
-            Failure::user(format!("cannot list `{}`: {error}", base.display()))
-                .help("the directory must exist when the pipeline starts")
-        })?;
         let depth = if pattern.contains("**") {
             MAX_DEPTH
         } else {
@@ -115,16 +109,6 @@ impl Listing {
         })?;
         all.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
         Ok(all)
-    }
-}
-
-/// The directory that a pattern certainly lies in, and the pattern below it.
-fn split_pattern(path: &str) -> (PathBuf, String) {
-    let wild = path.find(['*', '?', '[', '{']).unwrap_or(path.len());
-    match path[..wild].rfind('/') {
-        Some(0) => ("/".into(), path[1..].to_owned()),
-        Some(slash) => (path[..slash].into(), path[slash + 1..].to_owned()),
-        None => (".".into(), path.to_owned()),
     }
 }
 

@@ -9,11 +9,12 @@ mod receiver;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use toml::Spanned;
 
 use super::{OpenOptions, Source};
 use crate::config::Table;
@@ -30,7 +31,9 @@ const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A checked `files` source.
 #[derive(Clone, Debug)]
 pub struct FilesSource {
-    path: String,
+    /// A directory or a file.
+    path: PathBuf,
+    /// Which files of the directory.
     glob: Option<String>,
     format: RecordFormat,
     watch: Option<bool>,
@@ -42,39 +45,23 @@ pub struct FilesSource {
 impl FilesSource {
     /// Reads its settings.
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        let path = table.required_string(
-            "path",
-            "a directory, a file, or a pattern such as \"logs/*.txt\"",
-        );
+        let wanted = "a directory, a file, or a pattern such as \"logs/*.txt\"";
+        let path = table.required_string("path", wanted);
         let glob = table.string("glob");
-        let has_watch = table.keys().iter().any(|(key, _)| key == "watch");
-        let watch = table.boolean("watch", true);
+        let watch = table.has("watch").then(|| table.boolean("watch", true));
         let existing = table.boolean("existing", true);
         let poll_interval = table.duration("poll_interval");
         let split = table.size("split");
         let format = RecordFormat::from_table(table);
-        for pattern in path.iter().chain(&glob) {
-            if let Err(error) = listing::check_pattern(pattern.get_ref()) {
-                table.problem(pattern.span(), error, None);
-            }
-        }
-        let path = path?.into_inner();
-        if let Some(glob) = glob.as_ref().filter(|_| listing::is_pattern(&path)) {
-            let help = "write the whole pattern in `path`, or a directory in `path` and the pattern in `glob`";
-            table.problem(
-                glob.span(),
-                "`path` is a pattern already",
-                Some(help.into()),
-            );
-        }
+        let (path, glob) = place(table, path?, glob)?;
         Some(Self {
             path,
-            glob: glob.map(toml::Spanned::into_inner),
+            glob,
             format: format?,
-            watch: has_watch.then_some(watch),
+            watch,
             existing,
-            poll_interval: poll_interval.map_or(DEFAULT_POLL_INTERVAL, toml::Spanned::into_inner),
-            split: split.map_or(DEFAULT_SPLIT, toml::Spanned::into_inner),
+            poll_interval: poll_interval.map_or(DEFAULT_POLL_INTERVAL, Spanned::into_inner),
+            split: split.map_or(DEFAULT_SPLIT, Spanned::into_inner),
         })
     }
 
@@ -85,8 +72,7 @@ impl FilesSource {
 
     /// Whether it waits for new files; a single file is read once unless `watch` says otherwise.
     pub fn is_endless(&self) -> bool {
-        self.watch
-            .unwrap_or_else(|| !Path::new(&self.path).is_file())
+        self.watch.unwrap_or_else(|| !self.path.is_file())
     }
 
     /// Makes it ready to run in this process; process 0 lists the files that are there.
@@ -113,4 +99,43 @@ impl FilesSource {
             reader,
         })
     }
+}
+
+/// Takes `path` and `glob` apart into a directory or file and a pattern below it.
+fn place(
+    table: &Table,
+    path: Spanned<String>,
+    glob: Option<Spanned<String>>,
+) -> Option<(PathBuf, Option<String>)> {
+    let whole = table.resolve(path.get_ref());
+    // What is there under that very name is no pattern, even if it looks like one.
+    let (path, glob) = match listing::split_pattern(path.get_ref()) {
+        Some((folder, pattern)) if !whole.exists() => {
+            if let Some(glob) = glob {
+                let help = "write the whole pattern in `path`, or a directory in `path` and the pattern in `glob`";
+                table.problem(
+                    glob.span(),
+                    "`path` is a pattern already",
+                    Some(help.into()),
+                );
+                return None;
+            }
+            let pattern = Spanned::new(path.span(), pattern.to_owned());
+            (table.resolve(folder), Some(pattern))
+        }
+        _ => (whole, glob),
+    };
+    if let Some(pattern) = &glob
+        && let Err(error) = listing::matcher(pattern.get_ref())
+    {
+        table.problem(pattern.span(), error, None);
+        return None;
+    }
+    // A pipeline file named without a folder stands in the empty path.
+    let path = if path.as_os_str().is_empty() {
+        ".".into()
+    } else {
+        path
+    };
+    Some((path, glob.map(Spanned::into_inner)))
 }

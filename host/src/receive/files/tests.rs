@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::FilesSource;
 use super::reader::FilesReader;
+use crate::config::{Problems, parse};
 use crate::format::RecordFormat;
 use crate::receive::{Budget, Offer, OpenOptions, Range, Read, Reader, Receiver, Source, Waiting};
 use crate::telemetry::NodeCounters;
@@ -21,6 +22,24 @@ const ALL: Budget = Budget {
     bytes: u64::MAX,
 };
 
+/// What a `[sources.in]` table with these lines says, or its problems.
+fn configured(base: &Path, lines: &str) -> Result<FilesSource, Vec<String>> {
+    let problems = Problems::default();
+    let mut table = parse(lines, base, &problems).expect("TOML");
+    let source = FilesSource::from_table(&mut table);
+    table.finish();
+    let found: Vec<_> = problems
+        .take()
+        .into_iter()
+        .map(|problem| problem.message)
+        .collect();
+    if found.is_empty() {
+        Ok(source.expect("no problem"))
+    } else {
+        Err(found)
+    }
+}
+
 const DONE: Waiting = Waiting {
     bytes: 0,
     ended: true,
@@ -28,7 +47,7 @@ const DONE: Waiting = Waiting {
 
 fn source(path: &Path) -> FilesSource {
     FilesSource {
-        path: path.to_str().expect("a temporary path is UTF-8").into(),
+        path: path.into(),
         glob: None,
         format: RecordFormat::text(),
         watch: None,
@@ -198,7 +217,8 @@ fn a_pattern_reaches_as_deep_as_it_says() {
         put(&folder, name, &format!("{name}\n"));
     }
     let found = |pattern: &str| {
-        let (mut receiver, reader) = open(&source(&directory.path().join(pattern)), true);
+        let source = configured(directory.path(), &format!("path = \"{pattern}\"")).expect("good");
+        let (mut receiver, reader) = open(&source, true);
         let offer = receiver.poll(ALL).expect("polls");
         assert_eq!(receiver.waiting().expect("lists"), DONE);
         let mut lines = lines(&*reader, &offer);
@@ -224,12 +244,54 @@ fn a_single_file_is_read_once_and_ends() {
 }
 
 #[test]
+fn settings_are_read_and_wrong_ones_reported() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let base = directory.path();
+    let source = configured(
+        base,
+        "path = 'in'\nglob = '*.json'\nwatch = false\nexisting = false\npoll_interval = '5s'\nsplit = '1MiB'\nformat = 'json'\nschema = { n = 'int64' }\nmax_record = 100",
+    )
+    .expect("good");
+    assert_eq!(
+        (source.path.as_path(), source.glob.as_deref()),
+        (base.join("in").as_path(), Some("*.json"))
+    );
+    assert!(!source.is_endless() && !source.existing);
+    assert_eq!(
+        (source.poll_interval, source.split, source.format.max_record),
+        (Duration::from_secs(5), 1 << 20, 100)
+    );
+    assert_eq!(source.schema().field(0).name(), "n");
+
+    let wrong = |lines| configured(base, lines).expect_err(lines);
+    assert!(wrong("glob = '*'")[0].contains("needs `path`"));
+    assert!(wrong("path = 'a[b'")[0].contains("is not a file pattern"));
+    assert!(wrong("path = 'a*'\nglob = 'b*'")[0].contains("is a pattern already"));
+    assert!(wrong("path = 'in'\nformat = 'json'")[0].contains("needs `schema`"));
+    assert!(wrong("path = 'in'\nmax_record = '2GiB'")[0].contains("at most 1GiB"));
+    assert!(wrong("path = 'in'\nsplt = 1")[0].contains("has no setting `splt`"));
+}
+
+#[test]
+fn a_name_that_looks_like_a_pattern_but_is_there_is_that_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    put(directory.path(), "a[1].txt", "this\n");
+    put(directory.path(), "a1.txt", "not this\n");
+    let source = configured(directory.path(), "path = 'a[1].txt'").expect("good");
+    let (mut receiver, reader) = open(&source, true);
+    assert_eq!(
+        lines(&*reader, &receiver.poll(ALL).expect("polls")),
+        ["this"]
+    );
+}
+
+#[test]
 fn a_path_that_is_not_there_is_the_users_error() {
     let directory = tempfile::tempdir().expect("a directory");
     let missing = source(&directory.path().join("nowhere"));
     let failure = missing.open(options(false)).err().expect("fails");
     assert!(failure.to_string().contains("nowhere"), "{failure}");
-    let below = source(&directory.path().join("nowhere/*.txt"));
+    let below = configured(directory.path(), "path = 'nowhere/*.txt'").expect("good");
     assert!(below.open(options(false)).is_err());
 }
 
