@@ -1,1 +1,39 @@
-fn main() {}
+//! `cargo xtask`: everything that a contributor or a newcomer runs. Each task does its own set-up.
+
+mod ci;
+mod demo;
+mod plugins;
+mod sh;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Wasmill's tasks
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Count the words of a live stream for some seconds
+    Demo(demo::Demo),
+    /// Build the plugins and run every test
+    Test(test::Test),
+    /// Build every plugin of this repository as a component
+    Plugins(plugins::Plugins),
+    /// Check format, lints and documentation
+    Ci,
+}
+
+fn main() -> anyhow::Result<()> {
+    sh::enter_workspace()?;
+    match Xtask::parse().task {
+        Task::Demo(demo) => demo.run(),
+        Task::Test(test) => test.run(),
+        Task::Plugins(plugins) => plugins.run().map(drop),
+        Task::Ci => ci::run(),
+    }
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask demo`: a line server on loopback, and `wasmill run` counting its words.
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::plugins::Plugins;
+use crate::sh;
+
+/// The text of the stream, over and over: the repository has one that everybody knows.
+const TEXT: &str = include_str!("../../LICENSE");
+
+/// Count the words of a live stream for some seconds
+///
+/// Starts a server on loopback that sends lines of text, and a release build of `wasmill run` that reads them, splits them
+/// with the plugin split-words, counts each word per epoch, and prints the counts as they come. Ends by itself.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// How long the stream lasts, in seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+
+    /// Lines a second
+    #[arg(long, default_value_t = 20_000)]
+    rate: u64,
+}
+
+impl Demo {
+    pub fn run(self) -> anyhow::Result<()> {
+        let built = Plugins { release: true }.run()?;
+        let server = TcpListener::bind("127.0.0.1:0").context("a server on loopback")?;
+        let address = server.local_addr()?.to_string();
+        let folder = sh::target_dir().join("demo");
+        std::fs::create_dir_all(&folder)?;
+        let file = folder.join("word-count.toml");
+        std::fs::write(
+            &file,
+            pipeline(&address, &built.plugins.join("split-words.wasm")),
+        )?;
+        println!(
+            "\n$ wasmill run {}    (reads {address}, {} lines/s)\n",
+            file.display(),
+            self.rate
+        );
+
+        let mut wasmill = Command::new(&built.wasmill).arg("run").arg(&file).spawn()?;
+        let length = Duration::from_secs(self.seconds);
+        let served = thread::spawn(move || serve(&server, length, self.rate));
+        let end = Instant::now() + length + GRACE;
+        while !served.is_finished() {
+            if let Some(status) = wasmill.try_wait()? {
+                bail!("wasmill ended before the stream did ({status})");
+            }
+            if Instant::now() > end {
+                stop(&mut wasmill)?;
+                bail!("wasmill did not read the stream");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        // A stream has no end: a user stops a pipeline with Ctrl-C or SIGTERM, and it finishes what it has read.
+        // The connection stays open until then: a server that goes away is something wasmill would report.
+        let (lines, _connection) = served.join().expect("the server does not panic")?;
+        stop(&mut wasmill)?;
+        println!("\nThe server sent {lines} lines.");
+        Ok(())
+    }
+}
+
+/// How much longer than the stream wasmill may take to connect and read it.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Sends lines to the first that connects, at a steady pace; the answer is how many, and the connection.
+fn serve(server: &TcpListener, length: Duration, rate: u64) -> std::io::Result<(u64, TcpStream)> {
+    let (mut peer, _) = server.accept()?;
+    let start = Instant::now();
+    let mut lines = TEXT.lines().filter(|line| !line.trim().is_empty()).cycle();
+    let mut sent = 0;
+    while start.elapsed() < length {
+        let due = rate * u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) / 1000;
+        send(
+            &mut peer,
+            lines
+                .by_ref()
+                .take(usize::try_from(due - sent).unwrap_or(usize::MAX)),
+        )?;
+        sent = due;
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok((sent, peer))
+}
+
+fn send<'a>(peer: &mut TcpStream, lines: impl Iterator<Item = &'a str>) -> std::io::Result<()> {
+    let mut chunk = String::new();
+    for line in lines {
+        chunk.push_str(line.trim());
+        chunk.push('\n');
+    }
+    peer.write_all(chunk.as_bytes())
+}
+
+/// Asks wasmill to drain and end, and waits for it.
+fn stop(wasmill: &mut Child) -> anyhow::Result<()> {
+    sh::run(Command::new("kill").args(["-TERM", &wasmill.id().to_string()]))?;
+    let status = wasmill.wait()?;
+    if !status.success() {
+        bail!("wasmill failed ({status})");
+    }
+    Ok(())
+}
+
+fn pipeline(address: &str, plugin: &Path) -> String {
+    format!(
+        r#"name = "word-count"
+
+[epoch]
+interval = "1s"
+
+[sources.lines]
+type = "tcp"
+address = "{address}"
+
+[steps.words]
+input = "lines"
+plugin = "{}"
+
+[steps.counts]
+input = "words"
+group_by = ["word"]
+aggregate = {{ n = "count()" }}
+
+[sinks.out]
+input = "counts"
+type = "print"
+"#,
+        plugin.display()
+    )
+}
