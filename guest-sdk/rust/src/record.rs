@@ -170,10 +170,10 @@ fn describe(input: &[Field]) -> String {
 }
 
 /// A row whose columns the configuration declares: a cell for each, in the order declared.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cells<'a>(
     /// One for each declared column.
-    pub &'a [Cell<'a>],
+    pub Vec<Cell<'a>>,
 );
 
 impl Record for Cells<'_> {
