@@ -31,3 +31,19 @@ pub mod sink {
         },
     });
 }
+
+/// The part of WASI that the HTTP client uses.
+#[cfg(all(feature = "http", target_arch = "wasm32"))]
+pub mod http {
+    wit_bindgen::generate!({
+        inline: "
+            package wasmill:sdk;
+            world http-client {
+                import wasi:http/outgoing-handler@0.2.12;
+            }
+        ",
+        path: "../../wit",
+        world: "wasmill:sdk/http-client",
+        generate_all,
+    });
+}

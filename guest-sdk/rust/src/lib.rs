@@ -53,6 +53,8 @@ mod error;
 mod export;
 #[cfg(target_arch = "wasm32")]
 pub mod guest;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod log;
 mod read;
 mod record;
