@@ -6,6 +6,8 @@ mod plugins;
 mod sh;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Wasmill's tasks
@@ -28,12 +30,19 @@ enum Task {
     Ci,
 }
 
-fn main() -> anyhow::Result<()> {
-    sh::enter_workspace()?;
-    match Xtask::parse().task {
+fn main() -> ExitCode {
+    let task = Xtask::parse().task;
+    let done = sh::enter_workspace().and_then(|()| match task {
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
         Task::Plugins(plugins) => plugins.run().map(drop),
         Task::Ci => ci::run(),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

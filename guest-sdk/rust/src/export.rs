@@ -81,6 +81,8 @@ macro_rules! __transform {
             }
 
             impl $crate::guest::Exported for Plugin {
+                type Open = Self;
+
                 fn slot() -> &'static ::std::thread::LocalKey<$crate::guest::Slot<Self>> {
                     &OPEN
                 }
@@ -105,13 +107,15 @@ macro_rules! export_sink {
                 static OPEN: $crate::guest::Slot<$crate::sink::Opened<Plugin>> = const { $crate::guest::Slot::new(None) };
             }
 
-            impl $crate::guest::Exported for $crate::sink::Opened<Plugin> {
-                fn slot() -> &'static ::std::thread::LocalKey<$crate::guest::Slot<Self>> {
+            impl $crate::guest::Exported for Plugin {
+                type Open = $crate::sink::Opened<Self>;
+
+                fn slot() -> &'static ::std::thread::LocalKey<$crate::guest::Slot<Self::Open>> {
                     &OPEN
                 }
             }
 
-            type Exports = $crate::guest::Exports<$crate::sink::Opened<Plugin>>;
+            type Exports = $crate::guest::Exports<Plugin>;
             $crate::bindings::sink::export_sink_world!(Exports with_types_in $crate::bindings::sink);
         };
     };
