@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that a contributor or a newcomer runs. Each task does its own set-up.
 
+mod bench;
 mod ci;
 mod demo;
 mod plugins;
@@ -24,6 +25,7 @@ enum Task {
     Demo(demo::Demo),
     /// Build the plugins and run every test
     Test(test::Test),
+    Bench(bench::Bench),
     /// Build every plugin of this repository as a component
     Plugins(plugins::Plugins),
     /// Check format, lints and documentation
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let done = sh::enter_workspace().and_then(|()| match task {
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
+        Task::Bench(bench) => bench.run(),
         Task::Plugins(plugins) => plugins.run().map(drop),
         Task::Ci => ci::run(),
     });

@@ -1,0 +1,105 @@
+//! What was measured, as a table and as JSON lines.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::text::Text;
+
+/// Figures in the order in which they were measured.
+pub struct Report {
+    title: String,
+    figures: Vec<Figure>,
+}
+
+struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+}
+
+/// What a figure should be, where a goal is set.
+const GOALS: [(&str, &str); 7] = [
+    ("wasmill_1_over_native", "at least 0.65"),
+    ("wasmill_2_over_1", "at least 1.8"),
+    ("wasmill_2_over_spark_dstream", "at least 15"),
+    ("wasmill_2_over_spark_structured", "at least 15"),
+    ("plugin_call_ns", "at most 1,000"),
+    ("peak_rss_mb", "under 300"),
+    ("native_words_per_s", "the measure of the others"),
+];
+
+impl Report {
+    /// An empty report on `text`.
+    pub fn new(text: &Text) -> Self {
+        Self {
+            title: format!("word count of {:.0} MB", text.megabytes()),
+            figures: Vec::new(),
+        }
+    }
+
+    /// Adds a figure.
+    pub fn add(&mut self, name: &str, value: f64, unit: &'static str) {
+        self.figures.push(Figure {
+            name: name.to_owned(),
+            value,
+            unit,
+        });
+    }
+
+    /// Prints all of it to standard output.
+    pub fn print(&self) {
+        println!("{}", self.title);
+        for Figure { name, value, unit } in &self.figures {
+            let goal = GOALS
+                .iter()
+                .find(|(of, _)| of == name)
+                .map_or("", |(_, goal)| goal);
+            let line = format!("  {name:<34} {:>14} {unit:<8} {goal}", number(*value));
+            println!("{}", line.trim_end());
+        }
+    }
+
+    /// Writes a line of JSON a figure.
+    pub fn write_json(&self, file: &Path) -> std::io::Result<()> {
+        let line = |figure: &Figure| {
+            let Figure { name, value, unit } = figure;
+            json!({"name": name, "value": value, "unit": unit}).to_string() + "\n"
+        };
+        fs::write(file, self.figures.iter().map(line).collect::<String>())
+    }
+}
+
+/// Large numbers in groups of three digits, small ones with two digits behind the point.
+fn number(value: f64) -> String {
+    if value < 1000.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// The middle one; of an even number the lower middle.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() - 1) / 2]
+}
+
+/// The median of `above / below`, turn by turn.
+pub fn ratio(above: &[f64], below: &[f64]) -> f64 {
+    let ratios: Vec<_> = above
+        .iter()
+        .zip(below)
+        .map(|(above, below)| above / below)
+        .collect();
+    median(&ratios)
+}
