@@ -7,6 +7,7 @@
 //! file that a user wrote into the [`pipeline::Plan`] that all of that obeys; [`run`] owns threads and processes.
 
 // Words.
+pub mod abort;
 pub mod batch;
 pub mod config;
 pub mod error;

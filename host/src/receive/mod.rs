@@ -76,7 +76,7 @@ impl Range {
 }
 
 /// How much an epoch may still take in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Rows.
     pub rows: u64,

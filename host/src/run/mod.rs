@@ -1,1 +1,99 @@
-//! run
+//! Runs a plan: threads, processes, the end.
+//!
+//! [`run`] opens sources and sinks, starts one thread per worker and, in process 0, the thread that cuts epochs
+//! ([`epochs`]). Several processes meet through [`cluster`] first. Whatever fails anywhere goes to the one
+//! [`Abort`], which ends all of it; a [`Stop`] drains.
+
+pub mod batcher;
+pub mod cluster;
+pub mod epochs;
+mod process;
+pub mod status;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::abort::Abort;
+use crate::deliver::Output;
+use crate::error::Failure;
+use crate::ids::{NodeName, ProcessIndex};
+use crate::pipeline::Plan;
+use crate::telemetry::NodeCounts;
+
+pub use status::Status;
+
+/// How to run a plan.
+#[derive(Clone)]
+pub struct Options {
+    /// Worker threads of this process, at least one; equal in all processes.
+    pub workers: usize,
+    /// The other processes, if there are any.
+    pub cluster: Option<ClusterOptions>,
+    /// Where `print` sinks print.
+    pub output: Output,
+    /// Shows how it goes.
+    pub status: Arc<Status>,
+    /// Asks for a drain.
+    pub stop: Stop,
+}
+
+/// This process's place among several.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// This process.
+    pub process: ProcessIndex,
+    /// A file with one `host:port` a line, in the order of the processes.
+    pub hosts: PathBuf,
+    /// A secret that all processes share; a process without it is not let in.
+    pub token: String,
+    /// How long to wait for the others.
+    pub start_timeout: Duration,
+}
+
+/// A request to drain: sources stop, what was received is delivered, the run ends. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for it.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was asked for.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// How a run went.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Epochs delivered.
+    pub epochs: u64,
+    /// From the start of the workers to the end.
+    pub elapsed: Duration,
+    /// The most bytes of batches that were alive at once in this process's data plane.
+    pub peak_live_bytes: u64,
+    /// Counts of all processes together (in process 0; its own in any other).
+    pub nodes: BTreeMap<NodeName, NodeCounts>,
+}
+
+/// Runs `plan` to its end: its input drained, a stop requested, or the first failure of any worker, sink or process.
+pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
+    let abort = Abort::default();
+    let plan = Arc::new(plan);
+    match options.cluster.clone() {
+        None => process::run(plan, &options, abort, None),
+        Some(place) => {
+            let cluster = cluster::join(&plan, &place, options.workers, &abort, &options.stop)?;
+            process::run(plan, &options, abort, Some(cluster))
+        }
+    }
+}

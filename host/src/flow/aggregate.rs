@@ -1,0 +1,129 @@
+//! The second half of an aggregate: merges the partial results of an epoch once all have come.
+//!
+//! Per partition in (source partition, sequence) order, so a float sum is the same on any number of workers; the
+//! result is in key order.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use timely::container::NoopBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use super::context::{Emitted, Shared};
+use super::parcel::{Parcel, Parcels};
+use super::route;
+use crate::aggregate::{Aggregate, Merger};
+use crate::error::Failure;
+use crate::ids::{Epoch, PartitionId, WorkerIndex};
+use crate::telemetry::count;
+
+/// Rows of one parcel of results.
+const PARCEL_ROWS: usize = 64 << 10;
+
+/// What has come of one epoch.
+struct Waiting {
+    capability: Capability<u64>,
+    partials: BTreeMap<PartitionId, Vec<Parcel>>,
+}
+
+/// Builds the operator.
+pub fn aggregate<'scope>(
+    partials: Stream<'scope, u64, Parcels>,
+    context: Shared,
+    index: usize,
+    aggregate: Aggregate,
+) -> Stream<'scope, u64, Parcels> {
+    let node = context.plan.nodes[index].clone();
+    let mut builder = OperatorBuilder::new(node.name.to_string(), partials.scope());
+    let mut input = builder.new_input(partials, route::by_target());
+    let (output, results) = builder.new_output::<Parcels>();
+    let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
+    builder.build(move |_capabilities| {
+        let counters = context.counters.of(&node.name);
+        let emitted = Emitted::default();
+        let mut epochs: BTreeMap<u64, Waiting> = BTreeMap::new();
+        move |frontiers| {
+            input.for_each(|capability, parcels| {
+                let waiting = epochs.entry(*capability.time()).or_insert_with(|| Waiting {
+                    capability: capability.retain(0),
+                    partials: BTreeMap::new(),
+                });
+                for parcel in parcels.drain() {
+                    waiting
+                        .partials
+                        .entry(parcel.partition)
+                        .or_default()
+                        .push(parcel);
+                }
+            });
+            let mut output = output.activate();
+            while let Some(entry) = epochs.first_entry()
+                && !frontiers[0].less_equal(entry.key())
+                && !context.abort.is_set()
+            {
+                let Waiting {
+                    capability,
+                    partials,
+                } = entry.remove();
+                let mut session = output.session_with_builder(&capability);
+                for (partition, parcels) in partials {
+                    let time = parcels[0].time;
+                    match merge(&aggregate, &node.input_schema, parcels) {
+                        Ok(result) => {
+                            count(&counters.rows_out, result.num_rows() as u64);
+                            let charge = context
+                                .live
+                                .charge(result.get_array_memory_size(), &emitted);
+                            let template = Parcel {
+                                charge: Some(charge),
+                                ..Parcel::end_of(partition, time, 0, result)
+                            };
+                            session.give_container(&mut pieces(template).into());
+                        }
+                        Err(failure) => {
+                            let epoch = Epoch(*capability.time());
+                            context
+                                .abort
+                                .fail(failure.at_node(&node.name).at(epoch, partition));
+                        }
+                    }
+                }
+            }
+        }
+    });
+    results
+}
+
+fn merge(
+    aggregate: &Aggregate,
+    input: &arrow::datatypes::SchemaRef,
+    mut parcels: Vec<Parcel>,
+) -> Result<RecordBatch, Failure> {
+    parcels.sort_by_key(|parcel| (parcel.from, parcel.sequence));
+    let mut merger = Merger::new(aggregate, input)?;
+    for parcel in parcels {
+        merger.merge(&parcel.batch)?;
+    }
+    merger.finish()
+}
+
+/// Cuts a partition's result into parcels, the last of them marked.
+fn pieces(whole: Parcel) -> Vec<Parcel> {
+    let rows = whole.batch.num_rows();
+    let count = rows.div_ceil(PARCEL_ROWS).max(1);
+    (0..count)
+        .map(|piece| {
+            let start = piece * PARCEL_ROWS;
+            Parcel {
+                target: WorkerIndex(0),
+                sequence: piece as u32,
+                last: piece + 1 == count,
+                batch: whole.batch.slice(start, PARCEL_ROWS.min(rows - start)),
+                ..whole.clone()
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,145 @@
+//! Builds the dataflow of a plan on one worker: one operator after another in the plan's order.
+
+use std::collections::BTreeMap;
+
+use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::{Concatenate, Probe};
+use timely::dataflow::{Scope, Stream};
+use timely::worker::Worker;
+
+use super::context::Shared;
+use super::outlet::Outlet;
+use super::parcel::{Parcel, Parcels};
+use super::plan::EpochFeed;
+use super::{aggregate, combine, gather, plan, route, sink, source, transform};
+use crate::deliver::Routing;
+use crate::ids::PartitionId;
+use crate::pipeline::NodeKind;
+use crate::pipeline::plan::PortRef;
+
+/// What a worker brings to the graph beside its [`Shared`] context.
+pub struct Ends {
+    /// The epochs, on worker 0 only.
+    pub feed: Option<EpochFeed>,
+    /// The outlet of each sink node, by index in the plan.
+    pub outlets: BTreeMap<usize, Outlet>,
+    /// The outlet of the pipeline's `[rejected]` sink.
+    pub rejected: Option<Outlet>,
+    /// This worker's place among those of its process.
+    pub local: usize,
+}
+
+type Rows<'scope> = Stream<'scope, u64, Parcels>;
+
+/// Builds the graph. The probe's frontier has passed an epoch when every sink of every process has delivered it.
+pub fn build(worker: &mut Worker, context: Shared, ends: Ends) -> Handle<u64> {
+    let name = context.plan.name.to_string();
+    worker.dataflow_core(&name, None, Box::new(()), |_, scope| {
+        let mut graph = Graph {
+            scope,
+            context,
+            ports: BTreeMap::new(),
+            rejected: Vec::new(),
+            delivered: Vec::new(),
+        };
+        graph.nodes(ends.feed, &ends.outlets, ends.local);
+        graph.finish(ends.rejected, ends.local)
+    })
+}
+
+struct Graph<'scope> {
+    scope: Scope<'scope, u64>,
+    context: Shared,
+    ports: BTreeMap<(usize, usize), Rows<'scope>>,
+    rejected: Vec<Rows<'scope>>,
+    delivered: Vec<Rows<'scope>>,
+}
+
+impl<'scope> Graph<'scope> {
+    fn nodes(&mut self, feed: Option<EpochFeed>, outlets: &BTreeMap<usize, Outlet>, local: usize) {
+        let directives = plan::epochs(self.scope, self.context.clone(), feed);
+        let nodes = self.context.plan.clone();
+        for (index, node) in nodes.nodes.iter().enumerate() {
+            let context = self.context.clone();
+            match &node.kind {
+                NodeKind::Source(_) => {
+                    let reader = context.readers[&index].clone();
+                    let (rows, rejected) =
+                        source::source(directives.clone(), context, index, reader);
+                    self.ports.insert((index, 0), rows);
+                    self.rejected.push(rejected);
+                }
+                NodeKind::Transform(step) => {
+                    let input = self.input(&node.inputs);
+                    let (ports, rejected) =
+                        transform::transform(input, context, index, step.clone());
+                    for (port, rows) in ports.into_iter().enumerate() {
+                        self.ports.insert((index, port), rows);
+                    }
+                    self.rejected.push(rejected);
+                }
+                NodeKind::Aggregate(what) => {
+                    let input = self.input(&node.inputs);
+                    let partials = combine::combine(input, context.clone(), index, what.clone());
+                    let rows = aggregate::aggregate(partials, context, index, what.clone());
+                    self.ports.insert((index, 0), rows);
+                }
+                NodeKind::Sink(config) => {
+                    let input = self.input(&node.inputs);
+                    let outlet = outlets[&index].clone();
+                    let refused = sink::sink(
+                        input,
+                        context,
+                        outlet,
+                        local,
+                        node.name.as_str(),
+                        config.routing(),
+                    );
+                    // A refused row is the last word of its epoch, so the same stream says what is delivered.
+                    self.rejected.push(refused.clone());
+                    self.delivered.push(refused);
+                }
+            }
+        }
+    }
+
+    /// The rows of several ports as one stream, each partition under a number of its own.
+    fn input(&self, inputs: &[PortRef]) -> Rows<'scope> {
+        let ports: Vec<_> = inputs
+            .iter()
+            .map(|input| self.ports[&(input.node, input.port)].clone())
+            .collect();
+        if let [only] = ports.as_slice() {
+            return only.clone();
+        }
+        let count = ports.len() as u32;
+        let renumbered = ports.into_iter().enumerate().map(|(place, rows)| {
+            route::map(rows, "union", move |parcel| {
+                let partition = PartitionId(parcel.partition.0 * count + place as u32);
+                Parcel {
+                    partition,
+                    from: partition,
+                    ..parcel
+                }
+            })
+        });
+        self.scope.concatenate(renumbered)
+    }
+
+    fn finish(mut self, outlet: Option<Outlet>, local: usize) -> Handle<u64> {
+        if let Some(outlet) = outlet {
+            let rejected = self.scope.concatenate(std::mem::take(&mut self.rejected));
+            let rejected = gather::gather(rejected, self.context.clone());
+            let context = self.context.clone();
+            self.delivered.push(sink::sink(
+                rejected,
+                context,
+                outlet,
+                local,
+                "rejected",
+                Routing::Anywhere,
+            ));
+        }
+        self.scope.concatenate(self.delivered).probe().0
+    }
+}

@@ -1,0 +1,212 @@
+//! The I/O thread of a sink: one per sink and process, fed by the process's workers through a bounded channel.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::RecordBatch;
+use crossbeam_channel::{Receiver, Sender};
+
+use super::context::{Charge, Waker};
+use super::rejects::{RejectedRow, Rejects, row_as_json};
+use crate::abort::Abort;
+use crate::deliver::{EpochInfo, Sink};
+use crate::error::Failure;
+use crate::ids::{BatchTime, Epoch, PartitionId};
+use crate::pipeline::{Node, OnError};
+use crate::telemetry::{NodeCounters, count};
+
+/// Batches on their way to the I/O thread: enough to keep it busy while workers compute.
+const QUEUE: usize = 16;
+
+/// What a worker says to the outlet.
+pub enum Message {
+    /// Rows of one partition, in order.
+    Rows {
+        /// Which epoch.
+        info: EpochInfo,
+        /// Which partition.
+        partition: PartitionId,
+        /// The rows.
+        batch: RecordBatch,
+        /// Whether they are the partition's last.
+        last: bool,
+        /// Keeps the bytes on the gauge while they wait.
+        charge: Option<Arc<Charge>>,
+    },
+    /// This worker has no more rows of the epoch.
+    Finish(EpochInfo),
+}
+
+/// A worker's end of an outlet.
+#[derive(Clone)]
+pub struct Outlet {
+    /// To the thread.
+    pub messages: Sender<Message>,
+    /// Rows that the sink refused, back to the worker that is to pass them on: the one at this process's first place.
+    pub refused: Receiver<(Epoch, BatchTime, PartitionId, Rejects)>,
+    progress: Arc<Progress>,
+}
+
+/// What the thread tells all workers.
+struct Progress {
+    /// Every epoch below it is delivered.
+    delivered: AtomicU64,
+    wakers: Vec<Arc<Waker>>,
+}
+
+impl Outlet {
+    /// Every epoch below this one is delivered by this process.
+    pub fn delivered(&self) -> u64 {
+        self.progress.delivered.load(Ordering::Acquire)
+    }
+
+    /// The waker of the local worker at this place.
+    pub fn waker(&self, local: usize) -> Arc<Waker> {
+        self.progress.wakers[local].clone()
+    }
+}
+
+/// Starts the thread of `node`'s sink, fed by `workers` local workers. It ends when they have gone.
+pub fn start(
+    sink: Box<dyn Sink>,
+    node: &Node,
+    index: usize,
+    workers: usize,
+    counters: Arc<NodeCounters>,
+    abort: Abort,
+) -> (Outlet, std::thread::JoinHandle<()>) {
+    let (messages, queue) = crossbeam_channel::bounded(QUEUE);
+    let (refuse, refused) = crossbeam_channel::unbounded();
+    let progress = Arc::new(Progress {
+        delivered: AtomicU64::new(0),
+        wakers: (0..workers).map(|_| Arc::default()).collect(),
+    });
+    let thread = Thread {
+        sink,
+        node: node.clone(),
+        index,
+        workers,
+        counters,
+        refuse,
+        progress: progress.clone(),
+        finishing: BTreeMap::new(),
+    };
+    let handle = std::thread::Builder::new()
+        .name(format!("sink:{}", node.name))
+        .spawn(move || {
+            if let Err(failure) = abort.guard(|| thread.run(queue)) {
+                abort.fail(failure);
+            }
+        })
+        .expect("the system can start a thread");
+    (
+        Outlet {
+            messages,
+            refused,
+            progress,
+        },
+        handle,
+    )
+}
+
+struct Thread {
+    sink: Box<dyn Sink>,
+    node: Node,
+    index: usize,
+    workers: usize,
+    counters: Arc<NodeCounters>,
+    refuse: Sender<(Epoch, BatchTime, PartitionId, Rejects)>,
+    progress: Arc<Progress>,
+    finishing: BTreeMap<Epoch, usize>,
+}
+
+impl Thread {
+    fn run(mut self, queue: Receiver<Message>) -> Result<(), Failure> {
+        for message in queue {
+            match message {
+                Message::Rows {
+                    info,
+                    partition,
+                    batch,
+                    last,
+                    charge,
+                } => {
+                    self.write(info, partition, &batch, last)
+                        .map_err(|failure| {
+                            failure.at_node(&self.node.name).at(info.epoch, partition)
+                        })?;
+                    drop(charge);
+                }
+                Message::Finish(info) => {
+                    let finished = self.finishing.entry(info.epoch).or_insert(0);
+                    *finished += 1;
+                    if *finished == self.workers {
+                        self.finishing.remove(&info.epoch);
+                        self.finish(info).map_err(|mut failure| {
+                            failure.place.epoch.get_or_insert(info.epoch);
+                            failure.at_node(&self.node.name)
+                        })?;
+                    }
+                }
+            }
+            for waker in &self.progress.wakers {
+                waker.wake();
+            }
+        }
+        self.sink
+            .close()
+            .map_err(|failure| failure.at_node(&self.node.name))
+    }
+
+    fn finish(&mut self, info: EpochInfo) -> Result<(), Failure> {
+        fail::fail_point!("sink-finish");
+        self.sink.finish(info)?;
+        self.progress
+            .delivered
+            .store(info.epoch.0 + 1, Ordering::Release);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        info: EpochInfo,
+        partition: PartitionId,
+        batch: &RecordBatch,
+        last: bool,
+    ) -> Result<(), Failure> {
+        count(&self.counters.rows_in, batch.num_rows() as u64);
+        let refused = self.sink.write(info, partition, batch, last)?;
+        count(
+            &self.counters.rows_out,
+            (batch.num_rows() - refused.len()) as u64,
+        );
+        let Some(first) = refused.first() else {
+            return Ok(());
+        };
+        match self.node.on_error {
+            OnError::Fail => {
+                return Err(Failure::user(format!("the sink refused a row: {}", first.reason))
+                    .at_row(u64::from(first.row))
+                    .help("set `on_error = \"skip\"` or `\"reject\"` on the sink to go on without such rows"));
+            }
+            OnError::Skip => count(&self.counters.skipped, refused.len() as u64),
+            OnError::Reject => {
+                count(&self.counters.rejected, refused.len() as u64);
+                let mut rejects = Rejects::new(&self.node.name, self.index, None);
+                for refused in refused {
+                    rejects.add(RejectedRow {
+                        origin: None,
+                        row: row_as_json(batch, refused.row as usize),
+                        reason: refused.reason,
+                    });
+                }
+                // The workers have gone only when the run has failed.
+                self.refuse
+                    .send((info.epoch, info.time, partition, rejects))
+                    .ok();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Rows that were turned away, on their way to the pipeline's `[rejected]` sink with where they came from and why.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Int64Array, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
+use arrow::json::LineDelimitedWriter;
+
+use super::parcel::Parcel;
+use crate::deliver::rejected_schema;
+use crate::ids::{BatchTime, Digest, Epoch, NodeName, PartitionId, WorkerIndex};
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct RejectedRow {
+    /// Where its source had it.
+    pub origin: Option<String>,
+    /// Why it was turned away.
+    pub reason: String,
+    /// The row itself, as JSON or as the raw text of a record.
+    pub row: Option<String>,
+}
+
+/// Rejected rows of one node, being collected.
+pub struct Rejects {
+    node: NodeName,
+    index: usize,
+    plugin: Option<Digest>,
+    rows: Vec<RejectedRow>,
+}
+
+impl Rejects {
+    /// None yet, from the node at `index`; `plugin` is the digest of the code that turned them away.
+    pub fn new(node: &NodeName, index: usize, plugin: Option<Digest>) -> Self {
+        Self {
+            node: node.clone(),
+            index,
+            plugin,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, row: RejectedRow) {
+        self.rows.push(row);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows as a parcel; `sequence` counts such parcels of this node, so that their order is defined.
+    pub fn parcel(
+        self,
+        epoch: Epoch,
+        time: BatchTime,
+        partition: PartitionId,
+        sequence: u32,
+    ) -> Parcel {
+        Parcel {
+            target: WorkerIndex(0),
+            partition,
+            from: PartitionId(self.index as u32),
+            sequence,
+            last: false,
+            time,
+            batch: self.batch(epoch, time, partition),
+            provenance: None,
+            charge: None,
+        }
+    }
+
+    fn batch(self, epoch: Epoch, time: BatchTime, partition: PartitionId) -> RecordBatch {
+        let count = self.rows.len();
+        let texts = |pick: fn(&RejectedRow) -> Option<&str>| -> ArrayRef {
+            let mut builder = StringBuilder::new();
+            for row in &self.rows {
+                builder.append_option(pick(row));
+            }
+            Arc::new(builder.finish())
+        };
+        let plugin = self.plugin.map(|digest| digest.to_string());
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![epoch.0 as i64; count])),
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![time.0 * 1000; count]).with_timezone("UTC"),
+            ),
+            Arc::new(Int64Array::from(vec![i64::from(partition.0); count])),
+            Arc::new(StringArray::from(vec![self.node.as_str(); count])),
+            texts(|row| Some(row.origin.as_deref().unwrap_or("unknown"))),
+            Arc::new(StringArray::from(vec![plugin.as_deref(); count])),
+            texts(|row| Some(&row.reason)),
+            texts(|row| row.row.as_deref()),
+        ];
+        RecordBatch::try_new(rejected_schema(), columns)
+            .expect("the columns are those of the schema")
+    }
+}
+
+/// A row as a JSON object, for a person to read and a replay to parse.
+pub fn row_as_json(batch: &RecordBatch, row: usize) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut bytes);
+    writer.write(&batch.slice(row, 1)).ok()?;
+    writer.finish().ok()?;
+    drop(writer);
+    Some(String::from_utf8(bytes).ok()?.trim_end().to_owned())
+}

@@ -1,0 +1,294 @@
+//! Reads the ranges that this worker was given, on a reader thread, and emits them as parcels.
+//!
+//! The thread decodes ahead of the operator by a bounded channel only. The operator emits one part per activation, and none
+//! while the process has too many live bytes, so a fast source waits for a slow plugin instead of filling memory.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use timely::container::NoopBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Stream, StreamVec};
+
+use super::context::{Emitted, Shared, Waker};
+use super::parcel::{Parcel, Parcels, Provenance};
+use super::plan::ReadDirective;
+use super::rejects::{RejectedRow, Rejects};
+use crate::error::Failure;
+use crate::ids::{Epoch, WorkerIndex};
+use crate::pipeline::{Node, OnError};
+use crate::receive::{BadRecord, Range, Read, Reader};
+use crate::telemetry::count;
+
+/// Parts decoded ahead of the operator: enough that neither waits for the other's scheduling.
+const READ_AHEAD: usize = 4;
+
+/// How long to wait before looking at the gauge of live bytes again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What the reader thread says, per range in the order of the directives: parts, then `Done`.
+enum Event {
+    Part(Read),
+    Done,
+    Failed(Failure),
+}
+
+/// A range being read or waiting to be.
+struct Pending {
+    rows: Capability<u64>,
+    rejected: Capability<u64>,
+    directive: ReadDirective,
+    range: Arc<Range>,
+    sequence: u32,
+}
+
+/// Builds the operator of the source at `index` in the plan. The second stream holds rejected rows.
+pub fn source<'scope>(
+    directives: StreamVec<'scope, u64, ReadDirective>,
+    context: Shared,
+    index: usize,
+    reader: Arc<dyn Reader>,
+) -> (Stream<'scope, u64, Parcels>, Stream<'scope, u64, Parcels>) {
+    let scope = directives.scope();
+    let node = context.plan.nodes[index].clone();
+    let mut builder = OperatorBuilder::new(node.name.to_string(), scope);
+    let mut input = builder.new_input(directives, Pipeline);
+    let (output, rows) = builder.new_output::<Parcels>();
+    let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
+    let (rejected_output, rejected) = builder.new_output::<Parcels>();
+    let mut rejected_output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(rejected_output);
+    let address = builder.operator_info().address;
+    let activator = scope.activator_for(address.clone());
+    let waker = Arc::new(Waker::default());
+    waker.bind(scope.worker().sync_activator_for(address.to_vec()));
+    builder.build(move |_capabilities| {
+        let (jobs, events) = start_thread(reader.clone(), &node, waker.clone());
+        let mut emitter = Emitter {
+            context,
+            node,
+            index,
+            reader,
+            pending: VecDeque::new(),
+            emitted: Emitted::default(),
+            rejected: 0,
+        };
+        move |_frontiers| {
+            waker.rearm();
+            input.for_each(|capability, directives| {
+                for directive in directives.drain(..).filter(|read| read.source == index) {
+                    let range = Arc::new(directive.range.clone());
+                    if jobs.send(range.clone()).is_err() {
+                        emitter
+                            .context
+                            .abort
+                            .fail(Failure::internal("a reader thread has ended early"));
+                    }
+                    emitter.pending.push_back(Pending {
+                        rows: capability.retain(0),
+                        rejected: capability.retain(1),
+                        directive,
+                        range,
+                        sequence: 0,
+                    });
+                }
+            });
+            if emitter.pending.is_empty() || emitter.context.abort.is_set() {
+                return;
+            }
+            if emitter.context.live.is_over() {
+                activator.activate_after(PAUSE);
+                return;
+            }
+            match events.try_recv() {
+                Ok(event) => {
+                    let (rows, rejects) = (&mut output.activate(), &mut rejected_output.activate());
+                    emitter.take(
+                        event,
+                        |capability, parcel| {
+                            rows.session_with_builder(capability)
+                                .give_container(&mut Parcels::one(parcel));
+                        },
+                        |capability, parcel| {
+                            rejects
+                                .session_with_builder(capability)
+                                .give_container(&mut Parcels::one(parcel));
+                        },
+                    );
+                    activator.activate();
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => {
+                    emitter
+                        .context
+                        .abort
+                        .fail(Failure::internal("a reader thread has ended early"));
+                }
+            }
+        }
+    });
+    (rows, rejected)
+}
+
+/// One reader thread a source and worker: a range is read to its end before the next one is begun.
+fn start_thread(
+    reader: Arc<dyn Reader>,
+    node: &Node,
+    waker: Arc<Waker>,
+) -> (Sender<Arc<Range>>, Receiver<Event>) {
+    // Ranges waiting are bounded by `max_in_flight` epochs; they are names, not data.
+    let (jobs, queue) = crossbeam_channel::unbounded::<Arc<Range>>();
+    let (events, parts) = crossbeam_channel::bounded(READ_AHEAD);
+    let name = node.name.clone();
+    let work = move || {
+        // Sends fail once the operator is gone: the run is over.
+        let send = |event| {
+            let sent = events.send(event);
+            waker.wake();
+            sent
+        };
+        for range in queue {
+            let mut gone = false;
+            let result = reader.read(&range, &mut |part| match send(Event::Part(part)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => {
+                    gone = true;
+                    ControlFlow::Break(())
+                }
+            });
+            let sent = match result {
+                _ if gone => return,
+                Ok(()) => send(Event::Done),
+                Err(failure) => send(Event::Failed(failure.at_node(&name))),
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name(format!("read:{}", node.name))
+        .spawn(work)
+        .expect("the system can start a thread");
+    (jobs, parts)
+}
+
+struct Emitter {
+    context: Shared,
+    node: Node,
+    index: usize,
+    reader: Arc<dyn Reader>,
+    pending: VecDeque<Pending>,
+    emitted: Emitted,
+    rejected: u32,
+}
+
+impl Emitter {
+    /// Turns the next event of the range at the front into parcels.
+    fn take(
+        &mut self,
+        event: Event,
+        emit: impl FnOnce(&Capability<u64>, Parcel),
+        reject: impl FnOnce(&Capability<u64>, Parcel),
+    ) {
+        let pending = self
+            .pending
+            .front_mut()
+            .expect("an event belongs to a range");
+        let (partition, time) = (pending.directive.partition, pending.directive.time);
+        let epoch = Epoch(*pending.rows.time());
+        match event {
+            Event::Part(part) => {
+                let counters = self.context.counters.of(&self.node.name);
+                count(&counters.bytes_in, part.bytes);
+                count(&counters.rows_in, part.rows.num_rows() as u64);
+                count(&counters.rows_out, part.rows.num_rows() as u64);
+                if !part.bad.is_empty() {
+                    match self.judge(&part.bad) {
+                        Ok(None) => {}
+                        Ok(Some(rejects)) => {
+                            let pending = self.pending.front().expect("still there");
+                            reject(
+                                &pending.rejected,
+                                rejects.parcel(epoch, time, partition, self.rejected),
+                            );
+                            self.rejected += 1;
+                        }
+                        Err(failure) => {
+                            return self.context.abort.fail(failure.at(epoch, partition));
+                        }
+                    }
+                }
+                let pending = self.pending.front_mut().expect("still there");
+                let parcel = Parcel {
+                    target: WorkerIndex(0),
+                    partition,
+                    from: partition,
+                    sequence: pending.sequence,
+                    last: false,
+                    time,
+                    charge: Some(
+                        self.context
+                            .live
+                            .charge(part.rows.get_array_memory_size(), &self.emitted),
+                    ),
+                    provenance: part.positions.map(|positions| Provenance {
+                        source: self.index,
+                        range: pending.range.clone(),
+                        positions,
+                    }),
+                    batch: part.rows,
+                };
+                pending.sequence += 1;
+                if parcel.batch.num_rows() > 0 {
+                    emit(&pending.rows, parcel);
+                }
+            }
+            Event::Done => {
+                let empty = arrow::array::RecordBatch::new_empty(self.reader.schema());
+                emit(
+                    &pending.rows,
+                    Parcel::end_of(partition, time, pending.sequence, empty),
+                );
+                self.pending.pop_front();
+            }
+            Event::Failed(failure) => self.context.abort.fail(failure.at(epoch, partition)),
+        }
+    }
+
+    /// What to do with records that could not be decoded.
+    fn judge(&self, bad: &[BadRecord]) -> Result<Option<Rejects>, Failure> {
+        let counters = self.context.counters.of(&self.node.name);
+        let amount = bad.len() as u64;
+        match self.node.on_error {
+            OnError::Fail => {
+                let first = &bad[0];
+                Err(Failure::user(first.reason.clone())
+                    .at_node(&self.node.name)
+                    .from_origin(first.origin.clone())
+                    .help("set `on_error = \"skip\"` or `\"reject\"` on the source to go on without such records"))
+            }
+            OnError::Skip => {
+                count(&counters.skipped, amount);
+                Ok(None)
+            }
+            OnError::Reject => {
+                count(&counters.rejected, amount);
+                let mut rejects = Rejects::new(&self.node.name, self.index, None);
+                for record in bad {
+                    rejects.add(RejectedRow {
+                        origin: Some(record.origin.clone()),
+                        reason: record.reason.clone(),
+                        row: serde_json::to_string(&record.raw).ok(),
+                    });
+                }
+                Ok(Some(rejects))
+            }
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! User code in the stream: calls the plugin inline in the worker and carries the columns it did not touch.
+//!
+//! Works in slices of at most [`SLICE`] or [`SLICE_BYTES`] per activation, then lets the operators behind it run.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::take;
+use timely::container::NoopBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use super::caller::{Caller, Piece, turned_away};
+use super::chunk::chunks;
+use super::context::{Emitted, Shared};
+use super::parcel::{Parcel, Parcels, Provenance};
+use super::rejects::{RejectedRow, Rejects, row_as_json};
+use crate::error::Failure;
+use crate::ids::{Epoch, PartitionId, WorkerIndex};
+use crate::pipeline::plan::{Lifetime, TransformStep};
+use crate::pipeline::{Node, OnError};
+use crate::plugin::{CallContext, Origin, Output, TransformInstance};
+use crate::telemetry::{NodeCounters, count};
+
+/// Time in the plugin per activation: short against an epoch, long against a scheduling round.
+const SLICE: Duration = Duration::from_millis(10);
+/// Bytes made per activation.
+const SLICE_BYTES: usize = 4 << 20;
+/// How long to wait before looking at the gauge of live bytes again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A parcel being worked on: one capability per output, the rejected rows' last.
+struct Work {
+    capabilities: Vec<Capability<u64>>,
+    parcel: Parcel,
+    chunks: VecDeque<Range<usize>>,
+}
+
+/// What is kept between the parcels of one partition of one epoch.
+#[derive(Default)]
+struct Partition {
+    instance: Option<TransformInstance>,
+    calls: u32,
+    rows: u64,
+    sequences: Vec<u32>,
+}
+
+/// Builds the operator of the transform at `index` in the plan: one stream per port, then that of rejected rows.
+pub fn transform<'scope>(
+    input: Stream<'scope, u64, Parcels>,
+    context: Shared,
+    index: usize,
+    step: TransformStep,
+) -> (
+    Vec<Stream<'scope, u64, Parcels>>,
+    Stream<'scope, u64, Parcels>,
+) {
+    let scope = input.scope();
+    let node = context.plan.nodes[index].clone();
+    let mut builder = OperatorBuilder::new(node.name.to_string(), scope);
+    let mut input = builder.new_input(input, Pipeline);
+    let mut outputs = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..=node.ports.len() {
+        let (output, stream) = builder.new_output::<Parcels>();
+        outputs.push(OutputBuilder::<_, NoopBuilder<Parcels>>::from(output));
+        streams.push(stream);
+    }
+    let activator = scope.activator_for(builder.operator_info().address);
+    builder.build(move |_capabilities| {
+        let mut operator = Transform::new(context, node, index, step);
+        let ports = operator.node.ports.len();
+        move |_frontiers| {
+            input.for_each(|capability, parcels| {
+                for parcel in parcels.drain() {
+                    operator.queue.push_back(Work {
+                        capabilities: (0..=ports)
+                            .map(|output| capability.retain(output))
+                            .collect(),
+                        chunks: chunks(&parcel.batch, operator.step.transform.columns()).into(),
+                        parcel,
+                    });
+                }
+            });
+            let pause = operator.work(&mut |capability, output, parcel| {
+                outputs[output]
+                    .activate()
+                    .session_with_builder(capability)
+                    .give_container(&mut Parcels::one(parcel));
+            });
+            match pause {
+                Pause::Idle => {}
+                Pause::Slice => activator.activate(),
+                Pause::Full => activator.activate_after(PAUSE),
+            }
+        }
+    });
+    let rejected = streams.pop().expect("one more than there are ports");
+    (streams, rejected)
+}
+
+/// Why an activation ended.
+enum Pause {
+    /// Nothing left to do, or the run is over.
+    Idle,
+    /// The slice is used up.
+    Slice,
+    /// Too much of what was made is still alive.
+    Full,
+}
+
+/// Sends a parcel out of an output; the index after the last port is that of rejected rows.
+type Emit<'a> = dyn FnMut(&Capability<u64>, usize, Parcel) + 'a;
+
+struct Transform {
+    context: Shared,
+    node: Node,
+    index: usize,
+    step: TransformStep,
+    counters: Arc<NodeCounters>,
+    queue: VecDeque<Work>,
+    partitions: HashMap<(Epoch, PartitionId), Partition>,
+    worker_instance: Option<TransformInstance>,
+    isolation: BTreeMap<Epoch, Duration>,
+    emitted: Emitted,
+    rejected: u32,
+}
+
+impl Transform {
+    fn new(context: Shared, node: Node, index: usize, step: TransformStep) -> Self {
+        let counters = context.counters.of(&node.name);
+        Self {
+            context,
+            node,
+            index,
+            step,
+            counters,
+            queue: VecDeque::new(),
+            partitions: HashMap::new(),
+            worker_instance: None,
+            isolation: BTreeMap::new(),
+            emitted: Emitted::default(),
+            rejected: 0,
+        }
+    }
+
+    fn work(&mut self, emit: &mut Emit<'_>) -> Pause {
+        let began = Instant::now();
+        let mut made = 0;
+        while let Some(mut work) = self.queue.pop_front() {
+            if self.context.abort.is_set() {
+                return Pause::Idle;
+            }
+            while let Some(rows) = work.chunks.pop_front() {
+                if self.context.live.is_over() && self.emitted.is_alive() {
+                    work.chunks.push_front(rows);
+                    self.queue.push_front(work);
+                    return Pause::Full;
+                }
+                match self.chunk(&work, rows, emit) {
+                    Ok(bytes) => made += bytes,
+                    Err(failure) => {
+                        self.fail(&work, failure);
+                        return Pause::Idle;
+                    }
+                }
+                if made >= SLICE_BYTES || began.elapsed() >= SLICE {
+                    self.queue.push_front(work);
+                    return Pause::Slice;
+                }
+            }
+            self.finish(work, emit);
+        }
+        Pause::Idle
+    }
+
+    fn fail(&self, work: &Work, failure: Failure) {
+        let epoch = Epoch(*work.capabilities[0].time());
+        let mut failure = failure
+            .at_node(&self.node.name)
+            .at(epoch, work.parcel.partition);
+        if let Some(row) = &mut failure.place.row {
+            if let Some(origin) = self.origin(&work.parcel, *row as usize) {
+                failure.place.origin = Some(origin);
+            }
+            *row += self
+                .partitions
+                .get(&(epoch, work.parcel.partition))
+                .map_or(0, |partition| partition.rows);
+        }
+        self.context.abort.fail(failure);
+    }
+
+    /// The parcel is done: count it, and pass on the end of its partition.
+    fn finish(&mut self, work: Work, emit: &mut Emit<'_>) {
+        let epoch = Epoch(*work.capabilities[0].time());
+        let rows = work.parcel.batch.num_rows() as u64;
+        count(&self.counters.rows_in, rows);
+        let key = (epoch, work.parcel.partition);
+        if !work.parcel.last {
+            self.partitions.entry(key).or_default().rows += rows;
+            return;
+        }
+        let partition = self.partitions.remove(&key).unwrap_or_default();
+        for (port, schema) in self.node.ports.iter().enumerate() {
+            let sequence = partition.sequences.get(port).copied().unwrap_or_default();
+            let empty = RecordBatch::new_empty(schema.clone());
+            let end = Parcel::end_of(work.parcel.partition, work.parcel.time, sequence, empty);
+            emit(&work.capabilities[port], port, end);
+        }
+        // Epochs before the oldest one at work cannot come again.
+        let oldest = self
+            .partitions
+            .keys()
+            .map(|(epoch, _)| *epoch)
+            .min()
+            .unwrap_or(epoch);
+        self.isolation.retain(|epoch, _| *epoch >= oldest);
+    }
+
+    /// Calls the plugin on some rows of a parcel and sends on what comes of them. Answers the bytes sent.
+    fn chunk(
+        &mut self,
+        work: &Work,
+        rows: Range<usize>,
+        emit: &mut Emit<'_>,
+    ) -> Result<usize, Failure> {
+        let epoch = Epoch(*work.capabilities[0].time());
+        let parcel = &work.parcel;
+        let mut partition = self
+            .partitions
+            .remove(&(epoch, parcel.partition))
+            .unwrap_or_default();
+        partition.sequences.resize(self.node.ports.len(), 0);
+        let instance = match self.step.lifetime {
+            Lifetime::Partition => &mut partition.instance,
+            Lifetime::Worker => &mut self.worker_instance,
+        };
+        let mut pieces = Vec::new();
+        let result = Caller {
+            step: &self.step,
+            on_error: self.node.on_error,
+            instance,
+            calls: &mut partition.calls,
+            spent: self.isolation.entry(epoch).or_default(),
+            counters: &self.counters,
+            context: CallContext {
+                epoch,
+                time: parcel.time,
+                partition: parcel.partition,
+                call: 0,
+                seed: self.context.seed(epoch, parcel.partition),
+            },
+            batch: &parcel.batch,
+        }
+        .run(rows, &mut |piece| pieces.push(piece));
+        let sent = result.and_then(|()| self.send(work, &mut partition, pieces, emit));
+        self.partitions.insert((epoch, parcel.partition), partition);
+        sent
+    }
+
+    fn send(
+        &mut self,
+        work: &Work,
+        partition: &mut Partition,
+        pieces: Vec<Piece>,
+        emit: &mut Emit<'_>,
+    ) -> Result<usize, Failure> {
+        let mut bytes = 0;
+        let mut rejects = Rejects::new(
+            &self.node.name,
+            self.index,
+            Some(self.step.transform.digest()),
+        );
+        for piece in pieces {
+            match piece {
+                Piece::Produced(rows, produced) => {
+                    for (row, reason) in turned_away(&rows, &produced.rejected) {
+                        self.turn_away(work, row, reason, &mut rejects)?;
+                    }
+                    for output in produced.outputs {
+                        let port = output.port;
+                        let parcel = self.assemble(
+                            &work.parcel,
+                            &rows,
+                            output,
+                            &mut partition.sequences[port],
+                        )?;
+                        if let Some(parcel) = parcel {
+                            bytes += parcel.batch.get_array_memory_size();
+                            count(&self.counters.rows_out, parcel.batch.num_rows() as u64);
+                            emit(&work.capabilities[port], port, parcel);
+                        }
+                    }
+                }
+                Piece::Rejected(rows, reason) => {
+                    for row in rows {
+                        self.turn_away(work, row, &reason, &mut rejects)?;
+                    }
+                }
+            }
+        }
+        if !rejects.is_empty() {
+            let output = self.node.ports.len();
+            let epoch = Epoch(*work.capabilities[output].time());
+            let parcel = rejects.parcel(
+                epoch,
+                work.parcel.time,
+                work.parcel.partition,
+                self.rejected,
+            );
+            self.rejected += 1;
+            emit(&work.capabilities[output], output, parcel);
+        }
+        Ok(bytes)
+    }
+
+    /// One row that the plugin would not take or could not bear.
+    fn turn_away(
+        &self,
+        work: &Work,
+        row: usize,
+        reason: &str,
+        rejects: &mut Rejects,
+    ) -> Result<(), Failure> {
+        match self.node.on_error {
+            OnError::Fail => Err(Failure::user(format!("the plugin rejected the row: {reason}"))
+                .at_row(row as u64)
+                .help("set `on_error = \"skip\"` or `\"reject\"` on the step to go on without such rows")),
+            OnError::Skip => {
+                count(&self.counters.skipped, 1);
+                Ok(())
+            }
+            OnError::Reject => {
+                count(&self.counters.rejected, 1);
+                rejects.add(RejectedRow {
+                    origin: self.origin(&work.parcel, row),
+                    reason: reason.to_owned(),
+                    row: row_as_json(&work.parcel.batch, row),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn origin(&self, parcel: &Parcel, row: usize) -> Option<String> {
+        use arrow::array::AsArray;
+        use arrow::datatypes::UInt64Type;
+        let provenance = parcel.provenance.as_ref()?;
+        let position = provenance
+            .positions
+            .as_primitive_opt::<UInt64Type>()?
+            .value(row);
+        Some(
+            self.context
+                .readers
+                .get(&provenance.source)?
+                .origin(&provenance.range, position),
+        )
+    }
+
+    /// What the plugin made of `rows`, beside the columns that are carried.
+    fn assemble(
+        &self,
+        parcel: &Parcel,
+        rows: &Range<usize>,
+        output: Output,
+        sequence: &mut u32,
+    ) -> Result<Option<Parcel>, Failure> {
+        if output.rows == 0 {
+            return Ok(None);
+        }
+        let carry = |column: &ArrayRef| -> Result<ArrayRef, Failure> {
+            let slice = column.slice(rows.start, rows.len());
+            match &output.origin {
+                Origin::Parents(parents) => take(&slice, parents, None).map_err(|error| {
+                    Failure::internal(format!("a column could not be carried: {error}"))
+                }),
+                Origin::Same | Origin::None => Ok(slice),
+            }
+        };
+        let mut columns = Vec::new();
+        for column in &self.step.carried[output.port] {
+            columns.push(carry(parcel.batch.column(*column))?);
+        }
+        columns.extend(
+            self.step.kept[output.port]
+                .iter()
+                .map(|column| output.columns[*column].clone()),
+        );
+        let provenance = match (&parcel.provenance, &output.origin) {
+            (None, _) | (_, Origin::None) => None,
+            (Some(provenance), _) => Some(Provenance {
+                positions: carry(&provenance.positions)?,
+                ..provenance.clone()
+            }),
+        };
+        let batch = RecordBatch::try_new_with_options(
+            self.node.ports[output.port].clone(),
+            columns,
+            &RecordBatchOptions::new().with_row_count(Some(output.rows)),
+        )
+        .map_err(|error| Failure::internal(format!("the plan's columns do not fit: {error}")))?;
+        *sequence += 1;
+        Ok(Some(Parcel {
+            target: WorkerIndex(0),
+            partition: parcel.partition,
+            from: parcel.partition,
+            sequence: *sequence - 1,
+            last: false,
+            time: parcel.time,
+            charge: Some(
+                self.context
+                    .live
+                    .charge(batch.get_array_memory_size(), &self.emitted),
+            ),
+            provenance,
+            batch,
+        }))
+    }
+}

@@ -1,0 +1,270 @@
+//! When an epoch is cut: a pure decision over plain data, without clock or I/O.
+
+use std::time::Duration;
+
+use crate::pipeline::plan::{EpochRules, Trigger};
+use crate::receive::Budget;
+
+/// What the epoch driver sees at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Time since the start of the run.
+    pub now: Duration,
+    /// Bytes waiting at the receivers, as far as they know; a receiver that only knows "something" says 1.
+    pub waiting_bytes: u64,
+    /// Epochs cut and not yet delivered.
+    pub in_flight: u32,
+    /// The process is over its limit of live bytes.
+    pub overfull: bool,
+    /// A stop was asked for: take what was received, then end.
+    pub draining: bool,
+    /// No receiver will ever have anything again.
+    pub ended: bool,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Cut an epoch of at most this.
+    Cut(Budget),
+    /// Nothing before this much time has passed, unless something changes.
+    Wait(Duration),
+    /// No further epoch: end of time.
+    End,
+}
+
+/// How long to wait when only a change from outside can help.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// Decides by the rules of one pipeline.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    rules: EpochRules,
+    /// The interval's tick at which the next epoch is due.
+    due: Duration,
+    /// Rows that `max_rate` allows by now and that were not used.
+    allowance: f64,
+    counted_to: Duration,
+}
+
+impl Batcher {
+    /// Before the first epoch, at time zero.
+    pub fn new(rules: EpochRules) -> Self {
+        let due = match rules.trigger {
+            Trigger::Interval(interval) => interval,
+            Trigger::AvailableNow => Duration::ZERO,
+        };
+        Self {
+            rules,
+            due,
+            allowance: 0.0,
+            counted_to: Duration::ZERO,
+        }
+    }
+
+    /// The decision at `moment`. Moments come in order of time.
+    pub fn decide(&mut self, moment: Moment) -> Decision {
+        self.earn(moment.now);
+        if moment.waiting_bytes == 0 {
+            return if moment.ended || moment.draining {
+                Decision::End
+            } else {
+                Decision::Wait(IDLE)
+            };
+        }
+        if moment.in_flight >= self.rules.max_in_flight || moment.overfull {
+            return Decision::Wait(IDLE);
+        }
+        let full = moment.waiting_bytes >= self.rules.max_bytes;
+        if let Trigger::Interval(_) = self.rules.trigger
+            && moment.now < self.due
+            && !full
+            && !moment.draining
+            && !moment.ended
+        {
+            return Decision::Wait((self.due - moment.now).min(IDLE));
+        }
+        let rows = match self.rules.max_rate {
+            Some(_) if moment.draining => self.rules.max_rows,
+            Some(rate) if self.allowance < 1.0 => {
+                let missing = (1.0 - self.allowance) / rate as f64;
+                return Decision::Wait(
+                    Duration::from_secs_f64(missing)
+                        .max(Duration::from_millis(1))
+                        .min(IDLE),
+                );
+            }
+            Some(_) => self.rules.max_rows.min(self.allowance as u64),
+            None => self.rules.max_rows,
+        };
+        Decision::Cut(Budget {
+            rows,
+            bytes: self.rules.max_bytes,
+        })
+    }
+
+    /// An epoch was cut at `now` with so many rows (as far as its sources know).
+    pub fn cut(&mut self, now: Duration, rows: u64) {
+        self.allowance -= rows as f64;
+        if let Trigger::Interval(interval) = self.rules.trigger {
+            // Ticks missed are skipped: late epochs do not pile up.
+            let ticks = now.as_nanos() / interval.as_nanos().max(1) + 1;
+            self.due = interval.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Rows allowed grow with time, up to what one second (or interval, if longer) may use.
+    fn earn(&mut self, now: Duration) {
+        let Some(rate) = self.rules.max_rate else {
+            return;
+        };
+        let span = match self.rules.trigger {
+            Trigger::Interval(interval) => interval.as_secs_f64().max(1.0),
+            Trigger::AvailableNow => 1.0,
+        };
+        let earned = now.saturating_sub(self.counted_to).as_secs_f64() * rate as f64;
+        self.allowance = (self.allowance + earned).min(rate as f64 * span);
+        self.counted_to = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(trigger: Trigger) -> EpochRules {
+        EpochRules {
+            trigger,
+            max_rows: u64::MAX,
+            max_bytes: 1000,
+            max_rate: None,
+            max_in_flight: 3,
+            max_live_bytes: 1 << 20,
+        }
+    }
+
+    fn at(millis: u64, waiting_bytes: u64) -> Moment {
+        Moment {
+            now: Duration::from_millis(millis),
+            waiting_bytes,
+            in_flight: 0,
+            overfull: false,
+            draining: false,
+            ended: false,
+        }
+    }
+
+    const SECOND: Trigger = Trigger::Interval(Duration::from_secs(1));
+
+    #[test]
+    fn an_epoch_waits_for_its_tick_and_missed_ticks_do_not_pile_up() {
+        let mut batcher = Batcher::new(rules(SECOND));
+        assert!(matches!(batcher.decide(at(500, 10)), Decision::Wait(_)));
+        assert!(matches!(batcher.decide(at(1000, 10)), Decision::Cut(_)));
+        batcher.cut(Duration::from_millis(3500), 1);
+        assert!(matches!(batcher.decide(at(3600, 10)), Decision::Wait(_)));
+        assert!(matches!(batcher.decide(at(4000, 10)), Decision::Cut(_)));
+    }
+
+    #[test]
+    fn an_epoch_closes_early_when_the_byte_limit_is_reached() {
+        let mut batcher = Batcher::new(rules(SECOND));
+        assert!(matches!(batcher.decide(at(1, 1000)), Decision::Cut(_)));
+    }
+
+    #[test]
+    fn nothing_is_cut_while_too_much_is_in_flight() {
+        let mut batcher = Batcher::new(rules(Trigger::AvailableNow));
+        assert!(matches!(
+            batcher.decide(Moment {
+                in_flight: 3,
+                ..at(0, 10)
+            }),
+            Decision::Wait(_)
+        ));
+        assert!(matches!(
+            batcher.decide(Moment {
+                overfull: true,
+                ..at(0, 10)
+            }),
+            Decision::Wait(_)
+        ));
+        assert!(matches!(batcher.decide(at(0, 10)), Decision::Cut(_)));
+    }
+
+    #[test]
+    fn a_drain_takes_what_was_received_and_then_ends() {
+        let mut batcher = Batcher::new(rules(SECOND));
+        assert!(matches!(
+            batcher.decide(Moment {
+                draining: true,
+                ..at(1, 10)
+            }),
+            Decision::Cut(_)
+        ));
+        assert_eq!(
+            batcher.decide(Moment {
+                draining: true,
+                ..at(1, 0)
+            }),
+            Decision::End
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_rate_is_never_exceeded_by_more_than_its_allowance(
+            rate in 1u64..10_000,
+            steps in prop::collection::vec((1u64..400, 0u64..2000), 1..200),
+        ) {
+            let mut batcher = Batcher::new(EpochRules {
+                max_rate: Some(rate),
+                max_bytes: u64::MAX,
+                ..rules(Trigger::AvailableNow)
+            });
+            let (mut now, mut taken) = (0, 0);
+            for (wait, rows) in steps {
+                now += wait;
+                if let Decision::Cut(budget) = batcher.decide(at(now, 1)) {
+                    let rows = rows.min(budget.rows);
+                    taken += rows;
+                    batcher.cut(Duration::from_millis(now), rows);
+                }
+                prop_assert!(taken as f64 <= rate as f64 * now as f64 / 1000.0 + 1.0);
+            }
+        }
+
+        #[test]
+        fn every_byte_is_cut_in_the_end(bytes in prop::collection::vec(1u64..5000, 1..50)) {
+            // A slow twin would be a queue: whatever arrives is cut while time goes on.
+            let mut batcher = Batcher::new(rules(SECOND));
+            let (mut waiting, mut cut, mut now) = (0, 0, 0);
+            for arriving in &bytes {
+                waiting += arriving;
+                now += 700;
+                if let Decision::Cut(budget) = batcher.decide(at(now, waiting)) {
+                    let taken = waiting.min(budget.bytes);
+                    waiting -= taken;
+                    cut += taken;
+                    batcher.cut(Duration::from_millis(now), 0);
+                }
+            }
+            loop {
+                now += 1000;
+                match batcher.decide(Moment { ended: true, ..at(now, waiting) }) {
+                    Decision::Cut(budget) => {
+                        let taken = waiting.min(budget.bytes);
+                        waiting -= taken;
+                        cut += taken;
+                        batcher.cut(Duration::from_millis(now), 0);
+                    }
+                    Decision::End => break,
+                    Decision::Wait(_) => {}
+                }
+            }
+            prop_assert_eq!(cut, bytes.iter().sum::<u64>());
+        }
+    }
+}

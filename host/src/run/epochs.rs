@@ -1,0 +1,269 @@
+//! The epoch driver: asks the receivers what there is, cuts epochs, and hands their plans to the data plane.
+//!
+//! Runs on a thread of process 0. When to cut is [`Batcher`]'s decision; who reads what is decided by [`Placement`];
+//! this file acts on both.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, Sender};
+
+use super::batcher::{Batcher, Decision, Moment};
+use super::{Status, Stop};
+use crate::abort::Abort;
+use crate::error::Failure;
+use crate::flow::context::{LiveBytes, Waker};
+use crate::flow::plan::{EpochPlan, PlannedRead};
+use crate::ids::{BatchTime, Epoch, NodeName, WorkerIndex};
+use crate::pipeline::plan::EpochRules;
+use crate::receive::{Budget, Range, Receiver, Waiting};
+
+/// A source's receiver, with the node it belongs to.
+pub struct Driven {
+    /// Index of the source in the plan.
+    pub index: usize,
+    /// Its name.
+    pub name: NodeName,
+    /// Its receiver.
+    pub receiver: Box<dyn Receiver>,
+}
+
+/// What the driver is connected to.
+pub struct Wiring {
+    /// Plans, to worker 0.
+    pub plans: Sender<EpochPlan>,
+    /// Schedules worker 0's end.
+    pub waker: Arc<Waker>,
+    /// Every epoch below the number received is delivered everywhere.
+    pub delivered: Channel<u64>,
+    /// The process's gauge.
+    pub live: LiveBytes,
+    /// Shows how it goes.
+    pub status: Arc<Status>,
+    /// Asks for a drain.
+    pub stop: Stop,
+    /// Ends the run.
+    pub abort: Abort,
+}
+
+/// Cuts epochs until the input or the run ends.
+pub fn drive(
+    rules: EpochRules,
+    placement: Placement,
+    sources: Vec<Driven>,
+    wiring: Wiring,
+) -> Result<(), Failure> {
+    let mut driver = Driver {
+        batcher: Batcher::new(rules),
+        placement,
+        sources,
+        wiring,
+        started: Instant::now(),
+        next: Epoch(0),
+        last_time: BatchTime(0),
+        in_flight: VecDeque::new(),
+        last_delivery: Instant::now(),
+        stopped: false,
+        turn: 0,
+    };
+    while !driver.wiring.abort.is_set() {
+        if driver.wiring.stop.is_requested() && !driver.stopped {
+            driver.stopped = true;
+            for source in &mut driver.sources {
+                source.receiver.stop();
+            }
+        }
+        match driver.decide()? {
+            Decision::Cut(budget) => driver.cut(budget)?,
+            Decision::Wait(span) => driver.wait(span),
+            Decision::End => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+struct Driver {
+    batcher: Batcher,
+    placement: Placement,
+    sources: Vec<Driven>,
+    wiring: Wiring,
+    started: Instant,
+    next: Epoch,
+    last_time: BatchTime,
+    /// Epochs not delivered yet and when they were cut.
+    in_flight: VecDeque<(Epoch, Instant)>,
+    last_delivery: Instant,
+    stopped: bool,
+    /// Which source is asked first: they take turns, so that one with a backlog does not starve the others.
+    turn: usize,
+}
+
+impl Driver {
+    fn decide(&mut self) -> Result<Decision, Failure> {
+        while let Ok(before) = self.wiring.delivered.try_recv() {
+            self.note_delivered(before);
+        }
+        let mut all = Waiting {
+            bytes: 0,
+            ended: true,
+        };
+        for source in &mut self.sources {
+            let waiting = source
+                .receiver
+                .waiting()
+                .map_err(|failure| failure.at_node(&source.name))?;
+            all.bytes = all.bytes.saturating_add(waiting.bytes);
+            all.ended &= waiting.ended;
+        }
+        self.wiring
+            .status
+            .set_load(all.bytes, self.wiring.live.now());
+        Ok(self.batcher.decide(Moment {
+            now: self.started.elapsed(),
+            waiting_bytes: all.bytes,
+            in_flight: self.in_flight.len() as u32,
+            overfull: self.wiring.live.is_over(),
+            draining: self.stopped,
+            ended: all.ended,
+        }))
+    }
+
+    fn cut(&mut self, budget: Budget) -> Result<(), Failure> {
+        let mut left = budget;
+        let mut reads = Vec::new();
+        let mut rows = 0;
+        let count = self.sources.len();
+        self.turn = (self.turn + 1) % count.max(1);
+        for place in 0..count {
+            let source = &mut self.sources[(place + self.turn) % count];
+            if left.rows == 0 || left.bytes == 0 {
+                break;
+            }
+            let offer = source
+                .receiver
+                .poll(left)
+                .map_err(|failure| failure.at_node(&source.name))?;
+            rows += offer.rows;
+            left.rows -= offer.rows.min(left.rows);
+            for range in offer.ranges {
+                left.bytes = left.bytes.saturating_sub(range.bytes());
+                reads.push(PlannedRead {
+                    source: source.index,
+                    worker: self.placement.place(&range),
+                    range,
+                });
+            }
+        }
+        self.batcher.cut(self.started.elapsed(), rows);
+        if reads.is_empty() {
+            return Ok(());
+        }
+        // The order of partitions is that of the sources in the file, whoever was asked first.
+        reads.sort_by_key(|read| read.source);
+        let epoch = self.next;
+        self.next = Epoch(epoch.0 + 1);
+        self.last_time = BatchTime(now_millis().max(self.last_time.0 + 1));
+        self.in_flight.push_back((epoch, Instant::now()));
+        self.wiring.status.count_cut();
+        let plan = EpochPlan {
+            epoch,
+            time: self.last_time,
+            reads,
+        };
+        // The channel has room for every epoch that may be in flight; closed, the run is over.
+        if self.wiring.plans.send(plan).is_ok() {
+            self.wiring.waker.wake();
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, span: Duration) {
+        match self.wiring.delivered.recv_timeout(span) {
+            Ok(before) => self.note_delivered(before),
+            Err(RecvTimeoutError::Timeout) => {}
+            // The workers have left; the loop will see why.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(span),
+        }
+    }
+
+    fn note_delivered(&mut self, before: u64) {
+        let now = Instant::now();
+        while let Some((epoch, cut)) = self.in_flight.front()
+            && epoch.0 < before
+        {
+            let begun = (*cut).max(self.last_delivery);
+            self.wiring
+                .status
+                .count_delivered(now - begun, begun - *cut);
+            self.last_delivery = now;
+            self.in_flight.pop_front();
+        }
+    }
+}
+
+fn now_millis() -> i64 {
+    // A clock before 1970 is as good as one at 1970: batch times only have to grow.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Who reads what: the worker that was given the fewest bytes so far, among those that can.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    given: Vec<u64>,
+    /// Workers of process 0, the only ones that can read what it holds in memory.
+    local: usize,
+}
+
+impl Placement {
+    /// For `workers` over all processes, of which the first `local` are in process 0.
+    pub fn new(workers: usize, local: usize) -> Self {
+        Self {
+            given: vec![0; workers],
+            local,
+        }
+    }
+
+    /// Chooses a worker for `range`.
+    pub fn place(&mut self, range: &Range) -> WorkerIndex {
+        let eligible = if range.is_held() {
+            self.local
+        } else {
+            self.given.len()
+        };
+        let worker = (0..eligible)
+            .min_by_key(|worker| self.given[*worker])
+            .unwrap_or_default();
+        self.given[worker] += range.bytes().max(1);
+        WorkerIndex(worker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_spread_evenly_and_held_ones_stay_in_process_0() {
+        let mut placement = Placement::new(4, 2);
+        let held = Range::Held {
+            block: 0,
+            rows: 1,
+            bytes: 10,
+        };
+        let file = Range::File {
+            path: "a".into(),
+            start: 0,
+            end: 10,
+            size: 10,
+        };
+        assert_eq!(placement.place(&held), WorkerIndex(0));
+        assert_eq!(placement.place(&held), WorkerIndex(1));
+        assert_eq!(placement.place(&held), WorkerIndex(0));
+        assert_eq!(placement.place(&file), WorkerIndex(2));
+        assert_eq!(placement.place(&file), WorkerIndex(3));
+        assert_eq!(placement.place(&file), WorkerIndex(1));
+    }
+}

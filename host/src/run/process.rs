@@ -1,0 +1,329 @@
+//! The threads of one process: outlets, workers, and in process 0 the epoch driver.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use timely::CommunicationConfig;
+use timely::communication::WorkerGuards;
+
+use super::cluster::{Cluster, GRACE};
+use super::epochs::{self, Driven, Placement, Wiring};
+use super::worker::{Crew, work};
+use super::{Options, Summary};
+use crate::abort::Abort;
+use crate::deliver::{self, SinkConfig, rejected_schema};
+use crate::error::Failure;
+use crate::flow::context::{LiveBytes, Waker};
+use crate::flow::outlet::{self, Outlet};
+use crate::flow::plan::EpochFeed;
+use crate::ids::{NodeName, ProcessIndex};
+use crate::pipeline::plan::Trigger;
+use crate::pipeline::{Node, NodeKind, OnError, Plan};
+use crate::receive::{self, Reader};
+use crate::telemetry::Counters;
+
+/// How long the threads of a failed run have to notice it before they are left behind: with the message shown after it, the end
+/// comes within two seconds.
+const LEAVE_BEHIND: Duration = Duration::from_millis(1200);
+
+/// Name of the node that the pipeline's `[rejected]` table makes.
+pub const REJECTED: &str = "rejected";
+
+/// Runs this process's part of the plan.
+pub fn run(
+    plan: Arc<Plan>,
+    options: &Options,
+    abort: Abort,
+    cluster: Option<Cluster>,
+) -> Result<Summary, Failure> {
+    let began = Instant::now();
+    let place = Place::of(cluster.as_ref());
+    let rejected = plan.rejected.as_ref().map(|_| NodeName::from(REJECTED));
+    let counters = Counters::new(
+        plan.nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .chain(rejected),
+    );
+    let live = LiveBytes::new(plan.epoch.max_live_bytes);
+    options.status.attach(counters.clone());
+
+    let (readers, driven) = open_sources(&plan, &counters, place)?;
+    let sinks = Sinks::open(&plan, &counters, options, place, &abort)?;
+    let (feed, driver) = if place.is_first() {
+        let placement = Placement::new(options.workers * place.processes, options.workers);
+        let (feed, delivered, wiring) = wire(&plan, options, &live, &abort);
+        let rules = plan.epoch.clone();
+        let guard = abort.clone();
+        let waker = wiring.waker.clone();
+        let driver = spawn("epochs", move || {
+            if let Err(failure) = guard.guard(|| epochs::drive(rules, placement, driven, wiring)) {
+                guard.fail(failure);
+            }
+            // The channel of plans is closed now, which worker 0 should see.
+            waker.wake();
+        });
+        (Some((feed, delivered)), Some(driver))
+    } else {
+        (None, None)
+    };
+    let (feed, delivered) = feed.unzip();
+    let crew = Arc::new(Crew {
+        plan: plan.clone(),
+        abort: abort.clone(),
+        live: live.clone(),
+        counters: counters.clone(),
+        readers,
+        outlets: sinks.outlets,
+        rejected: sinks.rejected,
+        feed: Mutex::new(feed),
+        delivered,
+        local: options.workers,
+    });
+    let is_cluster = cluster.is_some();
+    let (allocators, network, control) = match cluster {
+        Some(cluster) => cluster.split(options.workers)?,
+        None => {
+            let (allocators, network) = CommunicationConfig::Process(options.workers)
+                .try_build()
+                .map_err(Failure::internal)?;
+            (allocators, network, None)
+        }
+    };
+    let (left, exits) = crossbeam_channel::unbounded();
+    let workers = timely::communication::initialize_from(allocators, network, {
+        let crew = crew.clone();
+        move |allocator| {
+            if let Err(failure) = crew.abort.guard(|| work(allocator, &crew)) {
+                if is_cluster {
+                    give_way(&crew.abort);
+                }
+                crew.abort.fail(failure);
+            }
+            // The process has given up waiting.
+            left.send(()).ok();
+        }
+    })
+    .map_err(Failure::internal)?;
+    // The outlets end when the last worker has dropped its end of them.
+    drop(crew);
+    let threads = Threads {
+        workers,
+        exits,
+        sinks: sinks.threads,
+        driver,
+    };
+    threads.finish(options.workers, &abort, is_cluster);
+    let counts = counters.read();
+    let nodes = match control {
+        Some(control) => control.finish(counts, &abort),
+        None => counts,
+    };
+    if let Some(failure) = abort.failure() {
+        return Err(failure.clone());
+    }
+    Ok(Summary {
+        epochs: options.status.read().delivered,
+        elapsed: began.elapsed(),
+        peak_live_bytes: live.peak(),
+        nodes,
+    })
+}
+
+/// Which process this is.
+#[derive(Clone, Copy)]
+struct Place {
+    process: ProcessIndex,
+    processes: usize,
+}
+
+impl Place {
+    fn of(cluster: Option<&Cluster>) -> Self {
+        match cluster {
+            Some(cluster) => Self {
+                process: cluster.process(),
+                processes: cluster.processes(),
+            },
+            None => Self {
+                process: ProcessIndex(0),
+                processes: 1,
+            },
+        }
+    }
+
+    fn is_first(self) -> bool {
+        self.process.0 == 0
+    }
+}
+
+type Sources = (BTreeMap<usize, Arc<dyn Reader>>, Vec<Driven>);
+
+fn open_sources(plan: &Plan, counters: &Counters, place: Place) -> Result<Sources, Failure> {
+    let provenance = plan
+        .nodes
+        .iter()
+        .any(|node| node.on_error == OnError::Reject);
+    let mut readers = BTreeMap::new();
+    let mut driven = Vec::new();
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let NodeKind::Source(config) = &node.kind else {
+            continue;
+        };
+        let source = config
+            .open(receive::OpenOptions {
+                node: node.name.clone(),
+                counters: counters.of(&node.name),
+                coordinator: place.is_first(),
+                available_now: plan.epoch.trigger == Trigger::AvailableNow,
+                provenance,
+            })
+            .map_err(|failure| failure.at_node(&node.name))?;
+        readers.insert(index, source.reader);
+        if let Some(receiver) = source.receiver {
+            driven.push(Driven {
+                index,
+                name: node.name.clone(),
+                receiver,
+            });
+        }
+    }
+    Ok((readers, driven))
+}
+
+/// The outlets of a process and their threads.
+struct Sinks {
+    outlets: BTreeMap<usize, Outlet>,
+    rejected: Option<Outlet>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Sinks {
+    fn open(
+        plan: &Plan,
+        counters: &Counters,
+        options: &Options,
+        place: Place,
+        abort: &Abort,
+    ) -> Result<Self, Failure> {
+        let mut sinks = Self {
+            outlets: BTreeMap::new(),
+            rejected: None,
+            threads: Vec::new(),
+        };
+        let mut start = |config: &SinkConfig, node: &Node, index| {
+            let sink = config
+                .open(
+                    node.input_schema.clone(),
+                    deliver::OpenOptions {
+                        pipeline: plan.name.clone(),
+                        node: node.name.clone(),
+                        process: place.process,
+                        processes: place.processes,
+                        output: options.output.clone(),
+                    },
+                )
+                .map_err(|failure| failure.at_node(&node.name))?;
+            let counters = counters.of(&node.name);
+            let (outlet, thread) =
+                outlet::start(sink, node, index, options.workers, counters, abort.clone());
+            sinks.threads.push(thread);
+            Ok::<_, Failure>(outlet)
+        };
+        for (index, node) in plan.nodes.iter().enumerate() {
+            if let NodeKind::Sink(config) = &node.kind {
+                sinks.outlets.insert(index, start(config, node, index)?);
+            }
+        }
+        if let Some(config) = &plan.rejected {
+            let node = Node {
+                name: NodeName::from(REJECTED),
+                inputs: Vec::new(),
+                input_schema: rejected_schema(),
+                ports: Vec::new(),
+                on_error: OnError::Fail,
+                kind: NodeKind::Sink(config.clone()),
+            };
+            sinks.rejected = Some(start(config, &node, plan.nodes.len())?);
+        }
+        Ok(sinks)
+    }
+}
+
+type Feed = (EpochFeed, crossbeam_channel::Sender<u64>, Wiring);
+
+/// The channels between the epoch driver and worker 0.
+fn wire(plan: &Plan, options: &Options, live: &LiveBytes, abort: &Abort) -> Feed {
+    let (plans, feed) = crossbeam_channel::bounded(plan.epoch.max_in_flight as usize);
+    // One message per frontier seen, at most one per delivered epoch.
+    let (tell, delivered) = crossbeam_channel::unbounded();
+    let waker = Arc::new(Waker::default());
+    let wiring = Wiring {
+        plans,
+        waker: waker.clone(),
+        delivered,
+        live: live.clone(),
+        status: options.status.clone(),
+        stop: options.stop.clone(),
+        abort: abort.clone(),
+    };
+    (EpochFeed { plans: feed, waker }, tell, wiring)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .expect("the system can start a thread")
+}
+
+/// In a cluster a worker also panics because a peer has gone; the control connection knows the reason, so it goes first.
+fn give_way(abort: &Abort) {
+    let deadline = Instant::now() + GRACE;
+    while !abort.is_set() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Everything that must end before the process's part of the run has ended.
+struct Threads {
+    workers: WorkerGuards<()>,
+    exits: Receiver<()>,
+    sinks: Vec<JoinHandle<()>>,
+    driver: Option<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Waits for the workers, then for what they fed. A failed run does not wait for ever: a worker may be inside a plugin call, and
+    /// timely's network threads may be stuck on a lost peer. Those are left behind and go with the process.
+    fn finish(self, workers: usize, abort: &Abort, is_cluster: bool) {
+        let mut running = workers;
+        let mut failed = None;
+        while running > 0 {
+            match self.exits.recv_timeout(Duration::from_millis(50)) {
+                Ok(()) => running -= 1,
+                Err(_) if abort.is_set() => {
+                    let since = *failed.get_or_insert_with(Instant::now);
+                    if since.elapsed() > LEAVE_BEHIND {
+                        break;
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        if abort.is_set() {
+            if running > 0 || is_cluster {
+                // Its drop would wait for threads that may never come.
+                std::mem::forget(self.workers);
+            }
+            return;
+        }
+        for thread in self.sinks.into_iter().chain(self.driver) {
+            // A panic in them was caught and reported by their guards.
+            thread.join().ok();
+        }
+        drop(self.workers);
+    }
+}
