@@ -190,3 +190,112 @@ fn private(path: &Path) -> io::Result<()> {
 fn private(_path: &Path) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        engine: wasmtime::Engine,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            Self {
+                folder,
+                engine: wasmtime::Engine::default(),
+            }
+        }
+
+        /// Whether the component of this digest had to be compiled.
+        fn compiles(&self, digest: Digest) -> bool {
+            let mut compiled = false;
+            let cache = Cache::open(self.folder.path()).unwrap();
+            let component = cache.get(&self.engine, digest, || {
+                compiled = true;
+                Component::from_binary(&self.engine, &wat::parse_str("(component)")?)
+            });
+            component.unwrap();
+            compiled
+        }
+
+        fn entry(&self, digest: Digest) -> PathBuf {
+            self.folder.path().join(entry_name(&self.engine, digest))
+        }
+    }
+
+    const DIGEST: Digest = Digest([7; 32]);
+    const OTHER: Digest = Digest([8; 32]);
+
+    #[test]
+    fn what_was_compiled_once_is_not_compiled_again() {
+        let bench = Bench::new();
+        assert!(bench.compiles(DIGEST));
+        assert!(!bench.compiles(DIGEST));
+        assert!(bench.compiles(OTHER));
+    }
+
+    #[test]
+    fn other_settings_have_entries_of_their_own() {
+        let bench = Bench::new();
+        let other =
+            wasmtime::Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
+        assert_ne!(
+            entry_name(&bench.engine, DIGEST),
+            entry_name(&other, DIGEST)
+        );
+        assert_eq!(
+            entry_name(&bench.engine, DIGEST),
+            entry_name(&wasmtime::Engine::default(), DIGEST)
+        );
+    }
+
+    #[test]
+    fn a_damaged_or_shortened_entry_is_compiled_anew() {
+        let bench = Bench::new();
+        bench.compiles(DIGEST);
+        let whole = fs::read(bench.entry(DIGEST)).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        for damaged in [flipped, whole[..whole.len() - 1].to_vec(), Vec::new()] {
+            fs::write(bench.entry(DIGEST), damaged).unwrap();
+            assert!(bench.compiles(DIGEST));
+            assert!(!bench.compiles(DIGEST), "it was mended");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_somebody_else_made_or_moved_is_not_loaded() {
+        let (bench, theirs) = (Bench::new(), Bench::new());
+        theirs.compiles(DIGEST);
+        Cache::open(bench.folder.path()).unwrap();
+        fs::copy(theirs.entry(DIGEST), bench.entry(DIGEST)).unwrap();
+        assert!(bench.compiles(DIGEST));
+        fs::copy(bench.entry(DIGEST), bench.entry(OTHER)).unwrap();
+        assert!(bench.compiles(OTHER));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_can_read_is_no_key() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let bench = Bench::new();
+        bench.compiles(DIGEST);
+        let key = bench.folder.path().join("key");
+        assert_eq!(
+            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        let failure = Cache::open(bench.folder.path()).unwrap_err();
+        assert!(
+            failure
+                .message
+                .ends_with("others can read its key; remove the folder"),
+            "{failure}"
+        );
+    }
+}
