@@ -44,7 +44,7 @@ pub trait Sink: Sized + 'static {
     /// One chunk of it; rows that the receiver refuses go to `rejected`.
     ///
     /// # Errors
-    /// What keeps the chunk from being written; a retryable error has the host begin the partition again.
+    /// What keeps the chunk from being written; after a retryable error the host writes the same chunk again.
     fn write(&mut self, rows: &Batch, rejected: &mut Rejected) -> Result<(), Error>;
 
     /// Ends it. A two-phase sink answers with a token by which [`commit`](Sink::commit) finds what was written.

@@ -84,6 +84,17 @@ impl Sink for Webhook {
     }
 
     fn write(&mut self, batch: &Batch, rejected: &mut Rejected) -> Result<(), Error> {
+        let before = self.requests;
+        let written = self.post_all(batch, rejected);
+        if written.is_err() {
+            self.requests = before; // the host writes the chunk again: under the same keys
+        }
+        written
+    }
+}
+
+impl Webhook {
+    fn post_all(&mut self, batch: &Batch, rejected: &mut Rejected) -> Result<(), Error> {
         let rows = self.config.batch_rows.get();
         for start in (0..batch.rows()).step_by(rows) {
             let part = start..batch.rows().min(start + rows);
@@ -94,9 +105,7 @@ impl Sink for Webhook {
         }
         Ok(())
     }
-}
 
-impl Webhook {
     fn post(&mut self, batch: &Batch, rows: Range<usize>) -> Result<Response, Error> {
         let rows: Vec<_> = rows.map(|row| batch.row(row)).collect();
         let body = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;

@@ -81,6 +81,18 @@ fn a_busy_server_is_tried_again_when_it_says() {
 }
 
 #[test]
+fn a_chunk_that_is_written_again_has_the_same_keys() {
+    let (url, server) = server(&["200 OK", "500 Oh", "200 OK", "200 OK"]);
+    test(json!({"url": url, "batch_rows": 2}))
+        .retries(1)
+        .run()
+        .unwrap();
+    let seen = server.join().unwrap();
+    assert_eq!(seen[0], seen[2]);
+    assert_eq!(seen[1], seen[3]);
+}
+
+#[test]
 fn no_server_is_tried_again() {
     let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()

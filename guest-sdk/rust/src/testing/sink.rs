@@ -9,7 +9,7 @@ use super::input::Input;
 use super::transform::reasons;
 use crate::record::Record;
 use crate::sink::{Opened, describe};
-use crate::{Result, Sink};
+use crate::{ErrorKind, Result, Sink};
 
 /// A sink with its input; see [`sink`](super::sink).
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct SinkTest<S> {
     config: String,
     input: Input,
     key: String,
+    retries: u32,
     sink: PhantomData<S>,
 }
 
@@ -26,6 +27,7 @@ impl<S: Sink> SinkTest<S> {
             config: String::new(),
             input: Input::default(),
             key: "test-0-0".to_owned(),
+            retries: 0,
             sink: PhantomData,
         }
     }
@@ -64,6 +66,12 @@ impl<S: Sink> SinkTest<S> {
         self
     }
 
+    /// How often a chunk is written again after a retryable error, at once; 0 unless set.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
     /// Opens the sink and writes all rows as one chunk of one partition.
     ///
     /// # Errors
@@ -77,7 +85,14 @@ impl<S: Sink> SinkTest<S> {
         let mut open = Opened::<S>::open(&self.config, &fields)?;
         let context = crate::context();
         open.begin(context, &self.key)?;
-        let rejects = open.write(context, self.input.rows, buffers)?;
+        let mut written = open.write(context, self.input.rows, buffers.clone());
+        for _ in 0..self.retries {
+            if !matches!(&written, Err(error) if error.kind == ErrorKind::Retryable) {
+                break;
+            }
+            written = open.write(context, self.input.rows, buffers.clone());
+        }
+        let rejects = written?;
         check::row_numbers("a reject", &rejects.rows, self.input.rows);
         let reasons = reasons(rejects.rows.len(), rejects.reasons);
         let reader = crate::read::Varying::new(reasons.buffers(0));
