@@ -379,3 +379,87 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_type_has_its_form_in_json_and_csv() {
+    use arrow::array::{BinaryArray, BooleanArray, Date32Array, Decimal128Array};
+    let columns: Vec<(ColumnType, ArrayRef)> = vec![
+        (
+            ColumnType::Boolean,
+            Arc::new(BooleanArray::from(vec![Some(true), None])),
+        ),
+        (
+            ColumnType::Int64,
+            Arc::new(Int64Array::from(vec![Some(-1), None])),
+        ),
+        (
+            ColumnType::Float64,
+            Arc::new(Float64Array::from(vec![Some(f64::NAN), Some(0.1)])),
+        ),
+        (
+            ColumnType::Decimal {
+                precision: 5,
+                scale: 2,
+            },
+            Arc::new(
+                Decimal128Array::from(vec![Some(150), Some(-7)])
+                    .with_precision_and_scale(5, 2)
+                    .expect("in bounds"),
+            ),
+        ),
+        (
+            ColumnType::Date,
+            Arc::new(Date32Array::from(vec![Some(1), None])),
+        ),
+        (
+            ColumnType::Timestamp,
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![Some(1_500_000), None])
+                    .with_timezone(crate::batch::UTC),
+            ),
+        ),
+        (
+            ColumnType::Utf8,
+            Arc::new(StringArray::from(vec![Some("a\nb"), Some("")])),
+        ),
+        (
+            ColumnType::Binary,
+            Arc::new(BinaryArray::from(vec![Some(&[0u8, 255][..]), None])),
+        ),
+        (
+            ColumnType::Json,
+            Arc::new(StringArray::from(vec![Some("[1]"), None])),
+        ),
+    ];
+    let field = |(index, (kind, _)): (usize, &(ColumnType, ArrayRef))| {
+        kind.field(format!("c{index}"), true)
+    };
+    let fields: Vec<_> = columns.iter().enumerate().map(field).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(
+        schema,
+        columns.into_iter().map(|(_, column)| column).collect(),
+    )
+    .expect("a batch");
+    let expected = [
+        (
+            FileFormat::Json,
+            concat!(
+                r#"{"c0":true,"c1":-1,"c2":"NaN","c3":1.50,"c4":"1970-01-02","c5":"1970-01-01T00:00:01.500Z","#,
+                r#""c6":"a\nb","c7":"00ff","c8":[1]}"#,
+                "\n",
+                r#"{"c2":0.1,"c3":-0.07,"c6":""}"#,
+                "\n",
+            ),
+        ),
+        (
+            FileFormat::Csv { header: false },
+            "true,-1,NaN,1.50,1970-01-02,1970-01-01T00:00:01.500Z,\"a\nb\",00ff,[1]\n,,0.1,-0.07,,,,,\n",
+        ),
+    ];
+    for (format, expected) in expected {
+        let mut out = Vec::new();
+        assert_eq!(format.encode(&batch, true, &mut out).expect("encodes"), []);
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+    }
+}

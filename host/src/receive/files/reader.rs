@@ -126,7 +126,8 @@ impl FilesReader {
         emit: &mut dyn FnMut(Read) -> ControlFlow<()>,
     ) -> Result<(), Stop> {
         let (file, grown) = open(span)?;
-        let mut buffer = vec![0; CHUNK];
+        let most = span.size - span.start.min(span.size);
+        let mut buffer = vec![0; CHUNK.min(usize::try_from(most).unwrap_or(CHUNK))];
         let Some(first) = first_record(&file, span, &mut buffer)? else {
             return Ok(());
         };
