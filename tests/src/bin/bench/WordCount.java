@@ -45,6 +45,7 @@ public final class WordCount {
     }
   }
 
+  @SuppressWarnings("deprecation") // DStreams are
   /** One batch a pass, from a queue: the batches hold exactly the files, whatever the clock says. */
   private static void dstream(String input, String output, int passes) throws Exception {
     SparkConf conf = new SparkConf().setAppName("word-count");
