@@ -66,6 +66,16 @@ impl Groups {
         Ok(())
     }
 
+    /// Makes room for so many more groups.
+    pub fn reserve(&mut self, groups: usize) {
+        match &mut self.0 {
+            Encoding::Whole { .. } => {}
+            Encoding::Text(table) | Encoding::Bytes(table) | Encoding::Rows(table, _) => {
+                table.reserve(groups);
+            }
+        }
+    }
+
     /// How many groups there are.
     pub fn len(&self) -> usize {
         match &self.0 {

@@ -63,6 +63,10 @@ impl Merger {
     pub fn merge(&mut self, partial: &RecordBatch) -> Result<(), Failure> {
         let (keys, mut columns) = partial.columns().split_at(self.keys);
         self.rows.clear();
+        if self.groups.len() == 0 {
+            // Every row of a partial result is a group, and most groups are in all of them.
+            self.groups.reserve(partial.num_rows());
+        }
         self.groups
             .assign(keys, partial.num_rows(), |group| self.rows.push(group))
             .map_err(bug)?;

@@ -84,6 +84,14 @@ impl KeyTable {
         }
     }
 
+    /// Makes room for so many more groups.
+    pub fn reserve(&mut self, groups: usize) {
+        let hasher = &self.hasher;
+        self.slots
+            .reserve(groups, |slot| hasher.hash_one(slot.word));
+        self.ends.reserve(groups);
+    }
+
     /// How many groups there are.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -176,7 +184,6 @@ impl KeyTable {
         (loaded as u64, (loaded >> 64) as u64 | tag)
     }
 
-    #[cold]
     #[inline(never)]
     fn long_word(&self, key: &[u8]) -> Word {
         let length = key.len() as u64;
@@ -222,7 +229,6 @@ fn is_long(word: Word) -> bool {
     word.1 >> TAG_SHIFT == u64::from(LONG)
 }
 
-#[cold]
 #[inline(never)]
 fn is_key(bytes: &[u8], ends: &[usize], group: u32, key: &[u8]) -> bool {
     let end = ends[group as usize];
