@@ -4,9 +4,9 @@
 //! arrive interleaved, so each open one has an instance of its own; an instance that is done serves the next.
 //!
 //! A call that fails in a way that may pass (the plugin says `retryable`, or does not answer in time) is repeated with growing
-//! pauses. If its instance was lost with it, the partition begins again on a fresh one, under the same idempotency key and with
-//! all that was written so far; so an open partition's rows are kept until it is prepared. What the receiver gets twice it can tell
-//! by the key. Every prepared partition's token goes to `commit` when the epoch is finished.
+//! pauses. What a failed call left behind in the plugin nobody knows, so the partition begins again, under the same idempotency key
+//! and with all that was written so far; an open partition's rows are kept for that until it is prepared. What a receiver gets
+//! twice it can tell by the key. Every prepared partition's token goes to `commit` when the epoch is finished.
 
 #[cfg(test)]
 mod tests;
@@ -86,9 +86,9 @@ struct Writer {
 struct Part {
     context: CallContext,
     key: String,
-    /// `None` before it has begun, and after its instance was lost.
+    /// `None` before it has begun, and after a call failed.
     instance: Option<SinkInstance>,
-    /// What a fresh instance must be given again.
+    /// What it is given again when it begins again.
     written: Vec<RecordBatch>,
 }
 
@@ -278,7 +278,7 @@ impl Writer {
         }
     }
 
-    /// A call of a partition that has begun, repeated while it may succeed later.
+    /// A call of a partition that has begun, repeated from its beginning while it may succeed later.
     fn repeated<R>(
         &mut self,
         part: &mut Part,
@@ -286,41 +286,39 @@ impl Writer {
     ) -> Result<R, CallError> {
         let mut tries = 0;
         loop {
-            let result = self.begun(part).and_then(|mut instance| {
-                let result = call(&mut instance, &part.context);
-                part.instance = instance.is_live().then_some(instance);
-                result
-            });
+            let (instance, result) = self.attempt(part, &mut call);
             match result {
                 Ok(value) => {
+                    part.instance = instance;
                     part.context.call += 1;
                     return Ok(value);
                 }
-                Err(error) => match self.pause(&mut tries, &error) {
-                    Some(()) => {}
-                    None => return Err(error),
-                },
+                Err(error) => {
+                    self.idle.extend(instance.filter(SinkInstance::is_live));
+                    self.pause(&mut tries, &error).ok_or(error)?;
+                }
             }
         }
     }
 
-    /// The partition's instance; a fresh one is given what the lost one had.
-    fn begun(&mut self, part: &mut Part) -> Result<SinkInstance, CallError> {
-        if let Some(instance) = part.instance.take() {
-            return Ok(instance);
-        }
-        let mut instance = self.idle_instance()?;
-        let mut context = CallContext {
-            call: 0,
-            ..part.context
+    /// One try, and the instance that it was made with.
+    fn attempt<R>(
+        &mut self,
+        part: &mut Part,
+        call: &mut impl FnMut(&mut SinkInstance, &CallContext) -> Result<R, CallError>,
+    ) -> (Option<SinkInstance>, Result<R, CallError>) {
+        let mut instance = match part.instance.take() {
+            Some(instance) => instance,
+            None => match self.idle_instance() {
+                Ok(mut instance) => match begin(&mut instance, part) {
+                    Ok(()) => instance,
+                    Err(error) => return (Some(instance), Err(error)),
+                },
+                Err(error) => return (None, Err(error)),
+            },
         };
-        instance.begin(&context, &part.key)?;
-        for batch in &part.written {
-            // The rows that it refuses now it refused before.
-            instance.write(&context, batch)?;
-            context.call += 1;
-        }
-        Ok(instance)
+        let result = call(&mut instance, &part.context);
+        (Some(instance), result)
     }
 
     fn idle_instance(&mut self) -> Result<SinkInstance, CallError> {
@@ -352,6 +350,21 @@ impl Writer {
         std::thread::sleep(pause);
         Some(())
     }
+}
+
+/// Begins a partition, and gives it again what was written to it before.
+fn begin(instance: &mut SinkInstance, part: &Part) -> Result<(), CallError> {
+    let mut context = CallContext {
+        call: 0,
+        ..part.context
+    };
+    instance.begin(&context, &part.key)?;
+    for batch in &part.written {
+        // The rows that it refuses now it refused before.
+        instance.write(&context, batch)?;
+        context.call += 1;
+    }
+    Ok(())
 }
 
 /// Stretches of rows, start and length, each small enough for one call.

@@ -128,14 +128,20 @@ fn refusing(kind: u32, times: u32) -> String {
 }
 
 #[test]
-fn a_retryable_error_is_repeated_on_the_same_partition() {
-    let write_code = refusing(0, 3);
+fn after_a_retryable_error_the_partition_begins_again_with_all_its_rows() {
+    // The first two writes are taken, the third and the fourth (the partition's first, again) are not.
+    let write_code = refusing(0, 5).replace(
+        "(i32.lt_u (global.get $writes) (i32.const 5))",
+        "(i32.and (i32.ge_u (global.get $writes) (i32.const 3)) (i32.lt_u (global.get $writes) (i32.const 5)))",
+    );
     let mut sink = sink(&SinkGuest {
         write: &write_code,
         ..SinkGuest::default()
     });
-    write(&mut *sink, epoch(7), 0, &["a"], true);
-    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;a;");
+    for (rows, last) in [(["a"], false), (["b"], false), (["c"], true)] {
+        write(&mut *sink, epoch(7), 0, &rows, last);
+    }
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;abc;");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Columns across the boundary: Arrow arrays to the buffers of `wit/types.wit` and back.
 //!
-//! On the way in ([`lower`]) a column's own memory is handed to the guest's allocator call, so a byte is copied once, into the
-//! guest. On the way out ([`lift`]) the copies out of the guest become the array's memory, after they were checked:
+//! On the way in ([`Views`]) a column's own memory is handed to the guest's allocator call, so a byte is copied once, into the
+//! guest. On the way out ([`lift()`]) the copies out of the guest become the array's memory, after they were checked:
 //! nothing that a guest says about its buffers is believed.
 
 mod lift;

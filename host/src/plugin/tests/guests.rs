@@ -230,6 +230,7 @@ const SINK: &str = r#"
     (local.get $answer))
   (func (export "wasmill:plugin/sink@0.1.0#begin")
       (param i64 i64 i32 i32 i64 i64) (param $key i32) (param $size i32) (result i32)
+    (global.set $noted (i32.const 0))
     (call $note (local.get $key) (local.get $size))
     (call $note (i32.const 21) (i32.const 1))
     (call $alloc (i32.const 8) (i32.const 32)))
