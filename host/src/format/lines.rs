@@ -53,9 +53,9 @@ impl Framer {
     }
 
     /// Takes the next bytes and passes on what they complete.
-    pub fn push<E>(&mut self, bytes: &[u8], mut each: E) -> ControlFlow<()>
+    pub fn push<F>(&mut self, bytes: &[u8], mut each: F) -> ControlFlow<()>
     where
-        E: FnMut(Frame<'_>) -> ControlFlow<()>,
+        F: FnMut(Frame<'_>) -> ControlFlow<()>,
     {
         let whole = match self.complete(bytes, &mut each)? {
             Some(used) => used,
@@ -75,9 +75,9 @@ impl Framer {
     }
 
     /// Ends the stream: a last line without an end is a record too.
-    pub fn finish<E>(&mut self, mut each: E) -> ControlFlow<()>
+    pub fn finish<F>(&mut self, mut each: F) -> ControlFlow<()>
     where
-        E: FnMut(Frame<'_>) -> ControlFlow<()>,
+        F: FnMut(Frame<'_>) -> ControlFlow<()>,
     {
         self.skipping = false;
         let line = std::mem::take(&mut self.unfinished);
@@ -101,9 +101,9 @@ impl Framer {
     }
 
     /// Ends the line that earlier chunks began. Returns how many of `bytes` belong to it, `None` if all and more to come.
-    fn complete<E>(&mut self, bytes: &[u8], each: &mut E) -> ControlFlow<(), Option<usize>>
+    fn complete<F>(&mut self, bytes: &[u8], each: &mut F) -> ControlFlow<(), Option<usize>>
     where
-        E: FnMut(Frame<'_>) -> ControlFlow<()>,
+        F: FnMut(Frame<'_>) -> ControlFlow<()>,
     {
         if !self.is_unfinished() {
             return ControlFlow::Continue(Some(0));
@@ -136,9 +136,9 @@ impl Framer {
     }
 
     /// Adds to the unfinished line, or gives it up when it grows over the limit.
-    fn keep<E>(&mut self, bytes: &[u8], each: &mut E) -> ControlFlow<()>
+    fn keep<F>(&mut self, bytes: &[u8], each: &mut F) -> ControlFlow<()>
     where
-        E: FnMut(Frame<'_>) -> ControlFlow<()>,
+        F: FnMut(Frame<'_>) -> ControlFlow<()>,
     {
         let begun = self.unfinished.len();
         self.at += bytes.len() as u64;

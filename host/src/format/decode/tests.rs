@@ -130,7 +130,10 @@ proptest! {
             twin(&input, max_record).into_iter().partition(|outcome| matches!(outcome, Outcome::Row(..)));
         prop_assert_eq!(found, expected);
     }
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn part_bounds_do_not_depend_on_chunks(
         lengths in prop::collection::vec(0usize..60_000, 1..40),

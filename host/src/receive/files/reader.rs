@@ -200,12 +200,23 @@ fn decode_frame(
         Frame::Lines { bytes, .. } => {
             let mine = lines_before(bytes, end - at);
             *done = at + mine.len() as u64;
-            decoder.lines(mine, Numbering::Bytes(at))?;
+            let records = without_mark(mine, at);
+            let mark = (mine.len() - records.len()) as u64;
+            decoder.skip(mark);
+            decoder.lines(records, Numbering::Bytes(at + mark))?;
             if mine.len() < bytes.len() || *done >= end {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         }
+    }
+}
+
+/// Without the byte order mark that some editors put at the beginning of a file.
+fn without_mark(lines: &[u8], at: u64) -> &[u8] {
+    match lines.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) if at == 0 => rest,
+        _ => lines,
     }
 }
 
@@ -225,7 +236,8 @@ fn lines_before(lines: &[u8], bytes: u64) -> &[u8] {
 fn open(span: &Span<'_>) -> Result<(File, bool), Stop> {
     let file = File::open(span.path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            Stop::Changed("the file has gone since it was listed".to_owned())
+            let reason = "the file has gone since it was listed, or this process does not see the files that process 0 sees";
+            Stop::Changed(reason.to_owned())
         }
         _ => Stop::Failed(error),
     })?;

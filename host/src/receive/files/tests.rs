@@ -433,6 +433,31 @@ fn after_stop_nothing_more_is_offered() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_first_record_however_small_the_ranges() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("marked");
+    fs::write(&path, "\u{feff}one\n\u{feff}two\n").expect("writes");
+    let size = fs::metadata(&path).expect("is there").len();
+    let reader = FilesReader::new(RecordFormat::text(), true);
+    for split in [1, 2, 5, size] {
+        let mut found = Vec::new();
+        for start in (0..size).step_by(split as usize) {
+            found.extend(
+                rows(
+                    &reader,
+                    &range(&path, start, (start + split).min(size), size),
+                )
+                .0,
+            );
+        }
+        assert_eq!(
+            found,
+            [(3, "one".to_owned()), (7, "\u{feff}two".to_owned())]
+        );
+    }
+}
+
+#[test]
 fn a_record_over_the_limit_does_not_make_its_range_read_the_rest_of_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("endless");
