@@ -90,7 +90,8 @@ impl Rejects {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![epoch.0 as i64; count])),
             Arc::new(
-                TimestampMicrosecondArray::from(vec![time.0 * 1000; count]).with_timezone("UTC"),
+                TimestampMicrosecondArray::from(vec![time.0 * 1000; count])
+                    .with_timezone(crate::batch::UTC),
             ),
             Arc::new(Int64Array::from(vec![i64::from(partition.0); count])),
             Arc::new(StringArray::from(vec![self.node.as_str(); count])),

@@ -78,10 +78,17 @@ impl Range {
 /// How much an epoch may still take in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Rows.
+    /// Rows; `u64::MAX` for no limit.
     pub rows: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+impl Budget {
+    /// Whether rows have to be counted. No limit, less what other sources have taken of it, is still none.
+    pub fn limits_rows(&self) -> bool {
+        self.rows < u64::MAX / 2
+    }
 }
 
 /// What a receiver has to offer when an epoch is cut.

@@ -124,7 +124,7 @@ impl FilesReceiver {
         let most = start + self.split.min(budget.bytes.max(1));
         let mut end = most.min(file.size);
         let mut rows = 0;
-        if budget.rows < u64::MAX {
+        if budget.limits_rows() {
             // A file that cannot be read is offered as it is: its reader says what is wrong, under the source's `on_error`.
             if let Ok((records, cut)) = count_records(file, end, budget.rows) {
                 (rows, end) = (records, cut);
@@ -160,11 +160,7 @@ impl Receiver for FilesReceiver {
                 break;
             };
             left.bytes = left.bytes.saturating_sub(range.bytes());
-            left.rows -= if left.rows < u64::MAX {
-                rows.min(left.rows)
-            } else {
-                0
-            };
+            left.rows = left.rows.saturating_sub(rows);
             offer.rows += rows;
             offer.ranges.push(range);
         }

@@ -329,6 +329,21 @@ fn a_file_is_cut_into_ranges_within_the_budget() {
 }
 
 #[test]
+fn without_a_limit_of_rows_no_byte_is_read_ahead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    put(directory.path(), "a", "1\n2\n");
+    let (mut receiver, _) = open(&source(directory.path()), true);
+    // What another source has taken of no limit leaves no limit.
+    let offer = receiver
+        .poll(Budget {
+            rows: u64::MAX - 1000,
+            bytes: u64::MAX,
+        })
+        .expect("polls");
+    assert_eq!((offer.ranges.len(), offer.rows), (1, 0), "not counted");
+}
+
+#[test]
 fn a_finite_budget_of_rows_is_kept_exactly() {
     let directory = tempfile::tempdir().expect("a directory");
     put(directory.path(), "a", "1\n2\n\n4\n5");
