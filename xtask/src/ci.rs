@@ -14,7 +14,12 @@ pub fn run() -> anyhow::Result<()> {
     ]))?;
     sh::run(
         sh::cargo()
-            .args(["doc", "--workspace", "--no-deps"])
+            .args([
+                "doc",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+            ])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
 }

@@ -10,7 +10,10 @@ struct Line<'a> {
 
 fn run<T: wasmill_sdk::Transform>(lines: &[&str]) -> Run {
     let rows = lines.iter().map(|line| Line { line });
-    testing::transform::<T>().rows(rows).run().unwrap()
+    testing::transform::<T>()
+        .rows(rows)
+        .run()
+        .expect("a text column")
 }
 
 mod ports {

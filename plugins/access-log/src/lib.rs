@@ -9,7 +9,7 @@
 //! It reads the column that `column` names, else `line`, else the first text column. A line that is not of the format is
 //! rejected with what was expected. A dash becomes null. Quotes that the server escaped stay as it wrote them.
 //!
-//! Fourth lesson: a map over typed rows. The texts of [`Request`] are pieces of the line; only the numbers and the time are
+//! Fourth lesson: a map over typed rows. The texts of a `Request` are pieces of the line; only the numbers and the time are
 //! made. A method that cannot go on says why with `reject`, and `?` hands that up.
 
 use wasmill_sdk::prelude::*;
