@@ -1,0 +1,334 @@
+//! The `sink-webhook` plugin against a real HTTP server, through the host that runs it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Schema;
+use serde_json::{Value, json};
+use wasmill::batch::ColumnType;
+use wasmill::deliver::{EpochInfo, OpenOptions, Output, PluginSink, Sink};
+use wasmill::error::{Failure, Fault};
+use wasmill::ids::{BatchTime, Epoch, PartitionId, ProcessIndex};
+use wasmill::plugin::{Component, Engine, Grants, HostPort, Limits, SinkPlugin};
+
+/// One request as the server got it.
+#[derive(Debug)]
+struct Request {
+    key: String,
+    rows: Value,
+}
+
+/// What the server does with a request.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// Answers with this status.
+    Status(u16),
+    /// Holds the connection and says nothing.
+    Silence,
+}
+
+/// A server that answers its requests in this order, the last answer again and again.
+fn server(answers: &[Answer]) -> (SocketAddr, Receiver<Request>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let (requests, received) = channel();
+    let answers = answers.to_vec();
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for (index, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.expect("a connection");
+            if requests.send(read_request(&stream)).is_err() {
+                return;
+            }
+            match answers.get(index).or(answers.last()) {
+                Some(Answer::Status(status)) => {
+                    let answer = format!(
+                        "HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    );
+                    // The client may have given up.
+                    stream.write_all(answer.as_bytes()).ok();
+                }
+                Some(Answer::Silence) | None => silent.push(stream),
+            }
+        }
+    });
+    (address, received)
+}
+
+fn read_request(stream: &TcpStream) -> Request {
+    let mut reader = BufReader::new(stream);
+    let (mut key, mut length, mut chunked) = (String::new(), 0, false);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line of the head");
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "idempotency-key" => key = value.to_owned(),
+            "content-length" => length = value.parse().expect("a number"),
+            "transfer-encoding" => chunked = value == "chunked",
+            _ => {}
+        }
+    }
+    let body = if chunked {
+        chunks(&mut reader)
+    } else {
+        bytes(&mut reader, length)
+    };
+    Request {
+        key,
+        rows: serde_json::from_slice(&body).expect("the body is JSON"),
+    }
+}
+
+fn bytes(reader: &mut impl Read, length: usize) -> Vec<u8> {
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("the whole body");
+    body
+}
+
+fn chunks(reader: &mut impl BufRead) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size).expect("a chunk's size");
+        let size = usize::from_str_radix(size.trim_end(), 16).expect("a number");
+        body.extend(bytes(reader, size));
+        bytes(reader, 2);
+        if size == 0 {
+            return body;
+        }
+    }
+}
+
+/// The plugin as `cargo xtask plugins` built it, in cargo's target folder.
+fn webhook() -> &'static Component {
+    static WEBHOOK: OnceLock<(tempfile::TempDir, Component)> = OnceLock::new();
+    let (_, webhook) = WEBHOOK.get_or_init(|| {
+        let test = std::env::current_exe().expect("the test is a file");
+        let target = test.ancestors().nth(3).expect("target/PROFILE/deps/TEST");
+        let file: PathBuf = target.join("plugins").join("sink-webhook.wasm");
+        assert!(
+            file.exists(),
+            "{} is not built: run `cargo xtask plugins`",
+            file.display()
+        );
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let engine = Engine::new(cache.path()).expect("an empty folder is a cache");
+        let component = engine.load(&file).expect("it is a plugin");
+        (cache, component)
+    });
+    webhook
+}
+
+fn rows(names: &[&str]) -> RecordBatch {
+    let schema = Schema::new(vec![
+        ColumnType::Utf8.field("name", false),
+        ColumnType::Int64.field("length", false),
+    ]);
+    let lengths = Int64Array::from_iter_values(names.iter().map(|name| name.len() as i64));
+    let names = StringArray::from(names.to_vec());
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(names), Arc::new(lengths)])
+        .expect("a batch")
+}
+
+fn bind(to: SocketAddr, granted: &[String], deadline: Duration) -> Result<SinkPlugin, Failure> {
+    let hosts = granted
+        .iter()
+        .map(|host| HostPort::parse(host).expect("a host"));
+    SinkPlugin::new(
+        webhook(),
+        &"hook".into(),
+        &json!({ "url": format!("http://{to}/rows"), "batch_rows": 2 }),
+        &rows(&[]).schema(),
+        &Limits {
+            deadline,
+            ..Limits::of_sinks()
+        },
+        &Grants {
+            http: hosts.collect(),
+        },
+    )
+}
+
+fn sink_to(to: SocketAddr, granted: &[String], deadline: Duration, retries: u32) -> Box<dyn Sink> {
+    let plugin = bind(to, granted, deadline).expect("the plugin takes these rows");
+    let options = OpenOptions {
+        pipeline: "demo".into(),
+        node: "hook".into(),
+        process: ProcessIndex(0),
+        processes: 1,
+        output: Output::stdout(),
+    };
+    PluginSink { plugin, retries }
+        .open(options)
+        .expect("its I/O starts")
+}
+
+fn sink(to: SocketAddr) -> Box<dyn Sink> {
+    sink_to(to, &[to.to_string()], Limits::of_sinks().deadline, 3)
+}
+
+const EPOCH: EpochInfo = EpochInfo {
+    epoch: Epoch(7),
+    time: BatchTime(0),
+};
+
+fn keys(received: &Receiver<Request>) -> Vec<String> {
+    received.try_iter().map(|request| request.key).collect()
+}
+
+#[test]
+fn rows_are_posted_as_json_objects_with_a_key() {
+    let (address, received) = server(&[Answer::Status(200)]);
+    let mut sink = sink(address);
+    let refused = sink.write(EPOCH, PartitionId(3), &rows(&["a", "bc", "def"]), true);
+    assert_eq!(refused, Ok(Vec::new()));
+    assert_eq!(sink.finish(EPOCH), Ok(()));
+    let first = received.recv().expect("a request");
+    assert_eq!(first.key, "demo/hook/7/3-0");
+    assert_eq!(
+        first.rows,
+        json!([{ "name": "a", "length": 1 }, { "name": "bc", "length": 2 }])
+    );
+    let second = received.recv().expect("another");
+    assert_eq!(
+        (second.key.as_str(), second.rows),
+        ("demo/hook/7/3-1", json!([{ "name": "def", "length": 3 }]))
+    );
+}
+
+#[test]
+fn rows_that_the_server_does_not_want_are_refused_one_by_one() {
+    let (address, _received) = server(&[Answer::Status(200), Answer::Status(422)]);
+    let refused = sink(address)
+        .write(EPOCH, PartitionId(0), &rows(&["a", "b", "c"]), true)
+        .expect("the sink lives on");
+    assert_eq!(
+        refused
+            .iter()
+            .map(|refused| refused.row)
+            .collect::<Vec<_>>(),
+        [2]
+    );
+    assert!(refused[0].reason.contains("422"), "{}", refused[0].reason);
+}
+
+#[test]
+fn what_is_sent_again_has_the_same_key() {
+    let (address, received) = server(&[
+        Answer::Status(200),
+        Answer::Status(503),
+        Answer::Status(200),
+    ]);
+    let mut sink = sink(address);
+    sink.write(EPOCH, PartitionId(0), &rows(&["a", "b", "c"]), true)
+        .expect("the third answer is good");
+    assert_eq!(sink.finish(EPOCH), Ok(()));
+    let expected = [
+        "demo/hook/7/0-0",
+        "demo/hook/7/0-1",
+        "demo/hook/7/0-0",
+        "demo/hook/7/0-1",
+    ];
+    assert_eq!(keys(&received), expected);
+}
+
+#[test]
+fn a_server_that_stays_broken_ends_the_run() {
+    let (address, received) = server(&[Answer::Status(503)]);
+    let mut sink = sink_to(
+        address,
+        &[address.to_string()],
+        Limits::of_sinks().deadline,
+        1,
+    );
+    let failure = sink
+        .write(EPOCH, PartitionId(0), &rows(&["a"]), true)
+        .expect_err("it never works");
+    assert_eq!(failure.fault, Fault::External);
+    assert!(
+        failure
+            .to_string()
+            .starts_with("`hook`, epoch 7, partition 0: "),
+        "{failure}"
+    );
+    assert_eq!(keys(&received).len(), 2);
+}
+
+#[test]
+fn a_call_that_waits_for_a_silent_server_is_given_up_and_made_again() {
+    let (address, received) = server(&[Answer::Silence, Answer::Status(200)]);
+    let mut sink = sink_to(
+        address,
+        &[address.to_string()],
+        Duration::from_millis(500),
+        1,
+    );
+    sink.write(EPOCH, PartitionId(0), &rows(&["a"]), true)
+        .expect("the second answer comes");
+    assert_eq!(keys(&received), ["demo/hook/7/0-0", "demo/hook/7/0-0"]);
+}
+
+#[test]
+fn a_server_that_stays_silent_ends_the_run() {
+    let (address, _received) = server(&[Answer::Silence]);
+    let mut sink = sink_to(
+        address,
+        &[address.to_string()],
+        Duration::from_millis(300),
+        0,
+    );
+    let failure = sink
+        .write(EPOCH, PartitionId(0), &rows(&["a"]), true)
+        .expect_err("nobody answers");
+    assert_eq!(
+        (failure.fault, failure.message.as_str()),
+        (Fault::External, "the plugin did not return within 300ms")
+    );
+}
+
+#[test]
+fn a_host_that_is_not_granted_is_never_reached() {
+    let (address, received) = server(&[Answer::Status(200)]);
+    let (other, _) = server(&[Answer::Status(200)]);
+    let mut sink = sink_to(
+        address,
+        &[other.to_string()],
+        Limits::of_sinks().deadline,
+        0,
+    );
+    let failure = sink
+        .write(EPOCH, PartitionId(0), &rows(&["a"]), true)
+        .expect_err("it is denied");
+    assert!(
+        failure.message.contains("does not grant requests to"),
+        "{failure}"
+    );
+    assert_eq!(keys(&received), Vec::<String>::new());
+}
+
+#[test]
+fn without_a_grant_the_plugin_is_refused_before_it_runs() {
+    let failure = bind(([127, 0, 0, 1], 1).into(), &[], Duration::from_secs(1))
+        .expect_err("nothing is granted");
+    assert!(
+        failure.message.contains("wasi:http/outgoing-handler"),
+        "{failure}"
+    );
+    assert!(
+        failure
+            .help
+            .expect("there is a way")
+            .contains("grants = { http = [")
+    );
+}
