@@ -1,1 +1,207 @@
-//! x
+//! What Wasmill promises, run end to end: the real binary, real plugins, real sockets, files and signals.
+//!
+//! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
+//! running, [`golden`] compares a folder's pipeline with what it should give.
+
+pub mod golden;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a slow and busy machine: past it, it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder of this build, beside which the binary lies.
+fn build_dir() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").to_owned()
+}
+
+/// The folder of components that `cargo xtask plugins` has built.
+pub fn plugins() -> PathBuf {
+    let folder = build_dir().parent().expect("a profile lies in target").join("plugins");
+    assert!(folder.exists(), "{} is not there: run `cargo xtask plugins`", folder.display());
+    folder
+}
+
+/// The `wasmill` command of this build, which finds the plugins and no setting of the person who runs the tests.
+pub fn wasmill() -> Command {
+    let binary = build_dir().join("wasmill");
+    assert!(binary.exists(), "{} is not there: run `cargo xtask plugins`", binary.display());
+    let mut command = Command::new(binary);
+    command.env("WASMILL_PLUGINS", plugins()).env_remove("FAILPOINTS").stdin(Stdio::null());
+    command
+}
+
+/// A `wasmill` process with its output being collected.
+pub struct Running {
+    child: Child,
+    out: Option<JoinHandle<String>>,
+    err: Option<JoinHandle<String>>,
+    lines: crossbeam_channel::Receiver<String>,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// All of its standard output.
+    pub out: String,
+    /// All of its standard error.
+    pub err: String,
+}
+
+impl Running {
+    /// Starts a command.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let (tell, lines) = crossbeam_channel::unbounded();
+        let out = collect(child.stdout.take().expect("piped"), Some(tell.clone()));
+        let err = collect(child.stderr.take().expect("piped"), Some(tell));
+        Self { child, out: Some(out), err: Some(err), lines }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until a line of its output or its log contains `text`.
+    pub fn wait_for(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_deadline(deadline) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("`{text}` did not come: {error}"),
+            }
+        }
+    }
+
+    /// Sends a signal, by the name `kill` knows.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill().expect("a child can be killed");
+                self.child.wait().expect("a child can be waited for");
+                let err = self.err.take().expect("taken once").join().expect("collected");
+                panic!("it did not end; its log:\n{err}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        Ended {
+            status,
+            out: self.out.take().expect("taken once").join().expect("collected"),
+            err: self.err.take().expect("taken once").join().expect("collected"),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone where the test went well.
+        if self.out.is_some() {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}
+
+impl Ended {
+    /// Fails the test unless the process succeeded.
+    pub fn succeeded(self) -> Self {
+        assert!(self.status.success(), "{}\n{}\n{}", self.status, self.out, self.err);
+        self
+    }
+
+    /// Fails the test unless the process failed with this exit code.
+    pub fn failed_with(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+fn collect(
+    stream: impl std::io::Read + Send + 'static,
+    tell: Option<crossbeam_channel::Sender<String>>,
+) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut all = String::new();
+        for line in BufReader::new(stream).lines() {
+            let line = line.expect("wasmill writes utf8");
+            all.push_str(&line);
+            all.push('\n');
+            if let Some(tell) = &tell {
+                // The test may have ended.
+                tell.send(line).ok();
+            }
+        }
+        all
+    })
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Ended {
+    Running::start(command).end()
+}
+
+/// Addresses on loopback that are free now.
+pub fn free_addresses(count: usize) -> Vec<String> {
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback has free ports"))
+        .collect();
+    held.iter().map(|listener| listener.local_addr().expect("bound").to_string()).collect()
+}
+
+/// Starts `processes` processes of one pipeline with `workers` workers each; `adapt` may change each command.
+pub fn start_cluster(
+    file: &Path,
+    processes: usize,
+    workers: usize,
+    mut adapt: impl FnMut(usize, &mut Command),
+) -> Vec<Running> {
+    let hosts = file.with_file_name("hosts.txt");
+    std::fs::write(&hosts, free_addresses(processes).join("\n")).expect("the folder is writable");
+    (0..processes)
+        .map(|process| {
+            let mut command = wasmill();
+            command.arg("run").arg(file).args(["--workers", &workers.to_string()]);
+            if processes > 1 {
+                command.arg("--hosts").arg(&hosts).args(["--process", &process.to_string()]);
+                command.env("WASMILL_TOKEN", "tests");
+            }
+            adapt(process, &mut command);
+            Running::start(&mut command)
+        })
+        .collect()
+}
+
+/// A temporary folder with a pipeline file and other files in it.
+pub fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("inside the folder")).expect("writable");
+        std::fs::write(path, content).expect("writable");
+    }
+    folder
+}

@@ -78,6 +78,9 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
     let probe = build(&mut worker, context.clone(), ends);
     let mut seen = 0;
     while worker.has_dataflows() && !crew.abort.is_set() {
+        fail::fail_point!(&format!("worker-{index}"), |message| {
+            Err(Failure::internal(message.unwrap_or_default()))
+        });
         worker.step_or_park(Some(PARK));
         let before = probe
             .with_frontier(|frontier| frontier.first().copied())
