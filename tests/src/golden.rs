@@ -30,7 +30,12 @@ pub fn cases() -> Vec<PathBuf> {
 pub fn run(case: &Path, processes: usize, workers: usize) -> Files {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     copy(case, scratch.path());
-    let running = start_cluster(&scratch.path().join("pipeline.toml"), processes, workers, |_, _| {});
+    let running = start_cluster(
+        &scratch.path().join("pipeline.toml"),
+        processes,
+        workers,
+        |_, _| {},
+    );
     let mut out = String::new();
     for process in running {
         let ended = process.end().succeeded();
@@ -40,7 +45,10 @@ pub fn run(case: &Path, processes: usize, workers: usize) -> Files {
     if !out.is_empty() {
         files.insert("stdout".into(), out);
     }
-    files.into_iter().map(|(path, text)| (path, without_times(&text))).collect()
+    files
+        .into_iter()
+        .map(|(path, text)| (path, without_times(&text)))
+        .collect()
 }
 
 /// What a case should give.
@@ -76,14 +84,19 @@ fn read(folder: &Path) -> Files {
     let mut files = Files::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&next) else { continue };
+        let Ok(entries) = fs::read_dir(&next) else {
+            continue;
+        };
         for entry in entries {
             let path = entry.expect("readable").path();
             if path.is_dir() {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(folder).expect("below it").to_owned();
-                files.insert(name, fs::read_to_string(&path).expect("golden files are text"));
+                files.insert(
+                    name,
+                    fs::read_to_string(&path).expect("golden files are text"),
+                );
             }
         }
     }
@@ -102,7 +115,9 @@ fn blank(line: &str) -> String {
     {
         return "Time: <time> ms".to_owned();
     }
-    let Some(start) = line.find("\"batch_time\":\"") else { return line.to_owned() };
+    let Some(start) = line.find("\"batch_time\":\"") else {
+        return line.to_owned();
+    };
     let value = start + "\"batch_time\":\"".len();
     let end = value + line[value..].find('"').expect("a JSON text ends");
     format!("{}<time>{}", &line[..value], &line[end..])

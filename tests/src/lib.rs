@@ -18,22 +18,39 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The folder of this build, beside which the binary lies.
 fn build_dir() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
-    test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").to_owned()
+    test.ancestors()
+        .nth(2)
+        .expect("tests lie in target/PROFILE/deps")
+        .to_owned()
 }
 
 /// The folder of components that `cargo xtask plugins` has built.
 pub fn plugins() -> PathBuf {
-    let folder = build_dir().parent().expect("a profile lies in target").join("plugins");
-    assert!(folder.exists(), "{} is not there: run `cargo xtask plugins`", folder.display());
+    let folder = build_dir()
+        .parent()
+        .expect("a profile lies in target")
+        .join("plugins");
+    assert!(
+        folder.exists(),
+        "{} is not there: run `cargo xtask plugins`",
+        folder.display()
+    );
     folder
 }
 
 /// The `wasmill` command of this build, which finds the plugins and no setting of the person who runs the tests.
 pub fn wasmill() -> Command {
     let binary = build_dir().join("wasmill");
-    assert!(binary.exists(), "{} is not there: run `cargo xtask plugins`", binary.display());
+    assert!(
+        binary.exists(),
+        "{} is not there: run `cargo xtask plugins`",
+        binary.display()
+    );
     let mut command = Command::new(binary);
-    command.env("WASMILL_PLUGINS", plugins()).env_remove("FAILPOINTS").stdin(Stdio::null());
+    command
+        .env("WASMILL_PLUGINS", plugins())
+        .env_remove("FAILPOINTS")
+        .stdin(Stdio::null());
     command
 }
 
@@ -67,7 +84,12 @@ impl Running {
         let (tell, lines) = crossbeam_channel::unbounded();
         let out = collect(child.stdout.take().expect("piped"), Some(tell.clone()));
         let err = collect(child.stderr.take().expect("piped"), Some(tell));
-        Self { child, out: Some(out), err: Some(err), lines }
+        Self {
+            child,
+            out: Some(out),
+            err: Some(err),
+            lines,
+        }
     }
 
     /// The process id.
@@ -89,7 +111,10 @@ impl Running {
 
     /// Sends a signal, by the name `kill` knows.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.id().to_string())
+            .status();
         assert!(sent.expect("kill runs").success());
     }
 
@@ -103,15 +128,30 @@ impl Running {
             if Instant::now() > deadline {
                 self.child.kill().expect("a child can be killed");
                 self.child.wait().expect("a child can be waited for");
-                let err = self.err.take().expect("taken once").join().expect("collected");
+                let err = self
+                    .err
+                    .take()
+                    .expect("taken once")
+                    .join()
+                    .expect("collected");
                 panic!("it did not end; its log:\n{err}");
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         Ended {
             status,
-            out: self.out.take().expect("taken once").join().expect("collected"),
-            err: self.err.take().expect("taken once").join().expect("collected"),
+            out: self
+                .out
+                .take()
+                .expect("taken once")
+                .join()
+                .expect("collected"),
+            err: self
+                .err
+                .take()
+                .expect("taken once")
+                .join()
+                .expect("collected"),
         }
     }
 }
@@ -129,7 +169,13 @@ impl Drop for Running {
 impl Ended {
     /// Fails the test unless the process succeeded.
     pub fn succeeded(self) -> Self {
-        assert!(self.status.success(), "{}\n{}\n{}", self.status, self.out, self.err);
+        assert!(
+            self.status.success(),
+            "{}\n{}\n{}",
+            self.status,
+            self.out,
+            self.err
+        );
         self
     }
 
@@ -169,7 +215,9 @@ pub fn free_addresses(count: usize) -> Vec<String> {
     let held: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback has free ports"))
         .collect();
-    held.iter().map(|listener| listener.local_addr().expect("bound").to_string()).collect()
+    held.iter()
+        .map(|listener| listener.local_addr().expect("bound").to_string())
+        .collect()
 }
 
 /// Starts `processes` processes of one pipeline with `workers` workers each; `adapt` may change each command.
@@ -184,9 +232,15 @@ pub fn start_cluster(
     (0..processes)
         .map(|process| {
             let mut command = wasmill();
-            command.arg("run").arg(file).args(["--workers", &workers.to_string()]);
+            command
+                .arg("run")
+                .arg(file)
+                .args(["--workers", &workers.to_string()]);
             if processes > 1 {
-                command.arg("--hosts").arg(&hosts).args(["--process", &process.to_string()]);
+                command
+                    .arg("--hosts")
+                    .arg(&hosts)
+                    .args(["--process", &process.to_string()]);
                 command.env("WASMILL_TOKEN", "tests");
             }
             adapt(process, &mut command);

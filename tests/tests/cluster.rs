@@ -46,8 +46,14 @@ fn a_process_that_does_not_come_is_named() {
     std::fs::write(&hosts, addresses.join("\n")).unwrap();
     for process in [0, 1] {
         let mut command = wasmill();
-        command.arg("run").arg(folder.path().join("pipeline.toml")).args(["--workers", "1", "--start-timeout", "300ms"]);
-        command.arg("--hosts").arg(&hosts).args(["--process", &process.to_string()]);
+        command
+            .arg("run")
+            .arg(folder.path().join("pipeline.toml"))
+            .args(["--workers", "1", "--start-timeout", "300ms"]);
+        command
+            .arg("--hosts")
+            .arg(&hosts)
+            .args(["--process", &process.to_string()]);
         let ended = run(command.env("WASMILL_TOKEN", "x")).failed_with(4);
         let missing = 1 - process;
         let expected = format!("process {missing} at {} did not appear", addresses[missing]);
@@ -57,18 +63,30 @@ fn a_process_that_does_not_come_is_named() {
 
 #[test]
 fn processes_with_different_pipelines_refuse_each_other() {
-    let folder = folder(&[("a/p.toml", ENDLESS), ("b/p.toml", &ENDLESS.replace("1000", "999"))]);
+    let folder = folder(&[
+        ("a/p.toml", ENDLESS),
+        ("b/p.toml", &ENDLESS.replace("1000", "999")),
+    ]);
     let hosts = folder.path().join("hosts.txt");
     std::fs::write(&hosts, free_addresses(2).join("\n")).unwrap();
     let start = |process: &str, file: &str| {
         let mut command = wasmill();
-        command.arg("run").arg(folder.path().join(file)).args(["--workers", "1", "--process", process]);
+        command.arg("run").arg(folder.path().join(file)).args([
+            "--workers",
+            "1",
+            "--process",
+            process,
+        ]);
         Running::start(command.arg("--hosts").arg(&hosts).env("WASMILL_TOKEN", "x"))
     };
     for process in [start("0", "a/p.toml"), start("1", "b/p.toml")] {
         let ended = process.end();
         assert!(!ended.status.success());
-        assert!(ended.err.contains("the pipeline file or a plugin differs"), "{}", ended.err);
+        assert!(
+            ended.err.contains("the pipeline file or a plugin differs"),
+            "{}",
+            ended.err
+        );
     }
 }
 
@@ -80,7 +98,10 @@ fn a_stranger_on_the_port_is_turned_away_and_the_run_starts_all_the_same() {
     std::fs::write(&hosts, addresses.join("\n")).unwrap();
     let start = |process: &str| {
         let mut command = wasmill();
-        command.arg("run").arg(folder.path().join("pipeline.toml")).args(["--workers", "1", "--process", process]);
+        command
+            .arg("run")
+            .arg(folder.path().join("pipeline.toml"))
+            .args(["--workers", "1", "--process", process]);
         Running::start(command.arg("--hosts").arg(&hosts).env("WASMILL_TOKEN", "x"))
     };
     let first = start("0");
@@ -90,7 +111,9 @@ fn a_stranger_on_the_port_is_turned_away_and_the_run_starts_all_the_same() {
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     };
-    stranger.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stranger
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
     first.wait_for("turned away a connection");
     let second = start("1");
     first.wait_for("Time: ");

@@ -44,14 +44,19 @@ fn breaks(
     message: &str,
 ) {
     let folder = folder(&[("pipeline.toml", PIPELINE)]);
-    let running = start_cluster(&folder.path().join("pipeline.toml"), processes, workers, |process, command| {
-        command.arg("--quiet");
-        if let Some((at, failpoints)) = &failpoints
-            && *at == process
-        {
-            command.env("FAILPOINTS", failpoints);
-        }
-    });
+    let running = start_cluster(
+        &folder.path().join("pipeline.toml"),
+        processes,
+        workers,
+        |process, command| {
+            command.arg("--quiet");
+            if let Some((at, failpoints)) = &failpoints
+                && *at == process
+            {
+                command.env("FAILPOINTS", failpoints);
+            }
+        },
+    );
     let first = folder.path().join("out/epoch-00000001");
     let began = Instant::now();
     while failpoints.is_none() && !first.exists() && began.elapsed() < wasmill_tests::PATIENCE {
@@ -65,9 +70,21 @@ fn breaks(
             continue;
         }
         assert!(!ended.status.success(), "process {process} succeeded");
-        assert!(ended.err.contains(message), "process {process} said:\n{}", ended.err);
-        assert_eq!(ended.err.matches("error").count(), 1, "process {process} said:\n{}", ended.err);
-        println!("{processes} x {workers}: process {process} ended after {:?}", broken.elapsed());
+        assert!(
+            ended.err.contains(message),
+            "process {process} said:\n{}",
+            ended.err
+        );
+        assert_eq!(
+            ended.err.matches("error").count(),
+            1,
+            "process {process} said:\n{}",
+            ended.err
+        );
+        println!(
+            "{processes} x {workers}: process {process} ended after {:?}",
+            broken.elapsed()
+        );
     }
 }
 
@@ -78,7 +95,14 @@ fn a_panic_of_any_worker_ends_the_run_everywhere() {
     for (processes, workers) in SHAPES {
         for worker in 0..processes * workers {
             let failpoint = format!("worker-{worker}=20*off->panic(made to panic)");
-            breaks(processes, workers, Some((worker / workers, failpoint)), |_| {}, None, "made to panic");
+            breaks(
+                processes,
+                workers,
+                Some((worker / workers, failpoint)),
+                |_| {},
+                None,
+                "made to panic",
+            );
         }
     }
 }
@@ -88,7 +112,14 @@ fn an_error_of_any_worker_ends_the_run_everywhere() {
     for (processes, workers) in SHAPES {
         for worker in 0..processes * workers {
             let failpoint = format!("worker-{worker}=20*off->return(made to fail)");
-            breaks(processes, workers, Some((worker / workers, failpoint)), |_| {}, None, "made to fail");
+            breaks(
+                processes,
+                workers,
+                Some((worker / workers, failpoint)),
+                |_| {},
+                None,
+                "made to fail",
+            );
         }
     }
 }
@@ -98,7 +129,14 @@ fn the_kill_of_any_process_ends_the_run_everywhere() {
     for (processes, workers) in [(2, 1), (2, 2)] {
         for killed in 0..processes {
             let message = format!("process {killed} at 127.0.0.1");
-            breaks(processes, workers, None, |running| running[killed].signal("KILL"), Some(killed), &message);
+            breaks(
+                processes,
+                workers,
+                None,
+                |running| running[killed].signal("KILL"),
+                Some(killed),
+                &message,
+            );
         }
     }
 }

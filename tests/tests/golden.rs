@@ -8,7 +8,11 @@ fn golden_cases_give_the_same_on_one_worker_three_workers_and_two_processes() {
     assert!(!cases.is_empty());
     let mut wrong = Vec::new();
     for case in cases {
-        let name = case.file_name().expect("a folder").to_string_lossy().into_owned();
+        let name = case
+            .file_name()
+            .expect("a folder")
+            .to_string_lossy()
+            .into_owned();
         if std::env::var_os("UPDATE").is_some() {
             update(&case, &run(&case, 1, 1));
         }
@@ -17,7 +21,9 @@ fn golden_cases_give_the_same_on_one_worker_three_workers_and_two_processes() {
         for (processes, workers) in WAYS {
             let given = run(&case, processes, workers);
             if given != expected {
-                wrong.push(format!("{name} on {processes} x {workers} gave {given:#?}\ninstead of {expected:#?}"));
+                wrong.push(format!(
+                    "{name} on {processes} x {workers} gave {given:#?}\ninstead of {expected:#?}"
+                ));
             }
         }
     }

@@ -18,15 +18,30 @@ fn a_module_uses_only_modules_above_it() {
     let mut wrong = Vec::new();
     for file in files(&src) {
         let inside = file.strip_prefix(&src).unwrap();
-        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
-        let Some(place) = order.get(module) else { continue };
+        let module = inside
+            .iter()
+            .next()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs");
+        let Some(place) = order.get(module) else {
+            continue;
+        };
         let text = fs::read_to_string(&file).unwrap();
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap();
             for used in code.split("crate::").skip(1) {
-                let used: String = used.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let used: String = used
+                    .chars()
+                    .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                    .collect();
                 if order.get(used.as_str()).is_some_and(|other| other > place) {
-                    wrong.push(format!("{}:{}: `{module}` uses `{used}` below it", inside.display(), number + 1));
+                    wrong.push(format!(
+                        "{}:{}: `{module}` uses `{used}` below it",
+                        inside.display(),
+                        number + 1
+                    ));
                 }
             }
         }

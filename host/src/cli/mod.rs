@@ -1,35 +1,87 @@
 //! The `wasmill` command: one subcommand, one file.
+//!
+//! Results go to standard output, everything about the run itself (status, log, errors, the summary) to standard error.
 
+mod check;
+mod completions;
+mod engine;
+mod exit;
+mod log;
+mod output;
 pub mod plugin;
+mod progress;
+mod run;
+mod signals;
+mod summary;
+mod terminal;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use exit::Exit;
+use log::LogFormat;
 
 /// A stream processor whose user code is WebAssembly
+///
+/// A pipeline is a file that names sources, steps and sinks. `wasmill check` says what is wrong with it, `wasmill run`
+/// runs it, `wasmill plugin` makes and inspects the WebAssembly components that its steps run.
 #[derive(Debug, Parser)]
-#[command(name = "wasmill", version)]
+#[command(name = "wasmill", version, max_term_width = 100, after_long_help = AFTER_HELP)]
 struct Wasmill {
     #[command(subcommand)]
     command: Command,
+
+    /// How log lines, errors and the summary are written to standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    log: LogFormat,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  wasmill check pipeline.toml              Say what is wrong with a pipeline, or show its plan
+  wasmill run pipeline.toml                Run it until its input ends or Ctrl-C
+  wasmill run pipeline.toml --workers 4    On four threads; the result is the same
+  wasmill plugin build plugins/my-plugin   Make a component of a Rust crate
+  wasmill plugin inspect my-plugin         Say what a component is and what it may do
+
+Exit codes:
+  0  done, or drained after Ctrl-C
+  1  Wasmill itself failed: a bug to report
+  2  the command line or the pipeline file is wrong
+  3  a plugin or the data made the pipeline fail
+  4  the world outside made it fail: disk, network, a peer
+  128 + N  ended at once by signal N, given twice";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
+    Check(check::Check),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    Completions(completions::Completions),
 }
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let done = match Wasmill::parse().command {
-        Command::Plugin(plugin) => plugin.run(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    let Wasmill { command, log } = Wasmill::parse();
+    let done = match command {
+        Command::Run(run) => run.run(log),
+        Command::Check(check) => check.run(log),
+        Command::Plugin(plugin) => plugin.run().map(|()| Exit::Done),
+        Command::Completions(completions) => {
+            completions.run(Wasmill::command()).map(|()| Exit::Done)
         }
-    }
+    };
+    let exit = done.unwrap_or_else(|error| {
+        log.report(&error);
+        Exit::of(&error)
+    });
+    exit.into()
 }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::units::{parse_duration, parse_size};
-use super::{Problems, Span, did_you_mean};
+use super::{Problems, Span, did_you_mean, nearest};
 
 /// Parses the text of a pipeline file that stands in the folder `base`. `None` when it is not TOML; why is in `problems`.
 pub fn parse<'a>(text: &'a str, base: &Path, problems: &Problems) -> Option<Table<'a>> {
@@ -123,12 +123,18 @@ impl<'a> Table<'a> {
         );
     }
 
-    fn missing(&self, key: &str, wanted: &str) {
-        self.problem(
-            self.span.clone(),
-            format!("{} needs `{key}`, {wanted}", self.what),
-            None,
-        );
+    /// Reports that a setting is not there, unless one is left that [`Table::finish`] will say is this one, misspelt.
+    pub fn missing(&self, key: &str, wanted: &str, help: Option<String>) {
+        if self.misspelt(key).is_none() {
+            let message = format!("{} needs `{key}`, {wanted}", self.what);
+            self.problem(self.span.clone(), message, help);
+        }
+    }
+
+    /// The key, not taken yet, that was probably meant to be `key`.
+    pub fn misspelt(&self, key: &str) -> Option<(String, Span)> {
+        let mut keys = self.keys().into_iter();
+        keys.find(|(written, _)| nearest(written, [key]).is_some())
     }
 
     /// An optional text.
@@ -149,7 +155,7 @@ impl<'a> Table<'a> {
         let there = self.has(key);
         let value = self.string(key);
         if !there {
-            self.missing(key, wanted);
+            self.missing(key, wanted, None);
         }
         value
     }
@@ -250,21 +256,19 @@ impl<'a> Table<'a> {
 
     /// One of a few words, else `default`.
     pub fn one_of<T: Clone>(&mut self, key: &str, known: &[(&str, T)], default: T) -> T {
-        let Some(text) = self.string(key) else {
-            return default;
-        };
-        match known.iter().find(|(word, _)| word == text.get_ref()) {
-            Some((_, value)) => value.clone(),
-            None => {
-                let help = did_you_mean(text.get_ref(), known.iter().map(|(word, _)| *word));
-                self.problem(
-                    text.span(),
-                    format!("`{}` is not a value of `{key}`", text.get_ref()),
-                    help,
-                );
-                default
-            }
+        self.choice(key, known).map_or(default, Spanned::into_inner)
+    }
+
+    /// One of a few words, if written.
+    pub fn choice<T: Clone>(&mut self, key: &str, known: &[(&str, T)]) -> Option<Spanned<T>> {
+        let text = self.string(key)?;
+        let found = known.iter().find(|(word, _)| word == text.get_ref());
+        if found.is_none() {
+            let help = did_you_mean(text.get_ref(), known.iter().map(|(word, _)| *word));
+            let message = format!("`{}` is not a value of `{key}`", text.get_ref());
+            self.problem(text.span(), message, help);
         }
+        found.map(|(_, value)| Spanned::new(text.span(), value.clone()))
     }
 
     /// A list of texts; a single text counts as a list of one. Empty when the key is not there.
@@ -363,6 +367,11 @@ impl<'a> Table<'a> {
         let value = self.take(key)?;
         let span = value.span();
         Some(Spanned::new(span, to_json(value.into_inner())))
+    }
+
+    /// Takes what is left, after a problem that makes it impossible to say which settings are known.
+    pub fn ignore_rest(&mut self) {
+        self.entries.clear();
     }
 
     /// Reports every entry nobody asked for.

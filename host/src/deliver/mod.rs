@@ -105,17 +105,17 @@ impl SinkConfig {
             "the kind of sink: {}",
             KINDS.map(|kind| format!("\"{kind}\"")).join(", ")
         );
-        let kind = table.required_string("type", &wanted)?;
+        let Some(kind) = table.required_string("type", &wanted) else {
+            table.ignore_rest();
+            return None;
+        };
         match kind.get_ref().as_str() {
             "print" => PrintSink::from_table(table).map(Self::Print),
             "files" => FilesSink::from_table(table).map(Self::Files),
             other => {
                 let message = format!("there is no sink of type `{other}`");
                 table.problem(kind.span(), message, did_you_mean(other, KINDS));
-                // What the other settings should be nobody knows: take them, so that none is called unknown.
-                for (key, _) in table.keys() {
-                    table.json(&key);
-                }
+                table.ignore_rest();
                 None
             }
         }
@@ -138,6 +138,15 @@ impl SinkConfig {
             plugin,
             retries: PluginSink::RETRIES,
         }))
+    }
+
+    /// Its `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Print(_) => "print",
+            Self::Files(_) => "files",
+            Self::Plugin(_) => "plugin",
+        }
     }
 
     /// Whether it can take rows with these columns; if not, why.

@@ -2,6 +2,19 @@
 //!
 //! [`spec`] is what was written, [`check`] types it, [`plan`] is what is true: nothing after `check` validates again.
 
+mod assemble;
+pub mod check;
+mod expression;
+mod graph;
 pub mod plan;
+mod prune;
+pub mod search;
+pub mod show;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod types;
 
+pub use check::{Checked, PipelineFile};
 pub use plan::{Node, NodeKind, OnError, Plan};
+pub use types::columns;

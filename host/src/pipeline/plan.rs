@@ -72,12 +72,23 @@ pub struct Node {
     pub inputs: Vec<PortRef>,
     /// The schema of its (united) input, the columns that reach it. Empty for a source.
     pub input_schema: SchemaRef,
-    /// What it gives, one entry a port, pruned to columns that a later node reads. Empty for a sink.
+    /// What it gives, one entry a port, pruned to columns that a later node reads; none of a port that no node reads.
+    /// Empty for a sink.
     pub ports: Vec<SchemaRef>,
     /// What to do with a row that fails here.
     pub on_error: OnError,
     /// What it is.
     pub kind: NodeKind,
+}
+
+impl Node {
+    /// The digest of its component, if it is user code.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.kind {
+            NodeKind::Transform(step) => Some(step.transform.digest()),
+            NodeKind::Source(_) | NodeKind::Aggregate(_) | NodeKind::Sink(_) => None,
+        }
+    }
 }
 
 /// What a node is.

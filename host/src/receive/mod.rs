@@ -183,7 +183,10 @@ impl SourceConfig {
             "the kind of source: {}",
             KINDS.map(|kind| format!("\"{kind}\"")).join(", ")
         );
-        let kind = table.required_string("type", &wanted)?;
+        let Some(kind) = table.required_string("type", &wanted) else {
+            table.ignore_rest();
+            return None;
+        };
         match kind.get_ref().as_str() {
             "files" => FilesSource::from_table(table).map(Self::Files),
             "generate" => GenerateSource::from_table(table).map(Self::Generate),
@@ -191,12 +194,18 @@ impl SourceConfig {
             other => {
                 let message = format!("there is no source of type `{other}`");
                 table.problem(kind.span(), message, did_you_mean(other, KINDS));
-                // What the other settings should be nobody knows: take them, so that none is called unknown.
-                for (key, _) in table.keys() {
-                    table.json(&key);
-                }
+                table.ignore_rest();
                 None
             }
+        }
+    }
+
+    /// Its `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Files(_) => "files",
+            Self::Generate(_) => "generate",
+            Self::Tcp(_) => "tcp",
         }
     }
 
@@ -215,6 +224,15 @@ impl SourceConfig {
             Self::Files(source) => source.is_endless(),
             Self::Generate(source) => source.is_endless(),
             Self::Tcp(source) => source.is_endless(),
+        }
+    }
+
+    /// Whether `trigger = "available-now"` has an end to wait for.
+    pub fn can_drain(&self) -> bool {
+        match self {
+            Self::Files(_) => true,
+            Self::Generate(source) => !source.is_endless(),
+            Self::Tcp(_) => false,
         }
     }
 

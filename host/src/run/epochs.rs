@@ -31,8 +31,8 @@ pub struct Driven {
 
 /// What the driver is connected to.
 pub struct Wiring {
-    /// Plans, to worker 0.
-    pub plans: Sender<EpochPlan>,
+    /// Plans, to worker 0; closed, time ends.
+    pub plans: Option<Sender<EpochPlan>>,
     /// Schedules worker 0's end.
     pub waker: Arc<Waker>,
     /// Every epoch below the number received is delivered everywhere.
@@ -77,9 +77,10 @@ pub fn drive(
         match driver.decide()? {
             Decision::Cut(budget) => driver.cut(budget)?,
             Decision::Wait(span) => driver.wait(span),
-            Decision::End => return Ok(()),
+            Decision::End => break,
         }
     }
+    driver.finish();
     Ok(())
 }
 
@@ -172,7 +173,8 @@ impl Driver {
             reads,
         };
         // The channel has room for every epoch that may be in flight; closed, the run is over.
-        if self.wiring.plans.send(plan).is_ok() {
+        let plans = self.wiring.plans.as_ref().expect("open until the end");
+        if plans.send(plan).is_ok() {
             self.wiring.waker.wake();
         }
         Ok(())
@@ -184,6 +186,17 @@ impl Driver {
             Err(RecvTimeoutError::Timeout) => {}
             // The workers have left; the loop will see why.
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(span),
+        }
+    }
+
+    /// Ends time, and counts the epochs that are still being delivered.
+    fn finish(mut self) {
+        self.wiring.plans = None;
+        self.wiring.waker.wake();
+        while !self.in_flight.is_empty()
+            && let Ok(before) = self.wiring.delivered.recv()
+        {
+            self.note_delivered(before);
         }
     }
 

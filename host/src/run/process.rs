@@ -58,13 +58,10 @@ pub fn run(
         let (feed, delivered, wiring) = wire(&plan, options, &live, &abort);
         let rules = plan.epoch.clone();
         let guard = abort.clone();
-        let waker = wiring.waker.clone();
         let driver = spawn("epochs", move || {
             if let Err(failure) = guard.guard(|| epochs::drive(rules, placement, driven, wiring)) {
                 guard.fail(failure);
             }
-            // The channel of plans is closed now, which worker 0 should see.
-            waker.wake();
         });
         (Some((feed, delivered)), Some(driver))
     } else {
@@ -261,7 +258,7 @@ fn wire(plan: &Plan, options: &Options, live: &LiveBytes, abort: &Abort) -> Feed
     let (tell, delivered) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::default());
     let wiring = Wiring {
-        plans,
+        plans: Some(plans),
         waker: waker.clone(),
         delivered,
         live: live.clone(),

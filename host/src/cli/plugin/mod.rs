@@ -1,19 +1,23 @@
-//! `wasmill plugin ..`: making plugins.
+//! `wasmill plugin ..`: making plugins and looking into them.
 
 mod build;
+mod inspect;
 mod setup;
 pub mod toolchain;
 
 pub use build::Build;
+pub use inspect::Inspect;
 pub use setup::Setup;
 
-/// Make plugins.
+/// Make and inspect plugins
 #[derive(Debug, clap::Subcommand)]
 pub enum Plugin {
     /// Make a component of a plugin's folder
     Build(Build),
     /// Install what compiling plugins needs
     Setup(Setup),
+    /// Say what a plugin is: its world, imports, size and digest
+    Inspect(Inspect),
 }
 
 impl Plugin {
@@ -25,6 +29,7 @@ impl Plugin {
         match self {
             Self::Build(build) => build.run(),
             Self::Setup(setup) => setup.run(),
+            Self::Inspect(inspect) => inspect.run(),
         }
     }
 }

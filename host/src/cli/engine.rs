@@ -1,0 +1,40 @@
+//! The plugin engine as commands share it: one compile cache per user.
+
+use std::path::PathBuf;
+
+use crate::error::Failure;
+use crate::plugin::Engine;
+
+/// Where compiled plugins are kept.
+#[derive(Debug, clap::Args)]
+pub struct EngineOptions {
+    /// Folder for compiled plugins [default: wasmill in the user's cache folder]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WASMILL_CACHE",
+        hide_env_values = true
+    )]
+    cache: Option<PathBuf>,
+}
+
+impl EngineOptions {
+    /// Opens the engine.
+    ///
+    /// # Errors
+    /// When no folder is known or it cannot be used.
+    pub fn open(self) -> Result<Engine, Failure> {
+        let folder = self.cache.or_else(user_cache).ok_or_else(|| {
+            Failure::external("there is no folder to keep compiled plugins in: neither XDG_CACHE_HOME nor HOME is set")
+                .help("name one with --cache or WASMILL_CACHE")
+        })?;
+        Engine::new(&folder)
+    }
+}
+
+fn user_cache() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = folder("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || Some(PathBuf::from(folder("HOME")?).join(".cache"));
+    Some(cache.or_else(home)?.join("wasmill"))
+}

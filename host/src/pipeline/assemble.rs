@@ -1,0 +1,182 @@
+//! Puts typed nodes together as the plan's: those that reach a sink, with the columns that someone reads.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use toml::Spanned;
+
+use super::graph::Graph;
+use super::plan::{Node, NodeKind, OnError, PortRef, TransformStep};
+use super::prune;
+use super::spec::{NodeSpec, PluginSpec, Settings};
+use super::types::{Typed, TypedKind};
+use crate::config::{Problem, Problems};
+
+/// The nodes that reach a sink, in the graph's order, pruned. `None` if one of them has a problem.
+pub fn assemble(
+    specs: &[NodeSpec],
+    mut typed: Vec<Option<Typed>>,
+    graph: &Graph,
+    problems: &Problems,
+) -> Option<Vec<Node>> {
+    let used = graph.order.iter().copied();
+    let used: Vec<usize> = used.filter(|&node| graph.reaches_sink[node]).collect();
+    let mut place = vec![None; specs.len()];
+    for (new, old) in used.iter().enumerate() {
+        place[*old] = Some(new);
+    }
+    let mut chosen: Vec<(&NodeSpec, Typed)> = Vec::new();
+    for old in used {
+        let mut node = typed[old].take()?;
+        for input in &mut node.inputs {
+            input.node = place[input.node]?;
+        }
+        chosen.push((&specs[old], node));
+    }
+    warn_of_unread_ports(&chosen, problems);
+    let kept = prune::prune(
+        &chosen
+            .iter()
+            .map(|(spec, node)| reads(spec, node))
+            .collect::<Vec<_>>(),
+    );
+    let mut nodes: Vec<Node> = Vec::new();
+    for ((spec, typed), kept) in chosen.into_iter().zip(kept) {
+        let node = node(spec, typed, kept, &nodes);
+        nodes.push(node);
+    }
+    Some(nodes)
+}
+
+fn warn_of_unread_ports(nodes: &[(&NodeSpec, Typed)], problems: &Problems) {
+    for (index, (spec, node)) in nodes.iter().enumerate() {
+        for (port, typed) in node.ports.iter().enumerate() {
+            let at = PortRef { node: index, port };
+            if !nodes.iter().any(|(_, reader)| reader.inputs.contains(&at)) {
+                let name = spec.name.get_ref();
+                let message = format!(
+                    "nothing reads port `{}` of `{name}`; its rows are dropped",
+                    typed.name
+                );
+                problems.push(
+                    Problem::warning(spec.name.span(), message)
+                        .help(format!("read it: input = \"{name}.{}\"", typed.name)),
+                );
+            }
+        }
+    }
+}
+
+/// What pruning is told of a node.
+fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
+    let all = || (0..node.input.fields().len()).collect();
+    let rejects = spec.on_error.as_ref().map(Spanned::get_ref) == Some(&OnError::Reject);
+    let reads = match &node.kind {
+        TypedKind::Source => Vec::new(),
+        // A rejected row is written whole.
+        TypedKind::Transform(_) if rejects => all(),
+        TypedKind::Transform(transform) => transform.columns().to_vec(),
+        TypedKind::Aggregate(aggregate) => {
+            let measured = aggregate
+                .measures
+                .iter()
+                .filter_map(|measure| measure.column);
+            aggregate.keys.iter().copied().chain(measured).collect()
+        }
+        TypedKind::Sink(_) => all(),
+    };
+    let prunable = matches!(node.kind, TypedKind::Transform(_));
+    let ports = node.ports.iter().map(|port| prune::Port {
+        columns: port.schema.fields().len(),
+        prunable,
+        carried: port.carried.clone(),
+    });
+    prune::Node {
+        inputs: node.inputs.clone(),
+        reads,
+        ports: ports.collect(),
+    }
+}
+
+/// The plan's node; `before` are those it may read.
+fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) -> Node {
+    let input_kept = kept_input(&typed, before);
+    let input_schema = project(&typed.input, &input_kept);
+    let old_to_new = |old: usize| {
+        input_kept
+            .iter()
+            .position(|column| *column == old)
+            .expect("a column that is read is kept")
+    };
+    let ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
+        let columns: Vec<usize> = (0..kept.len()).filter(|&column| kept[column]).collect();
+        project(&port.schema, &columns)
+    });
+    let ports = ports.collect();
+    let kind = match typed.kind {
+        TypedKind::Source => match &spec.settings {
+            Some(Settings::Source(config)) => NodeKind::Source(config.clone()),
+            _ => unreachable!("only a source is typed as one"),
+        },
+        TypedKind::Transform(transform) => {
+            let lifetime = match &spec.settings {
+                Some(Settings::Plugin(PluginSpec { lifetime, .. })) => *lifetime,
+                _ => unreachable!("only a plugin step is typed as a transform"),
+            };
+            let (mut carried, mut made) = (Vec::new(), Vec::new());
+            for (port, kept) in typed.ports.iter().zip(&kept) {
+                let (first, rest) = kept.split_at(port.carried.len());
+                let first = port.carried.iter().zip(first).filter(|(_, kept)| **kept);
+                carried.push(first.map(|(column, _)| old_to_new(*column)).collect());
+                made.push((0..rest.len()).filter(|&column| rest[column]).collect());
+            }
+            NodeKind::Transform(TransformStep {
+                transform: Arc::new(transform.narrowed(&input_schema)),
+                lifetime,
+                carried,
+                kept: made,
+            })
+        }
+        TypedKind::Aggregate(mut aggregate) => {
+            let measured = aggregate
+                .measures
+                .iter_mut()
+                .filter_map(|measure| measure.column.as_mut());
+            for column in aggregate.keys.iter_mut().chain(measured) {
+                *column = old_to_new(*column);
+            }
+            NodeKind::Aggregate(aggregate)
+        }
+        TypedKind::Sink(config) => NodeKind::Sink(config),
+    };
+    Node {
+        name: spec.name.get_ref().as_str().into(),
+        inputs: typed.inputs,
+        input_schema,
+        ports,
+        on_error: spec
+            .on_error
+            .as_ref()
+            .map(|on_error| *on_error.get_ref())
+            .unwrap_or_default(),
+        kind,
+    }
+}
+
+/// Which columns of its full input reach a node.
+fn kept_input(typed: &Typed, before: &[Node]) -> Vec<usize> {
+    let Some(first) = typed.inputs.first() else {
+        return Vec::new();
+    };
+    let reaching = &before[first.node].ports[first.port];
+    let fields = typed.input.fields().iter().enumerate();
+    fields
+        .filter(|(_, field)| reaching.index_of(field.name()).is_ok())
+        .map(|(column, _)| column)
+        .collect()
+}
+
+fn project(schema: &SchemaRef, columns: &[usize]) -> SchemaRef {
+    let projected = schema.project(columns);
+    Arc::new(projected.expect("the columns are counted in this schema"))
+}

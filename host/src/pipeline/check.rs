@@ -1,0 +1,187 @@
+//! Makes a [`Plan`] of a pipeline file, or says everything that is wrong with it.
+//!
+//! [`super::spec`] reads it, [`super::graph`] resolves who reads whom, [`super::types`] opens plugins and types
+//! columns, [`super::assemble`] leaves out what nobody reads; what is left is the plan.
+
+use std::path::{Path, PathBuf};
+
+use super::assemble::assemble;
+use super::graph::Graph;
+use super::plan::{Node, OnError, Plan, Trigger};
+use super::search::SearchPath;
+use super::spec::{self, Settings, Spec};
+use super::types::Typer;
+use crate::config::{self, Level, Problem, Problems};
+use crate::deliver::{SinkConfig, rejected_schema};
+use crate::error::Failure;
+use crate::ids::Digest;
+use crate::plugin::Engine;
+
+/// A pipeline file as it is on disk.
+#[derive(Clone, Debug)]
+pub struct PipelineFile {
+    path: PathBuf,
+    text: String,
+}
+
+/// What checking found.
+#[derive(Debug)]
+pub struct Checked {
+    /// Errors and warnings, in the file's order.
+    pub problems: Vec<Problem>,
+    /// The plan, if nothing stops it.
+    pub plan: Option<Plan>,
+}
+
+impl PipelineFile {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::user(format!(
+                "the pipeline file `{}` cannot be read: {error}",
+                path.display()
+            ))
+        })?;
+        Ok(Self::from_text(path, text))
+    }
+
+    /// A file that would stand at `path`.
+    pub fn from_text(path: &Path, text: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            text,
+        }
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Draws problems found in it.
+    pub fn draw(&self, problems: &[Problem], colour: bool) -> String {
+        config::render(problems, &self.path.to_string_lossy(), &self.text, colour)
+    }
+
+    /// The folder that its paths count from.
+    fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Checks it all: opens plugins, types columns, reports every problem.
+    pub fn check(&self, engine: &Engine) -> Checked {
+        let variable = std::env::var_os("WASMILL_PLUGINS");
+        let search = SearchPath::new(self.base(), variable.as_deref());
+        let problems = Problems::default();
+        let plan = config::parse(&self.text, self.base(), &problems)
+            .and_then(|table| check(spec::read(table), &self.text, engine, &search, &problems));
+        let problems = problems.take();
+        let stopped = problems.iter().any(|problem| problem.level == Level::Error);
+        Checked {
+            plan: plan.filter(|_| !stopped),
+            problems,
+        }
+    }
+}
+
+fn check(
+    spec: Spec,
+    text: &str,
+    engine: &Engine,
+    search: &SearchPath,
+    problems: &Problems,
+) -> Option<Plan> {
+    check_trigger(&spec, problems);
+    let graph = Graph::new(&spec.nodes, problems);
+    let typed = Typer::new(&spec.nodes, problems, engine, search).all(&graph);
+    let rejected = check_rejected(&spec, problems);
+    if problems.has_errors() {
+        return None;
+    }
+    let nodes = assemble(&spec.nodes, typed, &graph, problems)?;
+    Some(Plan {
+        name: spec.name?.into_inner().into(),
+        hash: hash(text, &nodes),
+        epoch: spec.epoch,
+        partitions: spec.partitions,
+        nodes,
+        rejected,
+    })
+}
+
+fn check_trigger(spec: &Spec, problems: &Problems) {
+    if spec.epoch.trigger != Trigger::AvailableNow {
+        return;
+    }
+    for node in &spec.nodes {
+        if let Some(Settings::Source(source)) = &node.settings
+            && !source.can_drain()
+        {
+            let name = node.name.get_ref();
+            problems.push(
+                Problem::error(
+                    node.name.span(),
+                    format!("source `{name}` never ends, but `available-now` waits for the end of what is there"),
+                )
+                .also(spec.trigger_span.clone(), "the trigger")
+                .help("give the source an end if it can have one, or `[epoch]` an `interval` instead of the trigger"),
+            );
+        }
+    }
+}
+
+fn check_rejected(spec: &Spec, problems: &Problems) -> Option<SinkConfig> {
+    let rejecting: Vec<_> = spec
+        .nodes
+        .iter()
+        .filter_map(|node| node.on_error.as_ref())
+        .filter(|on_error| *on_error.get_ref() == OnError::Reject)
+        .collect();
+    let Some(rejected) = &spec.rejected else {
+        for on_error in rejecting {
+            problems.add(
+                on_error.span(),
+                "rows are rejected here, but the pipeline has no `[rejected]` sink to write them to",
+                Some("add a table: [rejected] with type = \"files\", format = \"json\" and a path".into()),
+            );
+        }
+        return None;
+    };
+    if rejecting.is_empty() {
+        problems.push(
+            Problem::warning(
+                rejected.span(),
+                "nothing is rejected: no source, step or sink has `on_error = \"reject\"`",
+            )
+            .help("set it where bad rows are expected"),
+        );
+    }
+    let config = rejected.get_ref().as_ref()?;
+    if !matches!(config, SinkConfig::Files(_)) {
+        let message = "`[rejected]` must be a `files` sink";
+        problems.add(rejected.span(), message, None);
+    } else if let Err(reason) = config.check(&rejected_schema()) {
+        let message = format!("`[rejected]` cannot hold rejected rows: {reason}");
+        let help = "its rows have several columns: use format = \"json\"";
+        problems.add(rejected.span(), message, Some(help.into()));
+    }
+    // Without a node that rejects, the sink would only make empty files.
+    Some(config.clone()).filter(|_| !rejecting.is_empty())
+}
+
+/// Changes when the file's text or any component does.
+fn hash(text: &str, nodes: &[Node]) -> Digest {
+    let mut all = text.to_owned();
+    for node in nodes {
+        if let Some(digest) = node.digest() {
+            all.push('\n');
+            all.push_str(&digest.hex());
+        }
+    }
+    Digest::of(all.as_bytes())
+}

@@ -1,0 +1,259 @@
+//! A plan as `wasmill check` shows it: to people node by node, to programs as JSON.
+
+use std::fmt::Write as _;
+
+use arrow::datatypes::Schema;
+use serde_json::{Value, json};
+
+use super::plan::{EpochRules, Lifetime, Node, NodeKind, OnError, Plan, TransformStep, Trigger};
+use super::types::columns;
+use crate::aggregate::Aggregate;
+use crate::batch::name_of;
+use crate::config::{format_duration, format_size};
+use crate::plugin::Limits;
+
+/// For people; ends with a line end.
+pub fn text(plan: &Plan) -> String {
+    let mut text = format!("{}  {}\n  {}\n", plan.name, plan.hash, epochs(plan));
+    for node in &plan.nodes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n{} {}\n", role(node), node.name);
+        for (label, line) in lines(plan, node) {
+            let _ = writeln!(text, "  {label:<7} {line}");
+        }
+    }
+    if let Some(rejected) = &plan.rejected {
+        let _ = write!(text, "\nrejected rows\n  {:<7} {}\n", "is", rejected.kind());
+    }
+    text
+}
+
+fn epochs(plan: &Plan) -> String {
+    let EpochRules {
+        trigger,
+        max_rows,
+        max_bytes,
+        max_rate,
+        max_in_flight,
+        max_live_bytes,
+    } = &plan.epoch;
+    let mut parts = vec![match trigger {
+        Trigger::Interval(interval) => format!("an epoch every {}", format_duration(*interval)),
+        Trigger::AvailableNow => "epochs until what is there now is read".to_owned(),
+    }];
+    parts.push(format!("at most {} each", format_size(*max_bytes)));
+    if *max_rows != u64::MAX {
+        parts.push(format!("at most {max_rows} rows each"));
+    }
+    parts.extend(max_rate.map(|rate| format!("at most {rate} rows a second")));
+    parts.push(format!("{max_in_flight} in flight"));
+    parts.push(format!("{} alive", format_size(*max_live_bytes)));
+    parts.push(format!("{} partitions", plan.partitions));
+    parts.join(", ")
+}
+
+fn role(node: &Node) -> &'static str {
+    match node.kind {
+        NodeKind::Source(_) => "source",
+        NodeKind::Transform(_) | NodeKind::Aggregate(_) => "step",
+        NodeKind::Sink(_) => "sink",
+    }
+}
+
+fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    match &node.kind {
+        NodeKind::Source(source) => lines.push(("is", source.kind().to_owned())),
+        NodeKind::Transform(step) => lines.extend(transform(node, step)),
+        NodeKind::Aggregate(aggregate) => lines.extend(grouping(node, aggregate)),
+        NodeKind::Sink(sink) => lines.push(("is", sink.kind().to_owned())),
+    }
+    if !node.inputs.is_empty() {
+        lines.push(("reads", reads(plan, node).join(", ")));
+        lines.push(("takes", columns(&node.input_schema)));
+    }
+    match &node.kind {
+        NodeKind::Transform(step) if node.ports.len() > 1 => {
+            for (port, schema) in step.transform.ports().iter().zip(&node.ports) {
+                lines.push((
+                    "gives",
+                    format!("{}.{}: {}", node.name, port.name, columns(schema)),
+                ));
+            }
+        }
+        _ => lines.extend(node.ports.iter().map(|schema| ("gives", columns(schema)))),
+    }
+    match node.on_error {
+        OnError::Fail => (),
+        OnError::Skip => lines.push(("errors", "are skipped and counted".to_owned())),
+        OnError::Reject => lines.push(("errors", "go to the rejected rows".to_owned())),
+    }
+    lines
+}
+
+/// The names of what a node reads, with the port where there are several.
+fn reads(plan: &Plan, node: &Node) -> Vec<String> {
+    node.inputs
+        .iter()
+        .map(|input| {
+            let read = &plan.nodes[input.node];
+            match &read.kind {
+                NodeKind::Transform(step) if read.ports.len() > 1 => {
+                    format!("{}.{}", read.name, step.transform.ports()[input.port].name)
+                }
+                _ => read.name.to_string(),
+            }
+        })
+        .collect()
+}
+
+fn transform(node: &Node, step: &TransformStep) -> Vec<(&'static str, String)> {
+    let component = step.transform.component();
+    let mut lines = vec![
+        ("is", format!("plugin {}", component.name())),
+        ("digest", component.digest().to_string()),
+        ("imports", imports(step)),
+        ("limits", limits(step.transform.limits())),
+        ("needs", needed(node, step).join(", ")),
+    ];
+    if step.lifetime == Lifetime::Worker {
+        lines.push(("lives", "as long as its worker".to_owned()));
+    }
+    lines
+}
+
+fn needed(node: &Node, step: &TransformStep) -> Vec<String> {
+    let columns = step.transform.columns().iter();
+    columns
+        .map(|column| node.input_schema.field(*column).name().clone())
+        .collect()
+}
+
+fn imports(step: &TransformStep) -> String {
+    let imports = step.transform.component().imports();
+    let names: Vec<_> = imports.iter().map(ToString::to_string).collect();
+    match names.is_empty() {
+        true => "nothing".to_owned(),
+        false => names.join(", "),
+    }
+}
+
+fn limits(limits: &Limits) -> String {
+    format!(
+        "{} a call, memory {}, output {}, stack {}, {} table elements, {} instances",
+        format_duration(limits.deadline),
+        format_size(limits.memory),
+        format_size(limits.output),
+        format_size(limits.stack),
+        limits.table_elements,
+        limits.instances
+    )
+}
+
+fn grouping(node: &Node, aggregate: &Aggregate) -> Vec<(&'static str, String)> {
+    let name = |column: usize| node.input_schema.field(column).name().as_str();
+    let keys: Vec<_> = aggregate.keys.iter().map(|key| name(*key)).collect();
+    let measures: Vec<_> = aggregate
+        .measures
+        .iter()
+        .map(|measure| {
+            let column = measure.column.map_or("", name);
+            format!("{} = {}({column})", measure.name, measure.function)
+        })
+        .collect();
+    let by = match keys.is_empty() {
+        true => "all rows of an epoch".to_owned(),
+        false => keys.join(", "),
+    };
+    vec![
+        ("is", "aggregate".to_owned()),
+        ("groups", by),
+        ("makes", measures.join(", ")),
+    ]
+}
+
+/// For programs.
+pub fn json(plan: &Plan) -> Value {
+    let epoch = &plan.epoch;
+    json!({
+        "name": plan.name,
+        "hash": plan.hash.to_string(),
+        "epoch": {
+            "interval_ms": match epoch.trigger {
+                Trigger::Interval(interval) => json!(interval.as_secs_f64() * 1e3),
+                Trigger::AvailableNow => Value::Null,
+            },
+            "max_rows": Some(epoch.max_rows).filter(|rows| *rows != u64::MAX),
+            "max_bytes": epoch.max_bytes,
+            "max_rate": epoch.max_rate,
+            "max_in_flight": epoch.max_in_flight,
+            "max_live_bytes": epoch.max_live_bytes,
+        },
+        "partitions": plan.partitions,
+        "nodes": plan.nodes.iter().map(|node| node_as_json(plan, node)).collect::<Vec<_>>(),
+        "rejected": plan.rejected.as_ref().map(|sink| sink.kind()),
+    })
+}
+
+fn node_as_json(plan: &Plan, node: &Node) -> Value {
+    let mut json = json!({
+        "name": node.name,
+        "role": role(node),
+        "reads": reads(plan, node),
+        "input": fields(&node.input_schema),
+        "on_error": match node.on_error {
+            OnError::Fail => "fail",
+            OnError::Skip => "skip",
+            OnError::Reject => "reject",
+        },
+    });
+    let port_names: Vec<Option<&str>> = match &node.kind {
+        NodeKind::Transform(step) => {
+            let ports = step.transform.ports().iter();
+            ports.map(|port| Some(port.name.as_str())).collect()
+        }
+        _ => vec![None; node.ports.len()],
+    };
+    json["ports"] = port_names
+        .into_iter()
+        .zip(&node.ports)
+        .map(|(name, schema)| json!({ "name": name, "columns": fields(schema) }))
+        .collect();
+    match &node.kind {
+        NodeKind::Source(source) => json["type"] = source.kind().into(),
+        NodeKind::Sink(sink) => json["type"] = sink.kind().into(),
+        NodeKind::Aggregate(_) => json["type"] = "aggregate".into(),
+        NodeKind::Transform(step) => {
+            let component = step.transform.component();
+            json["type"] = "plugin".into();
+            json["plugin"] = json!({
+                "name": component.name(),
+                "digest": component.digest().to_string(),
+                "imports": component.imports().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "columns": needed(node, step),
+                "limits": limits_as_json(step.transform.limits()),
+            });
+        }
+    }
+    json
+}
+
+fn limits_as_json(limits: &Limits) -> Value {
+    json!({
+        "deadline_ms": limits.deadline.as_secs_f64() * 1e3,
+        "memory": limits.memory,
+        "output": limits.output,
+        "stack": limits.stack,
+        "table_elements": limits.table_elements,
+        "instances": limits.instances,
+    })
+}
+
+fn fields(schema: &Schema) -> Vec<Value> {
+    let fields = schema.fields().iter();
+    fields
+        .map(|field| {
+            json!({ "name": field.name(), "type": name_of(field), "nullable": field.is_nullable() })
+        })
+        .collect()
+}

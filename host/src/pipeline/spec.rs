@@ -1,0 +1,427 @@
+//! What a pipeline file says: every setting with its place, each right in itself, not yet checked against the others.
+//!
+//! [`super::check`] takes a [`Spec`] from [`read`] and makes the [`super::Plan`] of it.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::expression::{self, Call};
+use super::plan::{EpochRules, Lifetime, OnError, Trigger};
+use crate::config::{Problem, Span, Table};
+use crate::deliver::SinkConfig;
+use crate::plugin::{Grants, Limits};
+use crate::receive::SourceConfig;
+
+/// A whole file.
+pub struct Spec {
+    /// The pipeline's name; `None` after a problem with it.
+    pub name: Option<Spanned<String>>,
+    /// `[epoch]`
+    pub epoch: EpochRules,
+    /// Where the trigger is set.
+    pub trigger_span: Span,
+    /// Partitions after an exchange.
+    pub partitions: u32,
+    /// Sources, then steps, then sinks, each in the file's order.
+    pub nodes: Vec<NodeSpec>,
+    /// `[rejected]`, if there; within it `None` after a problem.
+    pub rejected: Option<Spanned<Option<SinkConfig>>>,
+}
+
+/// What kind of table a node was written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `[sources.NAME]`
+    Source,
+    /// `[steps.NAME]`
+    Step,
+    /// `[sinks.NAME]`
+    Sink,
+}
+
+impl Role {
+    /// As messages say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Source => "source",
+            Role::Step => "step",
+            Role::Sink => "sink",
+        }
+    }
+}
+
+/// A `[sources.NAME]`, `[steps.NAME]` or `[sinks.NAME]` table.
+pub struct NodeSpec {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// Which of the three.
+    pub role: Role,
+    /// What it reads; empty for a source.
+    pub inputs: Vec<InputSpec>,
+    /// `on_error`, if written.
+    pub on_error: Option<Spanned<OnError>>,
+    /// What it does; `None` after a problem, so that its readers can still be checked for the rest.
+    pub settings: Option<Settings>,
+}
+
+/// One entry of `input`.
+pub struct InputSpec {
+    /// The node's name.
+    pub node: Spanned<String>,
+    /// `.port`, if written.
+    pub port: Option<Spanned<String>>,
+}
+
+/// What a node does.
+pub enum Settings {
+    /// A source of any type.
+    Source(SourceConfig),
+    /// A step with `plugin`.
+    Plugin(PluginSpec),
+    /// A step with `aggregate`.
+    Aggregate(AggregateSpec),
+    /// A sink of any type but `plugin`.
+    Sink(SinkConfig),
+    /// A sink of type `plugin`.
+    SinkPlugin(PluginSpec),
+}
+
+/// User code and its conditions.
+pub struct PluginSpec {
+    /// A path, or a bare name to search for.
+    pub plugin: Spanned<String>,
+    /// The `config` table; an empty one where none is written, with the place of the node.
+    pub config: Spanned<serde_json::Value>,
+    /// Where an instance lives.
+    pub lifetime: Lifetime,
+    /// What a call may use.
+    pub limits: Limits,
+    /// What it may import.
+    pub grants: Grants,
+}
+
+/// A native grouping.
+pub struct AggregateSpec {
+    /// Key columns.
+    pub group_by: Vec<Spanned<String>>,
+    /// Computed columns, in the file's order.
+    pub measures: Vec<(Spanned<String>, Call)>,
+}
+
+/// Reads a whole file; problems are collected in the table.
+pub fn read(mut file: Table<'_>) -> Spec {
+    let name = file.required_string("name", "the pipeline's name");
+    if let Some(name) = &name {
+        check_name(&file, "the pipeline", name);
+    }
+    let (epoch, trigger_span) = match file.table("epoch", "`[epoch]`") {
+        Some(table) => epoch(table),
+        None => (default_epoch(), 0..0),
+    };
+    let partitions = match file.integer("partitions", 1) {
+        Some(count) if *count.get_ref() > u64::from(crate::ids::KEY_GROUPS) => {
+            let message = format!(
+                "`partitions` can be at most {}, the number of key groups",
+                crate::ids::KEY_GROUPS
+            );
+            file.problem(count.span(), message, None);
+            DEFAULT_PARTITIONS
+        }
+        Some(count) => u32::try_from(count.into_inner()).unwrap_or(DEFAULT_PARTITIONS),
+        None => DEFAULT_PARTITIONS,
+    };
+    let mut nodes = Vec::new();
+    for role in [Role::Source, Role::Step, Role::Sink] {
+        nodes.extend(nodes_of(&mut file, role));
+    }
+    let rejected = file.table("rejected", "`[rejected]`").map(|mut table| {
+        let span = table.span();
+        let config = SinkConfig::from_table(&mut table);
+        table.finish();
+        Spanned::new(span, config)
+    });
+    file.finish();
+    Spec {
+        name,
+        epoch,
+        trigger_span,
+        partitions,
+        nodes,
+        rejected,
+    }
+}
+
+/// The nodes of one kind; `[surces.x]` is reported and read as what it was meant to be.
+fn nodes_of(file: &mut Table<'_>, role: Role) -> Vec<NodeSpec> {
+    let (key, needed) = match role {
+        Role::Source => ("sources", Some("where rows come in")),
+        Role::Step => ("steps", None),
+        Role::Sink => ("sinks", Some("where rows go out")),
+    };
+    let mut written = key.to_owned();
+    if !file.has(key)
+        && let Some((misspelt, span)) = file.misspelt(key)
+    {
+        let message = format!("{} has no setting `{misspelt}`", file.what());
+        file.problem(span, message, Some(format!("did you mean `{key}`?")));
+        written = misspelt;
+    }
+    let wrong_type = file.has(&written);
+    let table = file.table(&written, format!("`[{key}]`"));
+    let tables = table.map_or_else(Vec::new, |table| table.tables(role.word()));
+    if let Some(needed) = needed
+        && tables.is_empty()
+        && !wrong_type
+    {
+        let help = format!("add a table: [{key}.NAME]");
+        file.missing(key, needed, Some(help));
+    }
+    let read = |(name, table)| node(name, table, role);
+    tables.into_iter().map(read).collect()
+}
+
+/// Enough to spread a laptop's cores, few enough that small aggregates do not drown in empty partitions.
+const DEFAULT_PARTITIONS: u32 = 8;
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+/// Large enough to hide the cost of an epoch, small enough that three of them fit in a laptop's memory.
+const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+/// One being read, one being computed, one being delivered.
+const DEFAULT_MAX_IN_FLIGHT: u32 = 3;
+/// Twice an epoch's input: what a step multiplies is held back before it fills the memory.
+const DEFAULT_MAX_LIVE_BYTES: u64 = 128 << 20;
+
+fn default_epoch() -> EpochRules {
+    EpochRules {
+        trigger: Trigger::Interval(DEFAULT_INTERVAL),
+        max_rows: u64::MAX,
+        max_bytes: DEFAULT_MAX_BYTES,
+        max_rate: None,
+        max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+        max_live_bytes: DEFAULT_MAX_LIVE_BYTES,
+    }
+}
+
+fn epoch(mut table: Table<'_>) -> (EpochRules, Span) {
+    let mut rules = default_epoch();
+    let interval = table.duration("interval");
+    let trigger = table.choice("trigger", &[("available-now", Trigger::AvailableNow)]);
+    if let (Some(interval), Some(trigger)) = (&interval, &trigger) {
+        table.problems().push(
+            Problem::error(
+                trigger.span(),
+                "`[epoch]` has either `interval` or `trigger`, not both",
+            )
+            .also(interval.span(), "the interval")
+            .help("epochs of `available-now` follow each other at once; their size is set by `max_rows` and `max_bytes`"),
+        );
+    }
+    let mut span = table.span();
+    if let Some(interval) = interval {
+        span = interval.span();
+        rules.trigger = Trigger::Interval(interval.into_inner());
+    }
+    if let Some(trigger) = trigger {
+        span = trigger.span();
+        rules.trigger = trigger.into_inner();
+    }
+    if let Some(rows) = table.integer("max_rows", 1) {
+        rules.max_rows = rows.into_inner();
+    }
+    if let Some(bytes) = table.size("max_bytes") {
+        rules.max_bytes = bytes.into_inner();
+    }
+    rules.max_rate = table.integer("max_rate", 1).map(Spanned::into_inner);
+    if let Some(epochs) = table.integer("max_in_flight", 1) {
+        rules.max_in_flight = u32::try_from(epochs.into_inner()).unwrap_or(u32::MAX);
+    }
+    if let Some(bytes) = table.size("max_live_bytes") {
+        rules.max_live_bytes = bytes.into_inner();
+    }
+    table.finish();
+    (rules, span)
+}
+
+fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
+    check_name(&table, &format!("a {}", role.word()), &name);
+    let inputs = match role {
+        Role::Source => Vec::new(),
+        Role::Step | Role::Sink => inputs(&mut table),
+    };
+    let settings = match role {
+        Role::Source => SourceConfig::from_table(&mut table).map(Settings::Source),
+        Role::Step => step(&mut table),
+        Role::Sink if table.peek("type") == Some("plugin") => {
+            table.string("type");
+            plugin(&mut table).map(Settings::SinkPlugin)
+        }
+        Role::Sink => SinkConfig::from_table(&mut table).map(Settings::Sink),
+    };
+    // An aggregate has no rows to blame: its only error, an overflow, ends the run.
+    let on_error = match settings {
+        Some(Settings::Aggregate(_)) => None,
+        _ => on_error(&mut table),
+    };
+    table.finish();
+    NodeSpec {
+        name,
+        role,
+        inputs,
+        on_error,
+        settings,
+    }
+}
+
+fn on_error(table: &mut Table<'_>) -> Option<Spanned<OnError>> {
+    let known = [
+        ("fail", OnError::Fail),
+        ("skip", OnError::Skip),
+        ("reject", OnError::Reject),
+    ];
+    table.choice("on_error", &known)
+}
+
+fn inputs(table: &mut Table<'_>) -> Vec<InputSpec> {
+    if !table.has("input") {
+        let help = "write the name of a source or step, or a list of them: input = \"lines\"";
+        table.missing("input", "what it reads", Some(help.into()));
+    }
+    table
+        .strings("input")
+        .into_iter()
+        .map(|text| match text.get_ref().split_once('.') {
+            Some((node, port)) => {
+                let (start, end) = (0, text.get_ref().len());
+                InputSpec {
+                    node: Spanned::new(within(&text, start..node.len()), node.to_owned()),
+                    port: Some(Spanned::new(
+                        within(&text, node.len() + 1..end),
+                        port.to_owned(),
+                    )),
+                }
+            }
+            None => InputSpec {
+                node: text,
+                port: None,
+            },
+        })
+        .collect()
+}
+
+fn step(table: &mut Table<'_>) -> Option<Settings> {
+    match (table.has("plugin"), table.has("aggregate")) {
+        (true, false) => plugin(table).map(Settings::Plugin),
+        (false, true) => aggregate(table).map(Settings::Aggregate),
+        (true, true) => {
+            let message = format!(
+                "{} has both `plugin` and `aggregate`; a step does one thing",
+                table.what()
+            );
+            let help = "make it two steps, one the `input` of the other";
+            table.problem(table.span(), message, Some(help.into()));
+            table.ignore_rest();
+            None
+        }
+        (false, false) => {
+            let (message, help) = missing_kind(table);
+            table.problem(table.span(), message, Some(help));
+            table.ignore_rest();
+            None
+        }
+    }
+}
+
+/// A step that says neither what it does, or misspells it.
+fn missing_kind(table: &Table<'_>) -> (String, String) {
+    let message = format!(
+        "{} needs `plugin` or `aggregate`, what it does",
+        table.what()
+    );
+    let meant = table.keys().into_iter().find_map(|(key, _)| {
+        let kind = crate::config::nearest(&key, ["plugin", "aggregate"])?;
+        Some(format!("did you mean `{kind}` by `{key}`?"))
+    });
+    let help = meant.unwrap_or_else(|| {
+        "write plugin = \"NAME\" to run user code, or aggregate = { n = \"count()\" } to group rows"
+            .into()
+    });
+    (message, help)
+}
+
+fn plugin(table: &mut Table<'_>) -> Option<PluginSpec> {
+    let plugin = table.required_string("plugin", "the component's file or name");
+    let config = match table.json("config") {
+        Some(config) if !config.get_ref().is_object() => {
+            let message = format!(
+                "`config` of {} must be a table, the plugin's own settings",
+                table.what()
+            );
+            table.problem(config.span(), message, None);
+            None
+        }
+        Some(config) => Some(config),
+        None => Some(Spanned::new(
+            table.span(),
+            serde_json::Value::Object(Default::default()),
+        )),
+    };
+    let lifetimes = [
+        ("partition", Lifetime::Partition),
+        ("worker", Lifetime::Worker),
+    ];
+    let lifetime = table.one_of("lifetime", &lifetimes, Lifetime::Partition);
+    let limits = match table.table("limits", format!("`limits` of {}", table.what())) {
+        Some(limits) => Limits::from_table(limits),
+        None => Limits::default(),
+    };
+    let grants = match table.table("grants", format!("`grants` of {}", table.what())) {
+        Some(grants) => Grants::from_table(grants),
+        None => Grants::default(),
+    };
+    Some(PluginSpec {
+        plugin: plugin?,
+        config: config?,
+        lifetime,
+        limits,
+        grants,
+    })
+}
+
+fn aggregate(table: &mut Table<'_>) -> Option<AggregateSpec> {
+    let group_by = table.strings("group_by");
+    let measures = table.pairs("aggregate")?;
+    if measures.get_ref().is_empty() && group_by.is_empty() {
+        let message = format!("{} computes nothing", table.what());
+        let help = "write what to compute: aggregate = { n = \"count()\" }";
+        table.problem(measures.span(), message, Some(help.into()));
+    }
+    let wanted = measures.get_ref().len();
+    let measures: Vec<_> = measures
+        .into_inner()
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, expression::parse(&text, table.problems())?)))
+        .collect();
+    (measures.len() == wanted).then_some(AggregateSpec { group_by, measures })
+}
+
+fn check_name(table: &Table<'_>, of: &str, name: &Spanned<String>) {
+    let text = name.get_ref();
+    let first = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let rest = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !(first && text.chars().all(rest)) {
+        let message = format!("`{text}` cannot be the name of {of}");
+        let help =
+            "a name has letters, digits, `-` and `_`, and does not begin with a digit or `-`";
+        table.problem(name.span(), message, Some(help.into()));
+    }
+}
+
+/// The place of a part of a text, where the text is written without escapes; else of the whole.
+pub(super) fn within(text: &Spanned<String>, part: Span) -> Span {
+    let span = text.span();
+    if span.len() == text.get_ref().len() + 2 {
+        span.start + 1 + part.start..span.start + 1 + part.end
+    } else {
+        span
+    }
+}

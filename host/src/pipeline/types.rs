@@ -1,0 +1,429 @@
+//! Types one node after another: which columns it reads and gives, with its plugin opened and asked.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use toml::Spanned;
+
+use super::graph::{Graph, Link};
+use super::plan::PortRef;
+use super::search::SearchPath;
+use super::spec::{AggregateSpec, NodeSpec, PluginSpec, Settings};
+use crate::aggregate::{Aggregate, Measure};
+use crate::batch::name_of;
+use crate::config::{Problem, Problems, Span, did_you_mean};
+use crate::deliver::SinkConfig;
+use crate::error::Failure;
+use crate::plugin::{Component, Engine, Transform};
+
+/// A node whose columns are known.
+pub struct Typed {
+    /// What it reads, by index into the file's nodes.
+    pub inputs: Vec<PortRef>,
+    /// Columns of its united input; none for a source.
+    pub input: SchemaRef,
+    /// Its ports, with all columns they could have.
+    pub ports: Vec<TypedPort>,
+    /// What it does.
+    pub kind: TypedKind,
+}
+
+/// An output.
+pub struct TypedPort {
+    /// How `input = "node.name"` calls it; empty where a node has only one.
+    pub name: String,
+    /// All its columns: those carried, then those made.
+    pub schema: SchemaRef,
+    /// Which columns of the input are the first ones here.
+    pub carried: Vec<usize>,
+}
+
+/// What a typed node does.
+pub enum TypedKind {
+    /// A source; its settings are in the file's node.
+    Source,
+    /// User code.
+    Transform(Transform),
+    /// Native grouping.
+    Aggregate(Aggregate),
+    /// A sink.
+    Sink(SinkConfig),
+}
+
+/// Types nodes in the graph's order.
+pub struct Typer<'a> {
+    nodes: &'a [NodeSpec],
+    problems: &'a Problems,
+    engine: &'a Engine,
+    search: &'a SearchPath,
+    /// Loaded once, however many steps use it.
+    components: HashMap<PathBuf, Result<Component, Failure>>,
+}
+
+impl<'a> Typer<'a> {
+    /// For the nodes of a file.
+    pub fn new(
+        nodes: &'a [NodeSpec],
+        problems: &'a Problems,
+        engine: &'a Engine,
+        search: &'a SearchPath,
+    ) -> Self {
+        Self {
+            nodes,
+            problems,
+            engine,
+            search,
+            components: HashMap::new(),
+        }
+    }
+
+    /// All nodes; `None` for one with a problem and for those that depend on it.
+    pub fn all(mut self, graph: &Graph) -> Vec<Option<Typed>> {
+        let mut typed: Vec<Option<Typed>> = self.nodes.iter().map(|_| None).collect();
+        for &index in &graph.order {
+            let input = graph.inputs[index]
+                .as_deref()
+                .and_then(|links| self.input(links, &typed));
+            typed[index] = self.node(index, input);
+        }
+        // Behind a circle nothing has columns, but its plugins can be looked for.
+        for index in (0..self.nodes.len()).filter(|index| !graph.order.contains(index)) {
+            self.node(index, None);
+        }
+        typed
+    }
+
+    fn node(&mut self, index: usize, input: Option<Input>) -> Option<Typed> {
+        let node = &self.nodes[index];
+        let (ports, kind) = match node.settings.as_ref()? {
+            Settings::Source(config) => (vec![only_port(config.schema())], TypedKind::Source),
+            Settings::Plugin(plugin) => {
+                let component = self.component(plugin);
+                self.transform(node, plugin, &component?, &input.as_ref()?.schema)?
+            }
+            Settings::Aggregate(aggregate) => {
+                self.aggregate(node, aggregate, &input.as_ref()?.schema)?
+            }
+            Settings::Sink(config) => {
+                if let Err(reason) = config.check(&input.as_ref()?.schema) {
+                    self.sink_refuses(node, &reason);
+                    return None;
+                }
+                (Vec::new(), TypedKind::Sink(config.clone()))
+            }
+            Settings::SinkPlugin(plugin) => {
+                let component = self.component(plugin);
+                let schema = &input.as_ref()?.schema;
+                let config = self.sink_plugin(node, plugin, &component?, schema)?;
+                (Vec::new(), TypedKind::Sink(config))
+            }
+        };
+        let input = input?;
+        Some(Typed {
+            inputs: input.ports,
+            input: input.schema,
+            ports,
+            kind,
+        })
+    }
+
+    /// The united columns of what a node reads; `None` after a problem, here or before.
+    fn input(&self, links: &[Link], typed: &[Option<Typed>]) -> Option<Input> {
+        let mut ports = Vec::new();
+        for link in links {
+            let read = typed[link.node].as_ref();
+            ports.push(read.and_then(|read| Some((link, self.port(link, read)?))));
+        }
+        let ports: Vec<(&Link, PortRef)> = ports.into_iter().collect::<Option<_>>()?;
+        let schema_of = |port: &PortRef| {
+            let node = typed[port.node].as_ref().expect("its port was just found");
+            node.ports[port.port].schema.clone()
+        };
+        let mut schemas = ports.iter().map(|(link, port)| (link, schema_of(port)));
+        let Some((first, mut united)) = schemas.next() else {
+            return Some(Input {
+                ports: Vec::new(),
+                schema: Arc::new(Schema::empty()),
+            });
+        };
+        for (link, schema) in schemas {
+            united = match unite(&united, &schema) {
+                Ok(schema) => schema,
+                Err(difference) => {
+                    let name = |link: &Link| self.nodes[link.node].name.get_ref();
+                    let message = format!(
+                        "`{}` and `{}` cannot be united: {difference}",
+                        name(first),
+                        name(link)
+                    );
+                    self.problems.push(
+                        Problem::error(link.span.clone(), message)
+                            .also(
+                                first.span.clone(),
+                                format!("this gives {}", columns(&united)),
+                            )
+                            .help(format!("`{}` gives {}", name(link), columns(&schema))),
+                    );
+                    return None;
+                }
+            };
+        }
+        Some(Input {
+            ports: ports.iter().map(|(_, port)| *port).collect(),
+            schema: united,
+        })
+    }
+
+    fn port(&self, link: &Link, read: &Typed) -> Option<PortRef> {
+        let index = match &link.port {
+            None => 0,
+            Some(port) => {
+                let found = read
+                    .ports
+                    .iter()
+                    .position(|known| known.name == *port.get_ref());
+                let Some(found) = found else {
+                    let name = self.nodes[link.node].name.get_ref();
+                    let known: Vec<_> = read
+                        .ports
+                        .iter()
+                        .filter(|known| !known.name.is_empty())
+                        .map(|known| known.name.as_str())
+                        .collect();
+                    let help = did_you_mean(port.get_ref(), known.iter().copied());
+                    let message = format!("`{name}` has no port `{}`", port.get_ref());
+                    let help = help.unwrap_or_else(|| format!("write `{name}` alone"));
+                    self.problems.add(port.span(), message, Some(help));
+                    return None;
+                };
+                found
+            }
+        };
+        Some(PortRef {
+            node: link.node,
+            port: index,
+        })
+    }
+
+    fn component(&mut self, plugin: &PluginSpec) -> Option<Component> {
+        let span = plugin.plugin.span();
+        let path = self.reported(&span, self.search.find(plugin.plugin.get_ref()))?;
+        let engine = self.engine;
+        let loaded = self
+            .components
+            .entry(path)
+            .or_insert_with_key(|path| engine.load(path))
+            .clone();
+        self.reported(&span, loaded)
+    }
+
+    fn transform(
+        &self,
+        node: &NodeSpec,
+        plugin: &PluginSpec,
+        component: &Component,
+        input: &SchemaRef,
+    ) -> Option<(Vec<TypedPort>, TypedKind)> {
+        let transform = Transform::new(
+            component,
+            &node.name.get_ref().as_str().into(),
+            plugin.config.get_ref(),
+            input,
+            &plugin.limits,
+            &plugin.grants,
+        );
+        let transform = self.reported(&plugin.plugin.span(), transform)?;
+        let ports = transform.ports().iter().map(|port| {
+            let replaced = |field: &Field| port.columns.field_with_name(field.name()).is_ok();
+            let carried: Vec<usize> = (0..input.fields().len())
+                .filter(|&column| port.carry && !replaced(input.field(column)))
+                .collect();
+            let fields = carried
+                .iter()
+                .map(|&column| input.fields()[column].clone())
+                .chain(port.columns.fields().iter().cloned());
+            TypedPort {
+                name: port.name.clone(),
+                schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+                carried,
+            }
+        });
+        Some((ports.collect(), TypedKind::Transform(transform)))
+    }
+
+    fn sink_plugin(
+        &self,
+        node: &NodeSpec,
+        plugin: &PluginSpec,
+        component: &Component,
+        input: &SchemaRef,
+    ) -> Option<SinkConfig> {
+        let sink = SinkConfig::plugin(
+            component,
+            &node.name.get_ref().as_str().into(),
+            plugin.config.get_ref(),
+            input,
+            &plugin.limits,
+            &plugin.grants,
+        );
+        self.reported(&plugin.plugin.span(), sink)
+    }
+
+    fn aggregate(
+        &self,
+        node: &NodeSpec,
+        spec: &AggregateSpec,
+        input: &SchemaRef,
+    ) -> Option<(Vec<TypedPort>, TypedKind)> {
+        let keys: Vec<_> = spec
+            .group_by
+            .iter()
+            .map(|name| self.column(name, input, node))
+            .collect();
+        let measures: Vec<_> = spec
+            .measures
+            .iter()
+            .map(|(name, call)| {
+                let column = match &call.column {
+                    Some(column) => Some(self.column(column, input, node)?),
+                    None => None,
+                };
+                let data_type = column.map(|column| input.field(column).data_type());
+                if let Err(reason) = call.function.get_ref().data_type(data_type) {
+                    let span = call.column.as_ref().unwrap_or_else(|| name).span();
+                    self.problems.add(span, reason, None);
+                    return None;
+                }
+                Some(Measure {
+                    name: name.get_ref().clone(),
+                    function: *call.function.get_ref(),
+                    column,
+                })
+            })
+            .collect();
+        self.check_result_names(spec);
+        let aggregate = Aggregate {
+            keys: keys.into_iter().collect::<Option<_>>()?,
+            measures: measures.into_iter().collect::<Option<_>>()?,
+        };
+        for (name, &key) in spec.group_by.iter().zip(&aggregate.keys) {
+            let alone = Aggregate {
+                keys: vec![key],
+                measures: Vec::new(),
+            };
+            if let Err(reason) = alone.output_schema(input) {
+                self.problems.add(name.span(), reason, None);
+            }
+        }
+        let schema = aggregate.output_schema(input).ok()?;
+        Some((vec![only_port(schema)], TypedKind::Aggregate(aggregate)))
+    }
+
+    fn check_result_names(&self, spec: &AggregateSpec) {
+        let names: Vec<_> = spec
+            .group_by
+            .iter()
+            .chain(spec.measures.iter().map(|(name, _)| name))
+            .collect();
+        for (index, name) in names.iter().enumerate() {
+            let same = |other: &&&Spanned<String>| other.get_ref() == name.get_ref();
+            if let Some(first) = names[..index].iter().find(same) {
+                let message = format!("two columns of the result are named `{}`", name.get_ref());
+                self.problems
+                    .push(Problem::error(name.span(), message).also(first.span(), "the first"));
+            }
+        }
+    }
+
+    fn column(&self, name: &Spanned<String>, input: &Schema, node: &NodeSpec) -> Option<usize> {
+        let found = input.index_of(name.get_ref()).ok();
+        if found.is_none() {
+            let known = input.fields().iter().map(|field| field.name().as_str());
+            let message = format!(
+                "the input of `{}` has no column `{}`",
+                node.name.get_ref(),
+                name.get_ref()
+            );
+            self.problems
+                .add(name.span(), message, did_you_mean(name.get_ref(), known));
+        }
+        found
+    }
+
+    fn sink_refuses(&self, node: &NodeSpec, reason: &str) {
+        let span = node
+            .inputs
+            .first()
+            .map_or(node.name.span(), |input| input.node.span());
+        let message = format!(
+            "sink `{}` cannot take its input: {reason}",
+            node.name.get_ref()
+        );
+        self.problems.add(span, message, None);
+    }
+
+    fn reported<T>(&self, span: &Span, result: Result<T, Failure>) -> Option<T> {
+        result
+            .map_err(|failure| {
+                self.problems
+                    .add(span.clone(), failure.message, failure.help)
+            })
+            .ok()
+    }
+}
+
+/// What a node reads, resolved.
+struct Input {
+    ports: Vec<PortRef>,
+    schema: SchemaRef,
+}
+
+fn only_port(schema: SchemaRef) -> TypedPort {
+    TypedPort {
+        name: String::new(),
+        schema,
+        carried: Vec::new(),
+    }
+}
+
+/// One schema for both, or how they differ: same names and types in the same order; a column may be null if either may.
+fn unite(left: &Schema, right: &Schema) -> Result<SchemaRef, String> {
+    let (few, many) = (left.fields().len(), right.fields().len());
+    if few != many {
+        return Err(format!("one has {few} columns, the other {many}"));
+    }
+    let pairs = left.fields().iter().zip(right.fields()).enumerate();
+    let fields = pairs.map(|(index, (left, right))| {
+        let same = left.name() == right.name()
+            && left.data_type() == right.data_type()
+            && left.metadata() == right.metadata();
+        if !same {
+            let (left, right) = (column(left), column(right));
+            return Err(format!(
+                "column {} is `{left}` in one, `{right}` in the other",
+                index + 1
+            ));
+        }
+        let nullable = left.is_nullable() || right.is_nullable();
+        Ok(left.as_ref().clone().with_nullable(nullable))
+    });
+    let fields = fields.collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn column(field: &Field) -> String {
+    format!("{}: {}", field.name(), name_of(field))
+}
+
+/// A schema as messages and `wasmill check` show it, `word: utf8, n: int64`.
+pub fn columns(schema: &Schema) -> String {
+    match schema.fields().is_empty() {
+        true => "no columns".to_owned(),
+        false => {
+            let fields: Vec<_> = schema.fields().iter().map(|field| column(field)).collect();
+            fields.join(", ")
+        }
+    }
+}
