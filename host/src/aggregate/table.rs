@@ -16,12 +16,13 @@ const INLINE: usize = 15;
 const LONG: u8 = u8::MAX;
 const TAG_SHIFT: u32 = 56;
 
-/// `MASKS[n]` keeps the first `n` bytes of a little-endian word.
-const MASKS: [u128; INLINE + 1] = {
-    let mut masks = [0; INLINE + 1];
+/// `MASKS[n]` keeps the first `n` bytes of sixteen.
+const MASKS: [Word; INLINE + 1] = {
+    let mut masks = [(0, 0); INLINE + 1];
     let mut bytes = 0;
     while bytes <= INLINE {
-        masks[bytes] = (1 << (8 * bytes)) - 1;
+        let mask: u128 = (1 << (8 * bytes)) - 1;
+        masks[bytes] = (mask as u64, (mask >> 64) as u64);
         bytes += 1;
     }
     masks
@@ -151,14 +152,13 @@ impl KeyTable {
             }
             // Offsets of an Arrow array are never negative and never descend.
             let (start, end) = (bounds[0] as usize, bounds[1] as usize);
-            let word = self.word(keys.values, start, end);
+            if end - start > INLINE {
+                each(self.count_long(&keys.values[start..end]));
+                continue;
+            }
+            let word = inline_word(keys.values, start, end);
             let hash = self.hasher.hash_one(word);
-            let (bytes, ends) = (&self.bytes, &self.ends);
-            let found = self.slots.find_mut(hash, |slot| {
-                slot.word == word
-                    && (!is_long(word) || is_key(bytes, ends, slot.group, &keys.values[start..end]))
-            });
-            let group = match found {
+            let group = match self.slots.find_mut(hash, |slot| slot.word == word) {
                 Some(slot) => {
                     slot.rows += 1;
                     slot.group
@@ -169,28 +169,23 @@ impl KeyTable {
         }
     }
 
-    #[inline(always)]
-    fn word(&self, values: &[u8], start: usize, end: usize) -> Word {
-        let length = end - start;
-        if length > INLINE {
-            return self.long_word(&values[start..end]);
-        }
-        // One load of sixteen bytes and a mask have no branch on the length to mispredict.
-        let loaded = match values.get(start..start + 16).and_then(<[u8]>::first_chunk) {
-            Some(sixteen) => u128::from_le_bytes(*sixteen) & MASKS[length],
-            None => near_the_end(&values[start..end]),
-        };
-        let tag = (length as u64 + 1) << TAG_SHIFT;
-        (loaded as u64, (loaded >> 64) as u64 | tag)
-    }
-
+    // Apart, so that the loop above, whose keys are short, keeps what it needs in registers.
     #[inline(never)]
-    fn long_word(&self, key: &[u8]) -> Word {
-        let length = key.len() as u64;
-        (
-            self.hasher.hash_one(key),
-            length | u64::from(LONG) << TAG_SHIFT,
-        )
+    fn count_long(&mut self, key: &[u8]) -> u32 {
+        let tag = u64::from(LONG) << TAG_SHIFT;
+        let word = (self.hasher.hash_one(key), key.len() as u64 | tag);
+        let hash = self.hasher.hash_one(word);
+        let (bytes, ends) = (&self.bytes, &self.ends);
+        // The words hold the lengths, so a key that ends where the group's ends is all of it.
+        let same =
+            |slot: &Slot| slot.word == word && bytes[..ends[slot.group as usize]].ends_with(key);
+        match self.slots.find_mut(hash, same) {
+            Some(slot) => {
+                slot.rows += 1;
+                slot.group
+            }
+            None => self.insert(word, hash, key),
+        }
     }
 
     #[cold]
@@ -225,24 +220,36 @@ impl KeyTable {
     }
 }
 
-fn is_long(word: Word) -> bool {
-    word.1 >> TAG_SHIFT == u64::from(LONG)
+/// The word of a key of at most [`INLINE`] bytes.
+#[inline(always)]
+fn inline_word(values: &[u8], start: usize, end: usize) -> Word {
+    let length = end - start;
+    // Two loads and a mask have no branch on the length to mispredict.
+    let (low, high) = match values
+        .get(start..start + 16)
+        .and_then(<[u8]>::first_chunk::<16>)
+    {
+        Some(sixteen) => halves(sixteen),
+        None => near_the_end(&values[start..end]),
+    };
+    let (low_mask, high_mask) = MASKS[length];
+    let tag = (length as u64 + 1) << TAG_SHIFT;
+    (low & low_mask, high & high_mask | tag)
 }
 
-#[inline(never)]
-fn is_key(bytes: &[u8], ends: &[usize], group: u32, key: &[u8]) -> bool {
-    let end = ends[group as usize];
-    // Both lengths are equal: they are part of the words compared before.
-    bytes[..end].ends_with(key)
+#[inline(always)]
+fn halves(sixteen: &[u8; 16]) -> Word {
+    let both = u128::from_le_bytes(*sixteen);
+    (both as u64, (both >> 64) as u64)
 }
 
-/// The word of a short key that has less than sixteen bytes from its start to the buffer's end.
+/// The bytes of a short key that has less than sixteen bytes from its start to the buffer's end.
 #[cold]
 #[inline(never)]
-fn near_the_end(key: &[u8]) -> u128 {
+fn near_the_end(key: &[u8]) -> Word {
     let mut padded = [0; 16];
     padded[..key.len()].copy_from_slice(key);
-    u128::from_le_bytes(padded)
+    halves(&padded)
 }
 
 #[cfg(test)]
