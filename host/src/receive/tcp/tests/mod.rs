@@ -1,5 +1,7 @@
 //! The `tcp` source over real sockets.
 
+mod properties;
+
 use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
@@ -8,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
-use proptest::prelude::*;
 
 use super::buffer::{Position, Segment};
 use super::*;
+use crate::format::{Decoder, Numbering};
 use crate::receive::{Range, Reader};
 use crate::telemetry::NodeCounters;
 
@@ -383,68 +385,4 @@ fn a_block_is_read_once() {
         again.expect_err("taken").fault,
         crate::error::Fault::Internal
     );
-}
-
-proptest! {
-    #[test]
-    fn the_buffer_gives_every_line_once_in_order_within_any_budget(
-        pushes in prop::collection::vec((0u64..3, prop::collection::vec("[a-z]{0,12}", 1..20), any::<bool>()), 1..20),
-        rows in 1u64..12,
-        bytes in 1u64..60,
-    ) {
-        let buffer = Buffer::new(u64::MAX);
-        for connection in 0..3 {
-            buffer.connected(format!("peer {connection}"));
-        }
-        let mut next = [1; 3];
-        let mut expected = Vec::new();
-        for (connection, lines, too_long) in pushes {
-            let line = &mut next[connection as usize];
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            buffer.push_lines(Position { connection, line: *line }, lines.len() as u64, text.as_bytes());
-            for text in lines {
-                expected.push((Position { connection, line: *line }, text));
-                *line += 1;
-            }
-            if too_long {
-                buffer.push_too_long(Position { connection, line: *line }, b"head");
-                expected.push((Position { connection, line: *line }, "head".into()));
-                *line += 1;
-            }
-        }
-        let mut found = Vec::new();
-        loop {
-            let offer = buffer.offer(Budget { rows, bytes });
-            if offer.ranges.is_empty() {
-                break;
-            }
-            let taken: u64 = offer.ranges.iter().map(Range::bytes).sum();
-            prop_assert!(offer.rows <= rows && (taken <= bytes || offer.rows == 1), "{} rows, {} bytes", offer.rows, taken);
-            for range in offer.ranges {
-                let Range::Held { block, .. } = range else { panic!("{range:?}") };
-                for segment in buffer.take(block).expect("held") {
-                    match segment {
-                        Segment::Lines { mut first, bytes, lines } => {
-                            let text = String::from_utf8(bytes).expect("UTF-8");
-                            prop_assert_eq!(text.lines().count() as u64, lines);
-                            for line in text.lines() {
-                                found.push((first, line.to_owned()));
-                                first.line += 1;
-                            }
-                        }
-                        Segment::TooLong { at, head } => found.push((at, String::from_utf8(head).expect("UTF-8"))),
-                    }
-                }
-            }
-        }
-        prop_assert_eq!(found, expected);
-        prop_assert_eq!(buffer.waiting().expect("no failure").bytes, 0);
-        prop_assert_eq!(buffer.held(), 0);
-    }
-
-    #[test]
-    fn a_position_survives_packing(connection in 0u64..1 << 24, line in 0u64..1 << 40) {
-        let position = Position { connection, line };
-        prop_assert_eq!(Position::unpack(position.pack()), position);
-    }
 }

@@ -1,5 +1,7 @@
 //! The `files` source over real files.
 
+mod properties;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -8,7 +10,6 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
-use proptest::prelude::*;
 
 use super::FilesSource;
 use super::reader::FilesReader;
@@ -495,35 +496,4 @@ fn a_record_over_the_limit_does_not_make_its_range_read_the_rest_of_the_file() {
     );
     let last = rows(&reader, &range(&path, 4 << 20, size, size));
     assert_eq!(last, (vec![((5 << 20) + 4, "end".to_owned())], vec![]));
-}
-
-proptest! {
-    #[test]
-    fn records_over_range_bounds_are_neither_lost_nor_doubled(
-        content in prop::collection::vec(prop_oneof![3 => Just(b'\n'), 1 => Just(b'\r'), 4 => Just(b'a'), 1 => any::<u8>()], 0..120),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
-        max_record in 1usize..12,
-    ) {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("file");
-        fs::write(&path, &content).expect("writes");
-        let size = content.len() as u64;
-        let mut cuts: Vec<u64> = cuts.iter().map(|cut| cut.index(content.len() + 1) as u64).collect();
-        cuts.extend([0, size]);
-        cuts.sort_unstable();
-        cuts.dedup();
-        let format = RecordFormat { max_record, ..RecordFormat::text() };
-        let reader = FilesReader::new(format, true);
-        let mut found = (Vec::new(), Vec::new());
-        for cut in cuts.windows(2) {
-            let (rows, bad) = rows(&reader, &range(&path, cut[0], cut[1], size));
-            found.0.extend(rows);
-            found.1.extend(bad);
-        }
-        let expected = if size > 0 { rows(&reader, &range(&path, 0, size, size)) } else { Default::default() };
-        let ends = content.iter().filter(|byte| **byte == b'\n').count();
-        let unended = usize::from(content.last().is_some_and(|byte| *byte != b'\n'));
-        prop_assert_eq!(expected.0.len() + expected.1.len(), ends + unended);
-        prop_assert_eq!(found, expected);
-    }
 }
