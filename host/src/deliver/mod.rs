@@ -132,12 +132,10 @@ impl SinkConfig {
         input: &SchemaRef,
         limits: &Limits,
         grants: &Grants,
+        retries: u32,
     ) -> Result<Self, Failure> {
         let plugin = SinkPlugin::new(component, node, config, input, limits, grants)?;
-        Ok(Self::Plugin(PluginSink {
-            plugin,
-            retries: PluginSink::RETRIES,
-        }))
+        Ok(Self::Plugin(PluginSink { plugin, retries }))
     }
 
     /// Its `type`.

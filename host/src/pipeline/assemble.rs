@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::graph::Graph;
 use super::plan::{Node, NodeKind, OnError, PortRef, TransformStep};
 use super::prune;
-use super::spec::{NodeSpec, PluginSpec, Settings};
+use super::spec::{NodeSpec, Settings};
 use super::types::{Typed, TypedKind};
 use crate::config::{Problem, Problems};
 
@@ -120,7 +120,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
         },
         TypedKind::Transform(transform) => {
             let lifetime = match &spec.settings {
-                Some(Settings::Plugin(PluginSpec { lifetime, .. })) => *lifetime,
+                Some(Settings::Plugin { lifetime, .. }) => *lifetime,
                 _ => unreachable!("only a plugin step is typed as a transform"),
             };
             let (mut carried, mut made) = (Vec::new(), Vec::new());

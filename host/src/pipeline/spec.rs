@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::expression::{self, Call};
 use super::plan::{EpochRules, Lifetime, OnError, Trigger};
 use crate::config::{Problem, Span, Table};
-use crate::deliver::SinkConfig;
+use crate::deliver::{PluginSink, SinkConfig};
 use crate::plugin::{Grants, Limits};
 use crate::receive::SourceConfig;
 
@@ -78,13 +78,23 @@ pub enum Settings {
     /// A source of any type.
     Source(SourceConfig),
     /// A step with `plugin`.
-    Plugin(PluginSpec),
+    Plugin {
+        /// The plugin.
+        plugin: PluginSpec,
+        /// Where an instance lives.
+        lifetime: Lifetime,
+    },
     /// A step with `aggregate`.
     Aggregate(AggregateSpec),
     /// A sink of any type but `plugin`.
     Sink(SinkConfig),
     /// A sink of type `plugin`.
-    SinkPlugin(PluginSpec),
+    SinkPlugin {
+        /// The plugin.
+        plugin: PluginSpec,
+        /// How often a call is repeated that may succeed later.
+        retries: u32,
+    },
 }
 
 /// User code and its conditions.
@@ -93,8 +103,6 @@ pub struct PluginSpec {
     pub plugin: Spanned<String>,
     /// The `config` table; an empty one where none is written, with the place of the node.
     pub config: Spanned<serde_json::Value>,
-    /// Where an instance lives.
-    pub lifetime: Lifetime,
     /// What a call may use.
     pub limits: Limits,
     /// What it may import.
@@ -253,7 +261,7 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         Role::Step => step(&mut table),
         Role::Sink if table.peek("type") == Some("plugin") => {
             table.string("type");
-            plugin(&mut table).map(Settings::SinkPlugin)
+            sink_plugin(&mut table)
         }
         Role::Sink => SinkConfig::from_table(&mut table).map(Settings::Sink),
     };
@@ -310,7 +318,7 @@ fn inputs(table: &mut Table<'_>) -> Vec<InputSpec> {
 
 fn step(table: &mut Table<'_>) -> Option<Settings> {
     match (table.has("plugin"), table.has("aggregate")) {
-        (true, false) => plugin(table).map(Settings::Plugin),
+        (true, false) => step_plugin(table),
         (false, true) => aggregate(table).map(Settings::Aggregate),
         (true, true) => {
             let message = format!(
@@ -348,7 +356,32 @@ fn missing_kind(table: &Table<'_>) -> (String, String) {
     (message, help)
 }
 
-fn plugin(table: &mut Table<'_>) -> Option<PluginSpec> {
+fn step_plugin(table: &mut Table<'_>) -> Option<Settings> {
+    let plugin = plugin(table, Limits::default());
+    let lifetimes = [
+        ("partition", Lifetime::Partition),
+        ("worker", Lifetime::Worker),
+    ];
+    let lifetime = table.one_of("lifetime", &lifetimes, Lifetime::Partition);
+    Some(Settings::Plugin {
+        plugin: plugin?,
+        lifetime,
+    })
+}
+
+fn sink_plugin(table: &mut Table<'_>) -> Option<Settings> {
+    let plugin = plugin(table, Limits::of_sinks());
+    let retries = match table.integer("retries", 0) {
+        Some(retries) => u32::try_from(retries.into_inner()).unwrap_or(u32::MAX),
+        None => PluginSink::RETRIES,
+    };
+    Some(Settings::SinkPlugin {
+        plugin: plugin?,
+        retries,
+    })
+}
+
+fn plugin(table: &mut Table<'_>, limits: Limits) -> Option<PluginSpec> {
     let plugin = table.required_string("plugin", "the component's file or name");
     let config = match table.json("config") {
         Some(config) if !config.get_ref().is_object() => {
@@ -365,14 +398,9 @@ fn plugin(table: &mut Table<'_>) -> Option<PluginSpec> {
             serde_json::Value::Object(Default::default()),
         )),
     };
-    let lifetimes = [
-        ("partition", Lifetime::Partition),
-        ("worker", Lifetime::Worker),
-    ];
-    let lifetime = table.one_of("lifetime", &lifetimes, Lifetime::Partition);
     let limits = match table.table("limits", format!("`limits` of {}", table.what())) {
-        Some(limits) => Limits::from_table(limits),
-        None => Limits::default(),
+        Some(written) => limits.with(written),
+        None => limits,
     };
     let grants = match table.table("grants", format!("`grants` of {}", table.what())) {
         Some(grants) => Grants::from_table(grants),
@@ -381,7 +409,6 @@ fn plugin(table: &mut Table<'_>) -> Option<PluginSpec> {
     Some(PluginSpec {
         plugin: plugin?,
         config: config?,
-        lifetime,
         limits,
         grants,
     })

@@ -99,7 +99,7 @@ impl<'a> Typer<'a> {
         let node = &self.nodes[index];
         let (ports, kind) = match node.settings.as_ref()? {
             Settings::Source(config) => (vec![only_port(config.schema())], TypedKind::Source),
-            Settings::Plugin(plugin) => {
+            Settings::Plugin { plugin, .. } => {
                 let component = self.component(plugin);
                 self.transform(node, plugin, &component?, &input.as_ref()?.schema)?
             }
@@ -113,10 +113,10 @@ impl<'a> Typer<'a> {
                 }
                 (Vec::new(), TypedKind::Sink(config.clone()))
             }
-            Settings::SinkPlugin(plugin) => {
+            Settings::SinkPlugin { plugin, retries } => {
                 let component = self.component(plugin);
                 let schema = &input.as_ref()?.schema;
-                let config = self.sink_plugin(node, plugin, &component?, schema)?;
+                let config = self.sink_plugin(node, plugin, *retries, &component?, schema)?;
                 (Vec::new(), TypedKind::Sink(config))
             }
         };
@@ -257,6 +257,7 @@ impl<'a> Typer<'a> {
         &self,
         node: &NodeSpec,
         plugin: &PluginSpec,
+        retries: u32,
         component: &Component,
         input: &SchemaRef,
     ) -> Option<SinkConfig> {
@@ -267,6 +268,7 @@ impl<'a> Typer<'a> {
             input,
             &plugin.limits,
             &plugin.grants,
+            retries,
         );
         self.reported(&plugin.plugin.span(), sink)
     }

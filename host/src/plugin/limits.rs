@@ -56,12 +56,7 @@ impl Limits {
         }
     }
 
-    /// Reads a step's `limits` table to its end; what it does not set is as in [`Limits::default`].
-    pub fn from_table(table: Table<'_>) -> Self {
-        Self::default().with(table)
-    }
-
-    /// Reads a `limits` table to its end over these values.
+    /// Reads a `limits` table to its end; what it does not set is as here.
     pub fn with(self, mut table: Table<'_>) -> Self {
         let limits = Self {
             deadline: deadline(&mut table).unwrap_or(self.deadline),
@@ -193,7 +188,7 @@ mod tests {
     fn read(text: &str) -> (Limits, Vec<String>) {
         let problems = Problems::default();
         let table = parse(text, Path::new("."), &problems).expect("the test's text is TOML");
-        let limits = Limits::from_table(table);
+        let limits = Limits::default().with(table);
         let messages = problems.take().into_iter().map(|problem| problem.message);
         (limits, messages.collect())
     }

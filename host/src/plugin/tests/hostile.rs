@@ -536,3 +536,25 @@ fn what_is_no_plugin_is_named() {
     let failure = engine().load_bytes("notes", b"not wasm").unwrap_err();
     assert!(failure.message.starts_with("plugin `notes`: "), "{failure}");
 }
+
+#[test]
+fn what_the_contract_does_not_need_is_not_compiled() {
+    let features = [
+        ("threads", "(memory $shared 1 1 shared)"),
+        ("several memories", "(memory $second 1)"),
+        ("64-bit memories", "(memory $wide i64 1)"),
+        ("exceptions", "(tag $thrown)"),
+        ("garbage collection", "(type $pair (struct (field i32)))"),
+    ];
+    for (feature, more) in features {
+        let module = Guest {
+            more,
+            ..Guest::default()
+        }
+        .module();
+        assert!(
+            engine().load_bytes("guest", &module).is_err(),
+            "{feature} are compiled"
+        );
+    }
+}
