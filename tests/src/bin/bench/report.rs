@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::text::Text;
 
 /// Figures in the order in which they were measured.
@@ -65,7 +63,7 @@ impl Report {
     pub fn write_json(&self, file: &Path) -> std::io::Result<()> {
         let line = |figure: &Figure| {
             let Figure { name, value, unit } = figure;
-            json!({"name": name, "value": value, "unit": unit}).to_string() + "\n"
+            format!("{{\"name\": \"{name}\", \"value\": {value}, \"unit\": \"{unit}\"}}\n")
         };
         fs::write(file, self.figures.iter().map(line).collect::<String>())
     }
