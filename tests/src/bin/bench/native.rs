@@ -73,3 +73,25 @@ fn count_words(bytes: &[u8], counts: &mut Counts) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, count_file};
+
+    #[test]
+    fn a_word_that_lies_in_two_pieces_is_one_word() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "to be  or\nnotwithstanding to\tbe").unwrap();
+        for piece in 1..40 {
+            let mut counts = Counts::default();
+            count_file(file.path(), &mut vec![0; piece], &mut counts).unwrap();
+            let mut sorted: Vec<_> = counts.into_iter().collect();
+            sorted.sort_unstable();
+            let expected = [("be", 2), ("notwithstanding", 1), ("or", 1), ("to", 2)];
+            assert_eq!(
+                sorted,
+                expected.map(|(word, n)| (word.as_bytes().into(), n))
+            );
+        }
+    }
+}

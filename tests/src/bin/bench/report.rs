@@ -101,3 +101,20 @@ pub fn ratio(above: &[f64], below: &[f64]) -> f64 {
         .collect();
     median(&ratios)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{median, number, ratio};
+
+    #[test]
+    fn large_numbers_are_grouped_and_small_ones_keep_two_digits() {
+        let shown = [0.654, 999.0, 1000.0, 12_345.6, 21_456_789.0].map(number);
+        assert_eq!(shown, ["0.65", "999.00", "1,000", "12,346", "21,456,789"]);
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_over_the_turns() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(ratio(&[1.0, 20.0, 9.0], &[2.0, 10.0, 9.0]), 1.0);
+    }
+}
