@@ -6,12 +6,14 @@
 //! through plugins ([`plugin`]) and aggregates ([`aggregate`]) to a sink ([`deliver`]). [`pipeline`] turns the
 //! file that a user wrote into the [`pipeline::Plan`] that all of that obeys; [`run`] owns threads and processes.
 
-// Words.
+// Words. (Blank lines keep the formatter from sorting what has an order.)
+pub mod ids;
+
+pub mod error;
+
 pub mod abort;
 pub mod batch;
 pub mod config;
-pub mod error;
-pub mod ids;
 pub mod telemetry;
 // User code.
 pub mod plugin;

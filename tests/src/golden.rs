@@ -47,7 +47,7 @@ pub fn run(case: &Path, processes: usize, workers: usize) -> Files {
     }
     files
         .into_iter()
-        .map(|(path, text)| (path, without_times(&text)))
+        .map(|(path, text)| (path, blanked(&text, scratch.path())))
         .collect()
 }
 
@@ -70,18 +70,26 @@ pub fn update(case: &Path, files: &Files) {
 }
 
 fn copy(from: &Path, to: &Path) {
-    for (path, text) in read(from) {
-        if path.starts_with("expected") {
-            continue;
+    for name in names(from) {
+        if !name.starts_with("expected") {
+            let path = to.join(&name);
+            fs::create_dir_all(path.parent().expect("inside the folder")).expect("writable");
+            fs::copy(from.join(&name), path).expect("copied");
         }
-        let path = to.join(path);
-        fs::create_dir_all(path.parent().expect("inside the folder")).expect("writable");
-        fs::write(path, text).expect("writable");
     }
 }
 
 fn read(folder: &Path) -> Files {
-    let mut files = Files::new();
+    let text = |name: &PathBuf| fs::read_to_string(folder.join(name)).expect("output is text");
+    names(folder)
+        .into_iter()
+        .map(|name| (name.clone(), text(&name)))
+        .collect()
+}
+
+/// The files below a folder, by their path in it.
+fn names(folder: &Path) -> Vec<PathBuf> {
+    let mut names = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         let Ok(entries) = fs::read_dir(&next) else {
@@ -92,33 +100,34 @@ fn read(folder: &Path) -> Files {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(folder).expect("below it").to_owned();
-                files.insert(
-                    name,
-                    fs::read_to_string(&path).expect("golden files are text"),
-                );
+                names.push(path.strip_prefix(folder).expect("below it").to_owned());
             }
         }
     }
-    files
+    names
 }
 
-/// Batch times are those of the run: they are blanked, in Spark's header and in rejected rows.
-fn without_times(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(blank).collect();
-    lines.join("\n") + if text.is_empty() { "" } else { "\n" }
-}
-
-fn blank(line: &str) -> String {
-    if let Some(rest) = line.strip_prefix("Time: ")
-        && rest.ends_with(" ms")
-    {
-        return "Time: <time> ms".to_owned();
+/// What differs from run to run is blanked: batch times, the scratch folder, and the digests of plugins (another compiler
+/// makes other components of the same source).
+fn blanked(text: &str, scratch: &Path) -> String {
+    let mut blanked = String::new();
+    for line in text.lines() {
+        let line = line.replace(&*scratch.to_string_lossy(), "<case>");
+        let line = blank(&line, "\"batch_time\":\"", "\"");
+        let line = blank(&line, "sha256:", "\"");
+        blanked.push_str(&blank(&line, "Time: ", " ms"));
+        blanked.push('\n');
     }
-    let Some(start) = line.find("\"batch_time\":\"") else {
+    blanked
+}
+
+/// Replaces what stands between `before` and `after`, if both are there.
+fn blank(line: &str, before: &str, after: &str) -> String {
+    let Some(start) = line.find(before).map(|at| at + before.len()) else {
         return line.to_owned();
     };
-    let value = start + "\"batch_time\":\"".len();
-    let end = value + line[value..].find('"').expect("a JSON text ends");
-    format!("{}<time>{}", &line[..value], &line[end..])
+    let Some(end) = line[start..].find(after).map(|at| start + at) else {
+        return line.to_owned();
+    };
+    format!("{}<...>{}", &line[..start], &line[end..])
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use arrow::array::RecordBatch;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -36,8 +37,13 @@ pub fn combine<'scope>(
     let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
     builder.build(move |_capabilities| {
         let counters = context.counters.of(&node.name);
+        let nothing = aggregate.keys.is_empty().then(|| {
+            let schema = aggregate.partial_schema(&node.input_schema);
+            RecordBatch::new_empty(schema.expect("the step was checked"))
+        });
         let mut combine = Combine {
             context,
+            nothing,
             fresh: Box::new(move || Combiner::new(&aggregate, &node.input_schema)),
             idle: Vec::new(),
             open: HashMap::new(),
@@ -73,6 +79,8 @@ struct Combine {
     idle: Vec<Combiner>,
     open: HashMap<(Epoch, PartitionId), (Combiner, u32)>,
     emitted: Emitted,
+    /// Without keys there is one group even where there are no rows, so a partition without rows says so.
+    nothing: Option<RecordBatch>,
 }
 
 impl Combine {
@@ -105,7 +113,12 @@ impl Combine {
         parcel: &Parcel,
         sequence: u32,
     ) -> Result<Parcels, Failure> {
-        let partials = combiner.flush(self.context.plan.partitions)?;
+        let mut partials = combiner.flush(self.context.plan.partitions)?;
+        if let Some(nothing) = &self.nothing
+            && partials.is_empty()
+        {
+            partials.push((PartitionId(0), nothing.clone()));
+        }
         let parcels: Vec<Parcel> = partials
             .into_iter()
             .map(|(partition, batch)| Parcel {

@@ -95,7 +95,8 @@ pub fn run(
         let crew = crew.clone();
         move |allocator| {
             if let Err(failure) = crew.abort.guard(|| work(allocator, &crew)) {
-                if is_cluster {
+                // timely panics in a worker when a peer has gone.
+                if is_cluster && failure.message.contains("timely") {
                     give_way(&crew.abort);
                 }
                 crew.abort.fail(failure);
@@ -276,7 +277,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
         .expect("the system can start a thread")
 }
 
-/// In a cluster a worker also panics because a peer has gone; the control connection knows the reason, so it goes first.
+/// The control connection knows why a peer has gone, so it goes first.
 fn give_way(abort: &Abort) {
     let deadline = Instant::now() + GRACE;
     while !abort.is_set() && Instant::now() < deadline {

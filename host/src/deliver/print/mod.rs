@@ -108,6 +108,7 @@ impl PrintSink {
             limit: self.limit(),
             schema,
             epochs: BTreeMap::new(),
+            is_the_place: options.process.0 == 0,
         })
     }
 }
@@ -159,6 +160,8 @@ struct Printer {
     limit: Option<usize>,
     schema: SchemaRef,
     epochs: BTreeMap<Epoch, BTreeMap<PartitionId, Held>>,
+    /// Process 0 gets all rows; the others have nothing to print, not even the header of an epoch.
+    is_the_place: bool,
 }
 
 impl Sink for Printer {
@@ -206,6 +209,9 @@ impl Sink for Printer {
     }
 
     fn finish(&mut self, epoch: EpochInfo) -> Result<(), Failure> {
+        if !self.is_the_place {
+            return Ok(());
+        }
         let mut partitions = self.epochs.remove(&epoch.epoch).unwrap_or_default();
         let mut shown = Vec::new();
         if self.format != PrintFormat::Json {
