@@ -14,7 +14,6 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
         .map(|field| field.ident.as_ref().expect("the struct has named fields"))
         .collect();
     let names = idents.iter().map(|ident| ident.to_string());
-    let positions: Vec<_> = (0..fields.len()).collect();
     let numbers = (0u32..).take(fields.len());
     Ok(quote! {
         const _: () = {
@@ -29,9 +28,9 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
                     }),*]
                 }
 
-                fn new(declared: &[sdk::Column], sizes: &[sdk::Sizes], rows: usize) -> Self {
+                fn new(declared: &[sdk::Column], size: sdk::Size) -> Self {
                     Self {
-                        #(#idents: <#types as sdk::Port>::new(declared, &sizes[#positions], rows),)*
+                        #(#idents: <#types as sdk::Port>::new(declared, size),)*
                     }
                 }
 
@@ -42,10 +41,6 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
 
                 fn undo_row(&mut self) {
                     #(<#types as sdk::Port>::undo_row(&mut self.#idents);)*
-                }
-
-                fn sizes(&self) -> ::std::vec::Vec<sdk::Sizes> {
-                    ::std::vec![#(sdk::Sizes::Known(<#types as sdk::Port>::sizes(&self.#idents))),*]
                 }
 
                 fn finish(self) -> ::std::vec::Vec<sdk::Output> {

@@ -115,7 +115,6 @@ fn names<'a>(fields: &[&'a Field]) -> Vec<&'a Ident> {
 fn define_builders(builders: &Ident, fields: &[&Field]) -> TokenStream {
     let names = names(fields);
     let types = fields.iter().map(|field| static_type(field));
-    let positions = 0..fields.len();
     quote! {
         pub struct #builders {
             #(#names: <#types as sdk::Value>::Builder,)*
@@ -123,15 +122,11 @@ fn define_builders(builders: &Ident, fields: &[&Field]) -> TokenStream {
 
         #[automatically_derived]
         impl sdk::Builders for #builders {
-            fn new(_: &[sdk::Column], sizes: &sdk::Sizes) -> Self {
-                let _ = sizes;
+            fn new(_: &[sdk::Column], size: sdk::Size) -> Self {
+                let _ = size;
                 Self {
-                    #(#names: sdk::ColumnBuilder::with_capacity(sizes.of(#positions)),)*
+                    #(#names: sdk::ColumnBuilder::with_capacity(size),)*
                 }
-            }
-
-            fn sizes(&self) -> ::std::vec::Vec<sdk::Size> {
-                ::std::vec![#(sdk::ColumnBuilder::size(&self.#names)),*]
             }
 
             fn truncate(&mut self, rows: usize) {
@@ -213,9 +208,9 @@ fn impl_row(
                 }),*]
             }
 
-            fn readers(batch: &#batch sdk::Batch, positions: &[usize]) -> Self::Readers {
-                let _ = (batch, positions);
-                (#(<#types as sdk::ReadValue<#batch>>::reader(batch.buffers(positions[#positions])),)*)
+            fn readers(batch: &#batch sdk::Batch) -> Self::Readers {
+                let _ = batch;
+                (#(<#types as sdk::ReadValue<#batch>>::reader(batch.buffers(#positions)),)*)
             }
 
             #[inline]

@@ -17,8 +17,6 @@ pub trait ColumnBuilder: Sized {
     fn with_capacity(size: Size) -> Self;
     /// A value of no meaning, where the column above notes a null.
     fn push_blank(&mut self);
-    /// How large it is.
-    fn size(&self) -> Size;
     /// Takes back all rows from `rows` on.
     fn truncate(&mut self, rows: usize);
     /// The finished buffers.
@@ -65,13 +63,6 @@ impl ColumnBuilder for BitBuilder {
         self.push(false);
     }
 
-    fn size(&self) -> Size {
-        Size {
-            rows: self.rows,
-            bytes: 0,
-        }
-    }
-
     fn truncate(&mut self, rows: usize) {
         self.rows = rows;
         self.bytes.truncate(rows.div_ceil(8));
@@ -108,13 +99,6 @@ impl<const N: usize> ColumnBuilder for FixedBuilder<N> {
 
     fn push_blank(&mut self) {
         self.values.push([0; N]);
-    }
-
-    fn size(&self) -> Size {
-        Size {
-            rows: self.values.len(),
-            bytes: 0,
-        }
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -186,13 +170,6 @@ impl ColumnBuilder for VaryingBuilder {
 
     fn push_blank(&mut self) {
         self.end_value();
-    }
-
-    fn size(&self) -> Size {
-        Size {
-            rows: self.offsets.len() - 1,
-            bytes: self.data.len(),
-        }
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -274,10 +251,6 @@ impl<B: ColumnBuilder> ColumnBuilder for Nullable<B> {
 
     fn push_blank(&mut self) {
         self.push_null();
-    }
-
-    fn size(&self) -> Size {
-        self.values.size()
     }
 
     fn truncate(&mut self, rows: usize) {

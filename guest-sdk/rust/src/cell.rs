@@ -285,10 +285,6 @@ impl ColumnBuilder for CellBuilder {
         each!(self, builder => builder.push_null());
     }
 
-    fn size(&self) -> Size {
-        each!(self, builder => builder.size())
-    }
-
     fn truncate(&mut self, rows: usize) {
         each!(self, builder => builder.truncate(rows));
     }

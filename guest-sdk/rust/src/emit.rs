@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::bindings::transform::wasmill::plugin::types::{Buffers, Origin, Output, Rejects};
 use crate::builder::{ColumnBuilder, Size, VaryingBuilder};
-use crate::record::{Builders, Record, Sizes};
+use crate::record::{Builders, Record};
 use crate::{Column, Reject};
 
 /// The rows of one output port.
@@ -41,14 +41,12 @@ impl<R: Record> fmt::Debug for Emit<R> {
 pub trait Port: Sized {
     /// The columns that the plugin makes for it.
     fn columns(declared: &[Column]) -> Vec<Column>;
-    /// No rows yet.
-    fn new(declared: &[Column], sizes: &Sizes, rows: usize) -> Self;
+    /// No rows yet, and room for so many in each column.
+    fn new(declared: &[Column], size: Size) -> Self;
     /// The rows emitted since the last call came from input row `row`.
     fn end_row(&mut self, row: u32);
     /// Takes back the rows emitted since the last [`Port::end_row`].
     fn undo_row(&mut self);
-    /// The size of each column.
-    fn sizes(&self) -> Vec<Size>;
     /// The output for port number `port`.
     fn finish(self, port: u32) -> Output;
 }
@@ -58,11 +56,11 @@ impl<R: Record> Port for Emit<R> {
         R::columns(declared)
     }
 
-    fn new(declared: &[Column], sizes: &Sizes, rows: usize) -> Self {
+    fn new(declared: &[Column], size: Size) -> Self {
         Self {
-            columns: R::Builders::new(declared, sizes),
+            columns: R::Builders::new(declared, size),
             rows: 0,
-            parents: Vec::with_capacity(rows),
+            parents: Vec::with_capacity(size.rows),
         }
     }
 
@@ -74,10 +72,6 @@ impl<R: Record> Port for Emit<R> {
     fn undo_row(&mut self) {
         self.rows = self.parents.len();
         self.columns.truncate(self.rows);
-    }
-
-    fn sizes(&self) -> Vec<Size> {
-        self.columns.sizes()
     }
 
     fn finish(self, port: u32) -> Output {
@@ -104,14 +98,12 @@ pub struct PortShape {
 pub trait Ports: Sized {
     /// Name and columns of each.
     fn ports(declared: &[Column]) -> Vec<PortShape>;
-    /// No rows yet. `rows` is how many to expect in each port.
-    fn new(declared: &[Column], sizes: &[Sizes], rows: usize) -> Self;
+    /// No rows yet, and room for so many in each column of each.
+    fn new(declared: &[Column], size: Size) -> Self;
     /// See [`Port::end_row`].
     fn end_row(&mut self, row: u32);
     /// See [`Port::undo_row`].
     fn undo_row(&mut self);
-    /// The sizes of the columns of each.
-    fn sizes(&self) -> Vec<Sizes>;
     /// One output a port.
     fn finish(self) -> Vec<Output>;
 }
@@ -124,8 +116,8 @@ impl<R: Record> Ports for Emit<R> {
         }]
     }
 
-    fn new(declared: &[Column], sizes: &[Sizes], rows: usize) -> Self {
-        Port::new(declared, &sizes[0], rows)
+    fn new(declared: &[Column], size: Size) -> Self {
+        Port::new(declared, size)
     }
 
     #[inline]
@@ -137,36 +129,26 @@ impl<R: Record> Ports for Emit<R> {
         Port::undo_row(self);
     }
 
-    fn sizes(&self) -> Vec<Sizes> {
-        vec![Sizes::Known(Port::sizes(self))]
-    }
-
     fn finish(self) -> Vec<Output> {
         vec![Port::finish(self, 0)]
     }
 }
 
 /// Input rows turned away.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rejected {
     rows: Vec<u32>,
-    reasons: VaryingBuilder,
-}
-
-impl Default for Rejected {
-    fn default() -> Self {
-        Self {
-            rows: Vec::new(),
-            reasons: VaryingBuilder::with_capacity(Size::default()),
-        }
-    }
+    /// Made for the first: a batch without any costs no allocation.
+    reasons: Option<VaryingBuilder>,
 }
 
 impl Rejected {
     /// Turns a row of the batch away.
     pub fn push(&mut self, row: usize, reject: impl Into<Reject>) {
         self.rows.push(row_number(row));
-        self.reasons.push(reject.into().reason.as_bytes());
+        self.reasons
+            .get_or_insert_with(|| VaryingBuilder::with_capacity(Size::default()))
+            .push(reject.into().reason.as_bytes());
     }
 
     /// How many.
@@ -180,16 +162,12 @@ impl Rejected {
     }
 
     pub(crate) fn finish(self) -> Rejects {
-        // No row needs no buffers: an accepted batch costs no allocation.
-        let reasons = if self.rows.is_empty() {
-            Buffers {
-                validity: Vec::new(),
-                offsets: Vec::new(),
-                data: Vec::new(),
-            }
-        } else {
-            self.reasons.finish()
+        let none = Buffers {
+            validity: Vec::new(),
+            offsets: Vec::new(),
+            data: Vec::new(),
         };
+        let reasons = self.reasons.map_or(none, ColumnBuilder::finish);
         Rejects {
             rows: self.rows,
             reasons,

@@ -106,7 +106,7 @@ pub mod wit {
 pub mod derive {
     pub use crate::builder::{ColumnBuilder, Size};
     pub use crate::emit::{Port, PortShape};
-    pub use crate::record::{Builders, Record, Row, Sizes, Wanted};
+    pub use crate::record::{Builders, Record, Row, Wanted};
     pub use crate::value::{ReadValue, Value};
     pub use crate::wit::{Buffers, Output};
     pub use crate::{Batch, Column, Ports};

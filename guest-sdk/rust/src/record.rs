@@ -18,33 +18,12 @@ pub trait Record: Sized {
 
 /// The columns of an output in the making.
 pub trait Builders: Sized {
-    /// Empty columns; `sizes` may hold an expected size for each.
-    fn new(declared: &[Column], sizes: &Sizes) -> Self;
-    /// The size of each.
-    fn sizes(&self) -> Vec<Size>;
+    /// Empty columns, with room for so much in each.
+    fn new(declared: &[Column], size: Size) -> Self;
     /// Takes back all rows from `rows` on.
     fn truncate(&mut self, rows: usize);
     /// The finished buffers, in the order of the columns.
     fn finish(self) -> Vec<Buffers>;
-}
-
-/// The expected sizes of columns: of each, or one guess for all.
-#[derive(Clone, Debug)]
-pub enum Sizes {
-    /// All alike.
-    Guess(Size),
-    /// As the last call of this instance made them.
-    Known(Vec<Size>),
-}
-
-impl Sizes {
-    /// For a column by its position.
-    pub fn of(&self, column: usize) -> Size {
-        match self {
-            Self::Guess(size) => *size,
-            Self::Known(sizes) => sizes.get(column).copied().unwrap_or_default(),
-        }
-    }
 }
 
 /// A row type that can be read from buffers that live for `'a`. Derive it with [`Record`].
@@ -55,8 +34,8 @@ pub trait Row<'a>: Record {
     /// The input columns that it wants, field by field.
     fn wanted() -> Vec<Wanted>;
 
-    /// Views of the columns; `positions` says where in the batch each field's column is.
-    fn readers(batch: &'a Batch, positions: &[usize]) -> Self::Readers;
+    /// Views of the columns, which are in the order of the fields.
+    fn readers(batch: &'a Batch) -> Self::Readers;
 
     /// Reads a row.
     ///
@@ -196,16 +175,11 @@ impl Record for Cells<'_> {
 }
 
 impl Builders for Vec<crate::cell::CellBuilder> {
-    fn new(declared: &[Column], sizes: &Sizes) -> Self {
+    fn new(declared: &[Column], size: Size) -> Self {
         declared
             .iter()
-            .enumerate()
-            .map(|(at, column)| crate::cell::CellBuilder::new(column.data_type, sizes.of(at)))
+            .map(|column| crate::cell::CellBuilder::new(column.data_type, size))
             .collect()
-    }
-
-    fn sizes(&self) -> Vec<Size> {
-        self.iter().map(ColumnBuilder::size).collect()
     }
 
     fn truncate(&mut self, rows: usize) {

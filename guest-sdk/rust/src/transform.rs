@@ -10,7 +10,7 @@ use crate::bindings::transform::wasmill::plugin::types::{
 };
 use crate::builder::Size;
 use crate::emit::{Emit, PortShape, Ports, Rejected, row_number};
-use crate::record::{self, Record, Row, Sizes, Wanted};
+use crate::record::{self, Record, Row, Wanted};
 use crate::{Batch, Column, Error, Reject, config, context};
 
 /// A transform as the host sees it. [`export_transform!`](crate::export_transform) implements it for `Plugin`; a
@@ -269,8 +269,7 @@ fn for_each_row<'a, I: Row<'a>>(
     batch: &'a Batch,
     mut each: impl FnMut(usize, I) -> Result<(), Reject>,
 ) -> Rejected {
-    let positions: Vec<usize> = (0..batch.columns().len()).collect();
-    let readers = I::readers(batch, &positions);
+    let readers = I::readers(batch);
     let mut rejected = Rejected::default();
     for row in 0..batch.rows() {
         let outcome = match I::read(&readers, row) {
@@ -289,11 +288,13 @@ fn null_in(column: &str) -> Reject {
     Reject::from(format!("column `{column}` is null"))
 }
 
-/// What the calls of one instance have in common: the declared columns, and the sizes of the last call's output.
+/// What the calls of one instance have in common: the declared columns, and the size of the last call's output.
 #[derive(Debug)]
 pub struct Calls {
     declared: Vec<Column>,
-    last: Option<(usize, Vec<Sizes>)>,
+    /// How many columns there are, over all ports; counted by the first call.
+    columns: Option<usize>,
+    last: Option<Size>,
 }
 
 impl Calls {
@@ -301,26 +302,30 @@ impl Calls {
     pub fn new(declared: Vec<Column>) -> Self {
         Self {
             declared,
+            columns: None,
             last: None,
         }
     }
 
-    /// Ports with room ahead: as much as the last call took, or a guess that costs address space only.
-    fn ports<P: Ports>(&mut self, rows: usize, bytes: usize) -> P {
-        let (rows, sizes) = self.last.take().unwrap_or_else(|| {
+    /// Ports with room ahead, for as many rows and bytes as the last call made or else for `guess`. Room that is not
+    /// used costs address space only; the bytes are shared among the columns, so that all of them fit into memory.
+    fn ports<P: Ports>(&mut self, guess: Size) -> P {
+        let columns = *self.columns.get_or_insert_with(|| {
             let ports = P::ports(&self.declared);
-            let columns = ports.iter().map(|port| port.columns.len()).sum::<usize>();
-            let bytes = bytes / columns.max(1);
-            (rows, vec![Sizes::Guess(Size { rows, bytes }); ports.len()])
+            ports.iter().map(|port| port.columns.len()).sum()
         });
-        P::new(&self.declared, &sizes, rows)
+        let Size { rows, bytes } = self.last.unwrap_or(guess);
+        let bytes = bytes / columns.max(1);
+        P::new(&self.declared, Size { rows, bytes })
     }
 
     fn finish<P: Ports>(&mut self, ports: P, rejected: Rejected) -> Produced {
-        let sizes = ports.sizes();
         let outputs = ports.finish();
-        let rows = outputs.iter().map(|output| output.rows).max().unwrap_or(0);
-        self.last = Some((rows as usize, sizes));
+        let columns = outputs.iter().flat_map(|output| &output.columns);
+        self.last = Some(Size {
+            rows: outputs.iter().map(|output| output.rows).max().unwrap_or(0) as usize,
+            bytes: columns.map(|column| column.data.len()).sum(),
+        });
         Produced {
             outputs,
             rejected: rejected.finish(),
@@ -339,7 +344,8 @@ pub fn flat_map<'a, S, I: Row<'a>, P: Ports, R: Done>(
     each: impl Fn(&S, I, &mut P) -> R,
 ) -> Produced {
     let bytes = batch.data_bytes();
-    let mut ports: P = calls.ports(batch.rows() + bytes / BYTES_PER_ROW, bytes);
+    let rows = batch.rows() + bytes / BYTES_PER_ROW;
+    let mut ports: P = calls.ports(Size { rows, bytes });
     let rejected = for_each_row(batch, |row, record| {
         match each(state, record, &mut ports).done() {
             Ok(()) => {
@@ -362,7 +368,10 @@ pub fn map<'a, S, I: Row<'a>, R: Mapped>(
     calls: &mut Calls,
     each: impl Fn(&S, I) -> R,
 ) -> Produced {
-    let mut out: Emit<R::Output> = calls.ports(batch.rows(), batch.data_bytes());
+    let mut out: Emit<R::Output> = calls.ports(Size {
+        rows: batch.rows(),
+        bytes: batch.data_bytes(),
+    });
     let rejected = for_each_row(batch, |row, record| {
         if let Some(mapped) = each(state, record).mapped()? {
             out.emit(mapped);

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use crate::builder::Size;
 use crate::cell::CellBuilder;
-use crate::record::{Builders, Record, Sizes};
+use crate::record::{Builders, Record};
 use crate::wit::{Buffers, Field};
 use crate::{Batch, Cell, Column};
 
@@ -17,7 +18,7 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn of_records<R: Record>(records: impl IntoIterator<Item = R>) -> Self {
-        let mut builders = R::Builders::new(&[], &Sizes::Known(Vec::new()));
+        let mut builders = R::Builders::new(&[], Size::default());
         let mut rows = 0;
         for record in records {
             record.write(&mut builders);
@@ -40,7 +41,7 @@ impl Input {
             .iter()
             .map(|(name, text)| column(name, text))
             .collect();
-        let mut builders = <Vec<CellBuilder> as Builders>::new(&columns, &Sizes::Known(Vec::new()));
+        let mut builders = <Vec<CellBuilder> as Builders>::new(&columns, Size::default());
         let mut rows = 0;
         for line in json {
             let row: serde_json::Map<String, serde_json::Value> =

@@ -152,8 +152,7 @@ impl Run {
             R::columns(&[]),
             "the columns of the port and of the record"
         );
-        let positions: Vec<usize> = (0..port.made.columns().len()).collect();
-        let readers = R::readers(&port.made, &positions);
+        let readers = R::readers(&port.made);
         (0..port.made.rows())
             .map(|row| {
                 R::read(&readers, row)
