@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use crate::plugins::Plugins;
 use crate::sh;
 
-/// The text of the stream, over and over: the repository has one that everybody knows.
+/// The text of the stream, over and over: the repository has one that everybody knows. Sent as its words alone.
 const TEXT: &str = include_str!("../../LICENSE");
 
 /// Count the words of a live stream for some seconds
@@ -78,7 +78,8 @@ const GRACE: Duration = Duration::from_secs(30);
 fn serve(server: &TcpListener, length: Duration, rate: u64) -> std::io::Result<(u64, TcpStream)> {
     let (mut peer, _) = server.accept()?;
     let start = Instant::now();
-    let mut lines = TEXT.lines().filter(|line| !line.trim().is_empty()).cycle();
+    let text = lines();
+    let mut lines = text.iter().cycle().cloned();
     let mut sent = 0;
     while start.elapsed() < length {
         let due = rate * u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) / 1000;
@@ -94,13 +95,25 @@ fn serve(server: &TcpListener, length: Duration, rate: u64) -> std::io::Result<(
     Ok((sent, peer))
 }
 
-fn send<'a>(peer: &mut TcpStream, lines: impl Iterator<Item = &'a str>) -> std::io::Result<()> {
-    let mut chunk = String::new();
-    for line in lines {
-        chunk.push_str(line.trim());
-        chunk.push('\n');
-    }
+fn send(peer: &mut TcpStream, lines: impl Iterator<Item = String>) -> std::io::Result<()> {
+    let chunk: String = lines.collect();
     peer.write_all(chunk.as_bytes())
+}
+
+/// The lines of the text, in lower case and without its punctuation.
+fn lines() -> Vec<String> {
+    let words = |line: &str| {
+        line.split(|c: char| !c.is_ascii_alphabetic())
+            .filter(|word| !word.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    TEXT.lines()
+        .map(words)
+        .filter(|line| !line.is_empty())
+        .map(|line| line + "\n")
+        .collect()
 }
 
 /// Asks wasmill to drain and end, and waits for it.
