@@ -3,32 +3,30 @@
 //! With a limit it holds at most that many rows and one more of each partition; without one, what an epoch prints is
 //! held in memory up to a size and in temporary files above it, until the epoch is finished and its order known.
 
+mod held;
+mod render;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use arrow::util::pretty::pretty_format_batches;
-use tempfile::SpooledTempFile;
+use held::{All, First, Held};
+use render::render;
 
 use super::{EpochInfo, OpenOptions, Refused, Sink};
 use crate::config::Table;
 use crate::error::Failure;
-use crate::format::FileFormat;
 use crate::ids::{Epoch, NodeName, PartitionId};
 
 /// What Spark's `print()` shows.
 const DEFAULT_LIMIT: u64 = 10;
-/// What a partition of an epoch may hold in memory before it goes to a temporary file.
-const SPOOL_BYTES: usize = 256 << 10;
 const RULE: &str = "-------------------------------------------";
 
 /// How rows are shown.
@@ -129,10 +127,13 @@ impl Output {
     }
 
     /// Runs `print` with nobody else printing in between.
-    fn exclusively(&self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    fn exclusively(
+        &self,
+        print: impl FnOnce(&mut dyn Write) -> Result<(), ArrowError>,
+    ) -> Result<(), ArrowError> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         print(&mut *writer)?;
-        writer.flush()
+        Ok(writer.flush()?)
     }
 }
 
@@ -140,17 +141,6 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Output")
     }
-}
-
-/// What one partition will print.
-enum Held {
-    /// Its first rows, at most one more than the limit.
-    First {
-        rows: usize,
-        batches: Vec<RecordBatch>,
-    },
-    /// All of it, rendered.
-    All(SpooledTempFile),
 }
 
 struct Printer {
@@ -179,31 +169,12 @@ impl Sink for Printer {
         let held = partitions
             .entry(partition)
             .or_insert_with(|| match self.limit {
-                Some(_) => Held::First {
-                    rows: 0,
-                    batches: Vec::new(),
-                },
-                None => Held::All(SpooledTempFile::new(SPOOL_BYTES)),
+                Some(_) => Held::First(First::default()),
+                None => Held::All(All::new()),
             });
         let kept = match held {
-            Held::First { rows, batches } => {
-                let wanted = self
-                    .limit
-                    .map_or(0, |limit| limit + 1)
-                    .saturating_sub(*rows);
-                let taken = wanted.min(batch.num_rows());
-                *rows += taken;
-                copy_first(batch, taken)
-                    .map(|copy| batches.extend(copy))
-                    .map(|()| Vec::new())
-            }
-            Held::All(spool) => {
-                let mut text = Vec::new();
-                render(self.format, batch, &mut text).and_then(|refused| {
-                    spool.write_all(&text).map_err(ArrowError::from)?;
-                    Ok(refused)
-                })
-            }
+            Held::First(first) => first.add(self.format, self.limit.unwrap_or_default(), batch),
+            Held::All(all) => all.add(self.format, batch),
         };
         kept.map_err(|error| self.failure(&error))
     }
@@ -222,18 +193,13 @@ impl Sink for Printer {
             .map_err(|error| self.failure(&error))?;
         let printed = self.output.exclusively(|writer| {
             writer.write_all(&shown)?;
-            for held in partitions.values_mut() {
-                if let Held::All(spool) = held {
-                    spool.rewind()?;
-                    io::copy(spool, writer)?;
-                }
-            }
+            self.print_all(&mut partitions, writer)?;
             if self.format != PrintFormat::Json {
                 writer.write_all(b"\n")?;
             }
             Ok(())
         });
-        printed.map_err(|error| self.failure(&error.into()))
+        printed.map_err(|error| self.failure(&error))
     }
 }
 
@@ -250,7 +216,7 @@ impl Printer {
         let first: Vec<&RecordBatch> = partitions
             .values()
             .flat_map(|held| match held {
-                Held::First { batches, .. } => batches.as_slice(),
+                Held::First(first) => first.batches(),
                 Held::All(_) => &[],
             })
             .collect();
@@ -260,13 +226,50 @@ impl Printer {
         let rows = concat_batches(&self.schema, first)?;
         let shown = rows.slice(0, limit.min(rows.num_rows()));
         if shown.num_rows() > 0 {
-            // A value that has no form in JSON is shown by no other means here: the rows beside it are.
+            // What JSON cannot hold was refused when it came.
             render(self.format, &shown, out)?;
         }
         if rows.num_rows() > limit && self.format != PrintFormat::Json {
             out.extend_from_slice(b"...\n");
         }
         Ok(())
+    }
+
+    /// Prints all rows in the order of partitions; tables of partitions that were small are drawn as one.
+    fn print_all(
+        &self,
+        partitions: &mut BTreeMap<PartitionId, Held>,
+        writer: &mut dyn Write,
+    ) -> Result<(), ArrowError> {
+        let mut waiting = Vec::new();
+        for held in partitions.values_mut() {
+            if let Held::All(all) = held {
+                if all.is_rendered() {
+                    self.print_table(&mut waiting, writer)?;
+                    all.copy_to(writer)?;
+                }
+                waiting.extend(all.take_waiting());
+            }
+        }
+        self.print_table(&mut waiting, writer)
+    }
+
+    fn print_table(
+        &self,
+        batches: &mut Vec<RecordBatch>,
+        writer: &mut dyn Write,
+    ) -> Result<(), ArrowError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        render(
+            self.format,
+            &concat_batches(&self.schema, batches.iter())?,
+            &mut text,
+        )?;
+        batches.clear();
+        Ok(writer.write_all(&text)?)
     }
 
     fn failure(&self, error: &ArrowError) -> Failure {
@@ -279,57 +282,4 @@ impl Printer {
         };
         failure.at_node(&self.node)
     }
-}
-
-/// The first rows in memory of their own, so that the whole batch can be freed.
-fn copy_first(batch: &RecordBatch, rows: usize) -> Result<Option<RecordBatch>, ArrowError> {
-    if rows == 0 {
-        return Ok(None);
-    }
-    let rows = u32::try_from(rows).expect("a batch has at most 2^32 rows");
-    take_record_batch(batch, &UInt32Array::from_iter_values(0..rows)).map(Some)
-}
-
-fn render(
-    format: PrintFormat,
-    batch: &RecordBatch,
-    out: &mut Vec<u8>,
-) -> Result<Vec<Refused>, ArrowError> {
-    match format {
-        PrintFormat::Spark => render_tuples(batch, out).map(|()| Vec::new()),
-        PrintFormat::Table => {
-            let table = pretty_format_batches(std::slice::from_ref(batch))?;
-            out.extend_from_slice(format!("{table}\n").as_bytes());
-            Ok(Vec::new())
-        }
-        PrintFormat::Json => {
-            let unwritable = FileFormat::Json.encode(batch, false, out)?;
-            Ok(unwritable.into_iter().map(Refused::from).collect())
-        }
-    }
-}
-
-/// A row as Scala shows a tuple; a row of one column as its value.
-fn render_tuples(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
-    let options = FormatOptions::new()
-        .with_null("null")
-        .with_display_error(true);
-    let columns: Vec<_> = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-        .collect::<Result<_, _>>()?;
-    for row in 0..batch.num_rows() {
-        if let [only] = columns.as_slice() {
-            writeln!(out, "{}", only.value(row))?;
-            continue;
-        }
-        out.push(b'(');
-        for (index, column) in columns.iter().enumerate() {
-            let comma = if index > 0 { "," } else { "" };
-            write!(out, "{comma}{}", column.value(row))?;
-        }
-        out.extend_from_slice(b")\n");
-    }
-    Ok(())
 }

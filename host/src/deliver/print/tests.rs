@@ -135,7 +135,7 @@ fn all_rows_are_shown_in_the_order_of_partitions_even_above_what_memory_holds() 
 #[test]
 fn only_the_first_rows_are_kept_in_memory() {
     let batch = many(50_000);
-    let copy = copy_first(&batch, 11).expect("copies").expect("some");
+    let copy = held::copy_first(&batch, 11).expect("copies");
     assert_eq!(copy.num_rows(), 11);
     assert!(
         copy.get_array_memory_size() < 4096,
@@ -166,6 +166,66 @@ fn a_table_names_the_columns() {
     assert!(
         text.contains("| word  | n |\n") && text.contains("| hello | 2 |\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn all_rows_of_small_partitions_are_one_table_and_large_ones_stay_in_order() {
+    let mut config = SPARK;
+    config.show_as(PrintFormat::Table);
+    config.show_all();
+    let small = |word| counts(&[(word, Some(1))]);
+    let text = printed(
+        &config,
+        &[
+            (0, small("a")),
+            (3, small("d")),
+            (1, small("b")),
+            (1, small("c")),
+        ],
+    );
+    assert_eq!(text.matches("| word | n |").count(), 1, "{text}");
+    let order: Vec<_> = ["| a ", "| b ", "| c ", "| d "]
+        .map(|row| text.find(row).expect("is shown"))
+        .into();
+    assert!(order.is_sorted(), "{text}");
+
+    let text = printed(
+        &config,
+        &[
+            (0, small("a")),
+            (1, many(20_000)),
+            (1, small("z")),
+            (2, small("e")),
+        ],
+    );
+    assert_eq!(text.matches("| w ").count(), 20_000);
+    let order: Vec<_> = ["| a ", "| w ", "| z ", "| e "]
+        .map(|row| text.find(row).expect("is shown"))
+        .into();
+    assert!(order.is_sorted());
+}
+
+#[test]
+fn json_under_a_limit_refuses_what_it_cannot_hold() {
+    let config = PrintSink {
+        format: PrintFormat::Json,
+        limit: Some(1),
+        all: false,
+    };
+    let times = arrow::array::TimestampMicrosecondArray::from(vec![i64::MAX, 0])
+        .with_timezone(crate::batch::UTC);
+    let batch = RecordBatch::try_from_iter([("t", Arc::new(times) as ArrayRef)]).expect("a batch");
+    let mut sink = sink(&config, &batch, Output::new(Screen::default()));
+    let refused = sink
+        .write(epoch(0), PartitionId(0), &batch, true)
+        .expect("writes");
+    assert_eq!(
+        refused
+            .iter()
+            .map(|refused| refused.row)
+            .collect::<Vec<_>>(),
+        [0]
     );
 }
 
