@@ -27,7 +27,7 @@ pub struct Demo {
 
     /// Lines a second
     #[arg(long, default_value_t = 20_000)]
-    rate: u64,
+    rate: u32,
 }
 
 impl Demo {
@@ -75,29 +75,20 @@ impl Demo {
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Sends lines to the first that connects, at a steady pace; the answer is how many, and the connection.
-fn serve(server: &TcpListener, length: Duration, rate: u64) -> std::io::Result<(u64, TcpStream)> {
+fn serve(server: &TcpListener, length: Duration, rate: u32) -> std::io::Result<(usize, TcpStream)> {
     let (mut peer, _) = server.accept()?;
     let start = Instant::now();
     let text = lines();
     let mut lines = text.iter().cycle().cloned();
     let mut sent = 0;
     while start.elapsed() < length {
-        let due = rate * u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) / 1000;
-        send(
-            &mut peer,
-            lines
-                .by_ref()
-                .take(usize::try_from(due - sent).unwrap_or(usize::MAX)),
-        )?;
+        let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as usize;
+        let chunk: String = lines.by_ref().take(due - sent).collect();
+        peer.write_all(chunk.as_bytes())?;
         sent = due;
         thread::sleep(Duration::from_millis(10));
     }
     Ok((sent, peer))
-}
-
-fn send(peer: &mut TcpStream, lines: impl Iterator<Item = String>) -> std::io::Result<()> {
-    let chunk: String = lines.collect();
-    peer.write_all(chunk.as_bytes())
 }
 
 /// The lines of the text, in lower case and without its punctuation.
