@@ -1,5 +1,7 @@
 //! The plugins of this repository as components, in the host: what their own tests cannot see.
 
+#![expect(clippy::unwrap_used, reason = "what a test unwraps is what it asserts")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;

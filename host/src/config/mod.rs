@@ -2,7 +2,7 @@
 //!
 //! [`parse`] turns the file's text into a [`Table`]; each part of the product that takes settings (a receiver, a
 //! sink, a plugin's limits) takes its own from one. Each getter takes a key out, and [`Table::finish`] reports what
-//! nobody asked for, naming the nearest known key. [`render`] draws the [`Problem`]s as a compiler does.
+//! nobody asked for, naming the nearest known key. [`render()`] draws the [`Problem`]s as a compiler does.
 
 mod problem;
 mod render;

@@ -34,6 +34,9 @@ struct File {
     problems: Problems,
 }
 
+/// A key and its text, each with its place.
+pub type Pair = (Spanned<String>, Spanned<String>);
+
 /// One table of the file, from which each setting is taken once.
 pub struct Table<'a> {
     what: String,
@@ -300,7 +303,7 @@ impl<'a> Table<'a> {
     }
 
     /// A sub-table of texts, `{ user = "utf8", bytes = "int64" }`, in the order written.
-    pub fn pairs(&mut self, key: &str) -> Option<Spanned<Vec<(Spanned<String>, Spanned<String>)>>> {
+    pub fn pairs(&mut self, key: &str) -> Option<Spanned<Vec<Pair>>> {
         let value = self.take(key)?;
         let span = value.span();
         let entries = match value.into_inner() {

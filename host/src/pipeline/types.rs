@@ -294,7 +294,7 @@ impl<'a> Typer<'a> {
                 };
                 let data_type = column.map(|column| input.field(column).data_type());
                 if let Err(reason) = call.function.get_ref().data_type(data_type) {
-                    let span = call.column.as_ref().unwrap_or_else(|| name).span();
+                    let span = call.column.as_ref().unwrap_or(name).span();
                     self.problems.add(span, reason, None);
                     return None;
                 }

@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::sink::{Opened, describe};
 use crate::{ErrorKind, Result, Sink};
 
-/// A sink with its input; see [`sink`](super::sink).
+/// A sink with its input; see [`sink`](super::sink()).
 #[derive(Debug)]
 pub struct SinkTest<S> {
     config: String,

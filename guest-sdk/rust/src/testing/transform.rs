@@ -11,7 +11,7 @@ use crate::record::{Record, Row};
 use crate::wit::{Buffers, Context, Origin, Output, Produced, TransformPlan};
 use crate::{Batch, Column, Result, Transform};
 
-/// A transform with its input; see [`transform`](super::transform).
+/// A transform with its input; see [`transform`](super::transform()).
 #[derive(Debug)]
 pub struct TransformTest<T> {
     config: String,
@@ -58,7 +58,7 @@ impl<T: Transform> TransformTest<T> {
         self
     }
 
-    /// What [`context`](crate::context) answers during the run.
+    /// What [`context`](crate::context()) answers during the run.
     pub fn context(mut self, context: Context) -> Self {
         self.context = context;
         self
