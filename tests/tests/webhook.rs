@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -110,18 +109,10 @@ fn chunks(reader: &mut impl BufRead) -> Vec<u8> {
     }
 }
 
-/// The plugin as `cargo xtask plugins` built it, in cargo's target folder.
 fn webhook() -> &'static Component {
     static WEBHOOK: OnceLock<(tempfile::TempDir, Component)> = OnceLock::new();
     let (_, webhook) = WEBHOOK.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test is a file");
-        let target = test.ancestors().nth(3).expect("target/PROFILE/deps/TEST");
-        let file: PathBuf = target.join("plugins").join("sink-webhook.wasm");
-        assert!(
-            file.exists(),
-            "{} is not built: run `cargo xtask plugins`",
-            file.display()
-        );
+        let file = wasmill_tests::plugins().join("sink-webhook.wasm");
         let cache = tempfile::tempdir().expect("a temporary folder");
         let engine = Engine::new(cache.path()).expect("an empty folder is a cache");
         let component = engine.load(&file).expect("it is a plugin");

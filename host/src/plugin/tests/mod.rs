@@ -1,12 +1,13 @@
 //! The plugin host against real guests, written by hand in the text format so that each can break the contract in its own way.
 
+mod binding;
 mod echo;
 pub mod guests;
 mod hostile;
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{CallContext, CallError, Component, Engine, Grants, Limits, Produced, Transform};
@@ -72,4 +73,14 @@ fn context() -> CallContext {
 
 fn process(transform: &Transform, batch: &RecordBatch) -> Result<Produced, CallError> {
     transform.open()?.process(&context(), batch)
+}
+
+/// Two rows of one column of utf8 without nulls.
+fn batch() -> RecordBatch {
+    let words = StringArray::from(vec!["für", "b"]);
+    RecordBatch::try_new(
+        schema(&[("word", ColumnType::Utf8, false)]),
+        vec![Arc::new(words)],
+    )
+    .unwrap()
 }
