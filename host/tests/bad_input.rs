@@ -84,11 +84,15 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
     run::run(plan, options)
 }
 
-/// All lines of the visible files below a folder, sorted.
+/// All lines of the visible files below a folder, sorted. A failed run may still be clearing away what it had begun.
 fn lines(folder: &Path) -> Vec<String> {
     let mut all = Vec::new();
     for epoch in fs::read_dir(folder).into_iter().flatten() {
-        for file in fs::read_dir(epoch.expect("an entry").path()).expect("a folder") {
+        let epoch = epoch.expect("an entry");
+        if epoch.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        for file in fs::read_dir(epoch.path()).expect("a folder") {
             let text = fs::read_to_string(file.expect("an entry").path()).expect("UTF-8");
             all.extend(text.lines().map(str::to_owned));
         }
