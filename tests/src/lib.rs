@@ -12,6 +12,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 /// Longer than anything here takes on a slow and busy machine: past it, it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -184,6 +186,14 @@ impl Ended {
         assert_eq!(self.status.code(), Some(code), "{}\n{}", self.out, self.err);
         self
     }
+
+    /// The summary that `--log json` ends with.
+    pub fn summary(&self) -> Value {
+        let last = self.err.lines().last().unwrap_or_default();
+        let summary: Value = serde_json::from_str(last).expect("`--log json` writes JSON");
+        assert!(summary["nodes"].is_object(), "no summary:\n{}", self.err);
+        summary
+    }
 }
 
 fn collect(
@@ -258,4 +268,38 @@ pub fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         std::fs::write(path, content).expect("writable");
     }
     folder
+}
+
+/// All lines of the files that a `files` sink has made visible in `folder`, in the order of epochs and partitions.
+pub fn delivered(folder: &Path) -> Vec<String> {
+    let sorted = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let mut paths: Vec<PathBuf> = entries
+            .map(|entry| entry.expect("readable").path())
+            .collect();
+        paths.sort();
+        paths
+    };
+    let epochs = sorted(folder).into_iter().filter(|epoch| {
+        let name = epoch.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("epoch-"))
+    });
+    let files = epochs.flat_map(|epoch| sorted(&epoch));
+    files
+        .flat_map(|file| {
+            let text = std::fs::read_to_string(file).expect("wasmill writes utf8");
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The most memory that a process has had resident, in bytes.
+pub fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("the kernel counts it");
+    let kilobytes = line.trim().trim_end_matches(" kB").trim();
+    kilobytes.parse::<u64>().expect("a number") << 10
 }

@@ -18,7 +18,7 @@ pub struct Guest<'a> {
 }
 
 /// The answer of the echo: what came in, row for row.
-const ECHO: &str = "(call $produced (local.get $rows) (i32.const 0) (i32.const 0) (i32.const 0) (local.get $input) (local.get $columns))";
+pub const ECHO: &str = "(call $produced (local.get $rows) (i32.const 0) (i32.const 0) (i32.const 0) (local.get $input) (local.get $columns))";
 
 impl Guest<'_> {
     /// The core module with its metadata.

@@ -1,0 +1,277 @@
+//! Plugins that misbehave on one row of a thousand: the message finds the row, and the other rows are delivered.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wasmill::ids::Digest;
+use wasmill_tests::{Ended, delivered, folder, run, wasmill};
+
+#[expect(dead_code, reason = "the host's own tests use more of it")]
+#[path = "../../host/src/plugin/tests/guests.rs"]
+mod guests;
+
+use guests::{ECHO, Guest};
+
+const ROWS: usize = 1000;
+/// The number of the row at fault, which alone has the mark that the plugins look for.
+const BAD: usize = 617;
+
+const PIPELINE: &str = r#"
+name = "hostile"
+
+[epoch]
+trigger = "available-now"
+
+[sources.lines]
+type = "files"
+path = "in.txt"
+
+[steps.copy]
+input = "lines"
+plugin = "./guest.wasm"
+on_error = "{on_error}"
+limits = { {limits} }
+
+[sinks.out]
+input = "copy"
+type = "files"
+path = "out"
+format = "text"
+
+[rejected]
+type = "files"
+path = "rejected"
+"#;
+
+/// Whether some bytes have the mark, `!`, in them.
+const MARKED: &str = r#"
+  (func $marked (param $from i32) (param $size i32) (result i32)
+    (block $no (loop $next
+      (br_if $no (i32.eqz (local.get $size)))
+      (if (i32.eq (i32.load8_u (local.get $from)) (i32.const 33)) (then (return (i32.const 1))))
+      (local.set $from (i32.add (local.get $from) (i32.const 1)))
+      (local.set $size (i32.sub (local.get $size) (i32.const 1)))
+      (br $next)))
+    (i32.const 0))
+  (func $deeper (call $deeper) (call $deeper))
+"#;
+
+/// What a plugin does when it meets the marked row.
+struct Deed {
+    /// Its instructions, within `process`.
+    code: &'static str,
+    /// The step's limits.
+    limits: &'static str,
+    /// What is said about it.
+    message: &'static str,
+    /// Whether the message under `on_error = "fail"` names the row.
+    located: bool,
+}
+
+impl Deed {
+    fn module(&self) -> Vec<u8> {
+        let Self { code, .. } = self;
+        let process = format!(
+            "(if (call $marked (i32.load offset=16 (local.get $input)) (i32.load offset=20 (local.get $input)))
+               (then {code}))
+             {ECHO}"
+        );
+        Guest {
+            more: MARKED,
+            process: Some(&process),
+            ..Guest::default()
+        }
+        .module()
+    }
+
+    /// Runs the pipeline in a folder of its own.
+    fn run(&self, on_error: &str, arguments: &[&str]) -> (TempDir, Ended) {
+        let pipeline = PIPELINE
+            .replace("{on_error}", on_error)
+            .replace("{limits}", self.limits);
+        let folder = folder(&[
+            ("pipeline.toml", &pipeline),
+            ("in.txt", &(lines().join("\n") + "\n")),
+        ]);
+        std::fs::write(folder.path().join("guest.wasm"), self.module()).expect("writable");
+        let ended = run(wasmill()
+            .arg("run")
+            .arg(folder.path().join("pipeline.toml"))
+            .args(arguments));
+        (folder, ended)
+    }
+
+    /// Under each policy, what is said, counted, delivered and written aside.
+    fn is_borne(&self) {
+        self.ends_the_run_under_fail();
+
+        let (folder, ended) = self.run("skip", &["--log", "json"]);
+        let summary = ended.succeeded().summary();
+        let counts = &summary["nodes"]["copy"];
+        assert_eq!(counts["skipped"], 1, "{summary}");
+        assert_eq!(counts["rejected"], 0, "{summary}");
+        self.delivers_the_others(folder.path(), &summary);
+        assert_eq!(delivered(&folder.path().join("rejected")), [""; 0]);
+
+        let (folder, ended) = self.run("reject", &["--log", "json"]);
+        let summary = ended.succeeded().summary();
+        let counts = &summary["nodes"]["copy"];
+        assert_eq!(counts["skipped"], 0, "{summary}");
+        assert_eq!(counts["rejected"], 1, "{summary}");
+        self.delivers_the_others(folder.path(), &summary);
+        self.rejects_the_row(folder.path());
+    }
+
+    fn ends_the_run_under_fail(&self) {
+        let (folder, ended) = self.run("fail", &[]);
+        let ended = ended.failed_with(3);
+        let place = match self.located {
+            true => format!("`copy`, epoch 0, partition 0, row {BAD}: "),
+            false => "`copy`, epoch 0, partition 0: ".to_owned(),
+        };
+        for text in [place.as_str(), self.message, "help: "] {
+            assert!(ended.err.contains(text), "no `{text}` in:\n{}", ended.err);
+        }
+        assert_eq!(delivered(&folder.path().join("out")), [""; 0]);
+    }
+
+    fn delivers_the_others(&self, folder: &Path, summary: &Value) {
+        let mut good = lines();
+        good.remove(BAD);
+        assert!(delivered(&folder.join("out")) == good, "{summary}");
+        let counts = &summary["nodes"]["copy"];
+        assert_eq!(counts["rows_in"], ROWS, "{summary}");
+        assert_eq!(counts["rows_out"], ROWS - 1, "{summary}");
+        assert!(counts["traps"].as_u64() > Some(1), "{summary}");
+    }
+
+    fn rejects_the_row(&self, folder: &Path) {
+        let rejected = delivered(&folder.join("rejected"));
+        let [row] = rejected.as_slice() else {
+            panic!("{rejected:?}")
+        };
+        let row: Value = serde_json::from_str(row).expect("a row is JSON");
+        let digest = Digest::of(&self.module()).to_string();
+        assert_eq!(row["epoch"], 0, "{row}");
+        assert_eq!(row["partition"], 0, "{row}");
+        assert_eq!(row["node"], "copy");
+        assert_eq!(row["origin"], origin(folder));
+        assert_eq!(row["plugin"], digest);
+        let reason = row["reason"].as_str().expect("a text");
+        assert!(reason.contains(self.message), "{reason}");
+        assert_eq!(row["row"]["line"], lines()[BAD]);
+    }
+}
+
+/// The input; all lines have one length, so that places are easy to say.
+fn lines() -> Vec<String> {
+    (0..ROWS)
+        .map(|row| format!("row {row:03}{}", if row == BAD { "!" } else { "." }))
+        .collect()
+}
+
+/// Where the row at fault came from.
+fn origin(folder: &Path) -> String {
+    format!("{} at byte {}", folder.join("in.txt").display(), BAD * 9)
+}
+
+#[test]
+fn a_plugin_that_traps_on_a_row_loses_that_row_alone() {
+    Deed {
+        code: "unreachable",
+        limits: "",
+        message: "the plugin trapped",
+        located: true,
+    }
+    .is_borne();
+}
+
+#[test]
+fn a_plugin_that_loops_forever_on_a_row_loses_that_row_alone() {
+    Deed {
+        code: "(loop $for_ever (br $for_ever))",
+        limits: "deadline = '200ms'",
+        message: "the plugin did not return within 200ms",
+        located: false,
+    }
+    .is_borne();
+}
+
+#[test]
+fn a_plugin_that_allocates_without_end_on_a_row_loses_that_row_alone() {
+    Deed {
+        code: "(loop $more (drop (memory.grow (i32.const 1))) (br $more))",
+        limits: "memory = '4MiB'",
+        message: "the plugin went over its limit of 4MiB of memory",
+        located: true,
+    }
+    .is_borne();
+}
+
+#[test]
+fn a_plugin_that_recurses_without_end_on_a_row_loses_that_row_alone() {
+    Deed {
+        code: "(call $deeper)",
+        limits: "stack = '128KiB'",
+        message: "the plugin went over its limit of 128KiB of stack",
+        located: true,
+    }
+    .is_borne();
+}
+
+#[test]
+fn a_plugin_that_returns_wrong_columns_for_a_row_loses_that_row_alone() {
+    Deed {
+        code: "(return (call $produced (local.get $rows) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))",
+        limits: "",
+        message: "in port `out`, it made 0 columns where its plan says 1",
+        located: true,
+    }
+    .is_borne();
+}
+
+#[test]
+fn a_plugin_whose_offsets_lie_for_a_row_loses_that_row_alone() {
+    Deed {
+        code: "(i32.store offset=4 (i32.load offset=8 (local.get $input)) (i32.const 0x7fffff))",
+        limits: "",
+        message: "in port `out`, column `line` (utf8, 1 rows)",
+        located: true,
+    }
+    .is_borne();
+}
+
+#[test]
+fn a_timeout_loses_the_smallest_chunk_that_the_budget_reached() {
+    let slow = Deed {
+        code: "(loop $for_ever (br $for_ever))",
+        limits: "deadline = '2s'",
+        message: "the plugin did not return within 2s",
+        located: false,
+    };
+    let (folder, ended) = slow.run("reject", &["--log", "json"]);
+    let summary = ended.succeeded().summary();
+    let rejected: Vec<Value> = delivered(&folder.path().join("rejected"))
+        .iter()
+        .map(|row| serde_json::from_str(row).expect("a row is JSON"))
+        .collect();
+    // Two time-outs are within the budget of 5 s, the third is not: a half or a quarter is left, as the machine is busy.
+    let lost = rejected.len();
+    assert!(lost > 1 && lost <= ROWS / 2, "{summary}");
+    assert_eq!(summary["nodes"]["copy"]["rejected"], lost);
+    let lines = lines();
+    let begin = lines
+        .iter()
+        .position(|line| rejected[0]["row"]["line"] == **line)
+        .expect("one of ours");
+    let range = begin..begin + lost;
+    assert!(range.contains(&BAD), "{range:?}");
+    for (row, line) in rejected.iter().zip(&lines[range.clone()]) {
+        assert_eq!(row["row"]["line"], **line);
+        assert_eq!(row["reason"], slow.message);
+    }
+    let others = [&lines[..range.start], &lines[range.end..]].concat();
+    assert!(delivered(&folder.path().join("out")) == others, "{summary}");
+}
