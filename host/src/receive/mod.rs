@@ -230,9 +230,8 @@ impl SourceConfig {
     /// Whether `trigger = "available-now"` has an end to wait for.
     pub fn can_drain(&self) -> bool {
         match self {
-            Self::Files(_) => true,
+            Self::Files(_) | Self::Tcp(_) => true,
             Self::Generate(source) => !source.is_endless(),
-            Self::Tcp(_) => false,
         }
     }
 
