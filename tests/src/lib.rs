@@ -6,7 +6,7 @@
 pub mod golden;
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -228,6 +228,34 @@ pub fn free_addresses(count: usize) -> Vec<String> {
     held.iter()
         .map(|listener| listener.local_addr().expect("bound").to_string())
         .collect()
+}
+
+/// A server on loopback that speaks to the first peer that connects, on a thread of its own, and to no other.
+pub fn serve(speak: impl FnOnce(TcpStream) + Send + 'static) -> (String, JoinHandle<()>) {
+    let server = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = server.local_addr().expect("bound").to_string();
+    server.set_nonblocking(true).expect("a socket can be");
+    let thread = std::thread::spawn(move || {
+        let mut accepted = None;
+        wait_until("a peer", || {
+            accepted = server.accept().ok();
+            accepted.is_some()
+        });
+        drop(server);
+        let (peer, _) = accepted.expect("waited for");
+        peer.set_nonblocking(false).expect("a socket can be");
+        speak(peer);
+    });
+    (address, thread)
+}
+
+/// Waits until something has come about.
+pub fn wait_until(what: &str, mut has_come: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !has_come() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Starts `processes` processes of one pipeline with `workers` workers each; `adapt` may change each command.
