@@ -166,7 +166,7 @@ fn an_endless_line_is_reported_before_its_end_and_never_held() {
     };
     assert_eq!(row["origin"], format!("{address} line 2"));
     let reason = row["reason"].as_str().expect("a text");
-    assert!(reason.contains("1MiB"), "{reason}");
+    assert!(reason.contains("`max_record`, 1048576 bytes"), "{reason}");
     assert!(row["row"].as_str().expect("a text").len() <= 4 << 10);
     assert!(resident < RESIDENT, "{resident} bytes were resident");
 }
