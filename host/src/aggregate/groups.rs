@@ -87,11 +87,11 @@ impl Groups {
     }
 
     /// Rows of each group.
-    pub fn counts(&mut self) -> Vec<i64> {
-        match &mut self.0 {
+    pub fn counts(&self) -> Vec<i64> {
+        match &self.0 {
             Encoding::Whole { rows } => vec![*rows],
             Encoding::Text(table) | Encoding::Bytes(table) | Encoding::Rows(table, _) => {
-                table.counts().to_vec()
+                table.counts()
             }
         }
     }

@@ -1,20 +1,32 @@
 //! Byte strings to group numbers: the inner loop of every grouping.
 //!
 //! Groups are numbered in the order in which their keys first appear. The table also counts each group's rows: the counter
-//! sits in what would be padding of a slot that the lookup has just fetched, so `count()` costs nothing beside it.
+//! sits in the slot that the lookup has just fetched, so `count()` costs nothing beside it.
+//!
+//! What a lookup costs is the wait for its slot, once there are more groups than a core's cache holds. So slots are probed
+//! in place, without control bytes that would be fetched first, and rows are looked up a block at a time: the slots
+//! of the next block are on their way while those of this one are used.
 
 use arrow::array::{Array, GenericByteArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::ByteArrayType;
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 /// Keys of so many bytes are held whole in their slot; one byte of the word's sixteen is the tag.
 const INLINE: usize = 15;
 /// The tag of a key that is too long; an inline key's tag is its length and one, so no key's word is zero.
-const LONG: u8 = u8::MAX;
+const LONG: u64 = 0xff;
 const TAG_SHIFT: u32 = 56;
+/// The word of an empty slot.
+const EMPTY: Word = (0, 0);
+/// What stands for a null key; it has no tag, so no key has it.
+const NULL: Word = (1, 0);
+/// Rows looked up together: about as many loads as a core can have under way.
+const BLOCK: usize = 16;
+/// Slots of a table at least.
+const LEAST_SLOTS: usize = 64;
 
 /// `MASKS[n]` keeps the first `n` bytes of sixteen.
 const MASKS: [Word; INLINE + 1] = {
@@ -46,50 +58,66 @@ impl<'a, T: ByteArrayType<Offset = i32>> From<&'a GenericByteArray<T>> for Keys<
     }
 }
 
+impl<'a> Keys<'a> {
+    /// Where a key lies in the values.
+    #[inline(always)]
+    fn bounds(&self, row: usize) -> (usize, usize) {
+        // Offsets of an Arrow array are never negative and never descend.
+        (self.offsets[row] as usize, self.offsets[row + 1] as usize)
+    }
+
+    fn get(&self, row: usize) -> &'a [u8] {
+        let (start, end) = self.bounds(row);
+        &self.values[start..end]
+    }
+}
+
 /// A key in two machine words: equal words are equal keys if the key is short; if it is long they hold its hash and length.
 type Word = (u64, u64);
 
-#[derive(Clone, Copy)]
+/// Half a cache line, and never over two of them. An empty one has the word zero.
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))]
 struct Slot {
     word: Word,
+    rows: u64,
     group: u32,
-    /// Rows since the counters were last settled.
-    rows: u32,
+}
+
+/// A row on its way to its group.
+#[derive(Clone, Copy, Default)]
+struct Lookup {
+    word: Word,
+    hash: u64,
 }
 
 /// The groups so far.
 pub(super) struct KeyTable {
-    slots: HashTable<Slot>,
+    /// Probed one after the other from where the hash points. A power of two of them, at most half of them in use.
+    slots: Vec<Slot>,
     hasher: RandomState,
     /// The keys in order of their groups, end to end; the null key is an empty one.
     bytes: Vec<u8>,
     /// Where each key ends in `bytes`.
     ends: Vec<usize>,
-    null: Option<u32>,
-    /// Rows of each group, as far as settled.
-    counts: Vec<i64>,
-    /// Rows in the slots' counters: below 2^32, so that none of them can overflow.
-    unsettled: usize,
+    /// The group of the null key, and its rows.
+    null: Option<(u32, u64)>,
 }
 
 impl KeyTable {
     pub fn new() -> Self {
         Self {
-            slots: HashTable::new(),
+            slots: vec![Slot::default(); LEAST_SLOTS],
             hasher: RandomState::default(),
             bytes: Vec::new(),
             ends: Vec::new(),
             null: None,
-            counts: Vec::new(),
-            unsettled: 0,
         }
     }
 
     /// Makes room for so many more groups.
     pub fn reserve(&mut self, groups: usize) {
-        let hasher = &self.hasher;
-        self.slots
-            .reserve(groups, |slot| hasher.hash_one(slot.word));
+        self.make_slots(self.len() + groups);
         self.ends.reserve(groups);
     }
 
@@ -111,113 +139,163 @@ impl KeyTable {
 
     /// The group of the null key.
     pub fn null(&self) -> Option<usize> {
-        self.null.map(|group| group as usize)
+        self.null.map(|(group, _)| group as usize)
     }
 
-    /// Forgets all groups, keeps the memory.
+    /// Forgets all groups. Keeps the memory, unless the groups needed so little of it that wiping it would cost more than they did.
     pub fn clear(&mut self) {
-        self.slots.clear();
+        let needed = slots_for(self.len());
+        if needed < self.slots.len() / 8 {
+            self.slots = vec![Slot::default(); needed];
+        } else {
+            self.slots.fill(Slot::default());
+        }
         self.bytes.clear();
         self.ends.clear();
         self.null = None;
-        self.counts.clear();
-        self.unsettled = 0;
     }
 
     /// The rows of each group so far.
-    pub fn counts(&mut self) -> &[i64] {
-        self.settle();
-        &self.counts
-    }
-
-    fn settle(&mut self) {
-        self.counts.resize(self.ends.len(), 0);
-        for slot in &mut self.slots {
-            self.counts[slot.group as usize] += i64::from(std::mem::take(&mut slot.rows));
+    pub fn counts(&self) -> Vec<i64> {
+        let mut counts = vec![0; self.len()];
+        let used = self.slots.iter().filter(|slot| slot.word != EMPTY);
+        let groups = used.map(|slot| (slot.group, slot.rows)).chain(self.null);
+        for (group, rows) in groups {
+            counts[group as usize] = rows as i64;
         }
-        self.unsettled = 0;
+        counts
     }
 
     /// Counts every row of `keys` in its group, and tells `each` the groups, row by row.
     pub fn assign(&mut self, keys: Keys<'_>, mut each: impl FnMut(u32)) {
-        self.unsettled += keys.offsets.len();
-        if u32::try_from(self.unsettled).is_err() {
-            self.settle();
-            self.unsettled = keys.offsets.len();
-        }
-        for (row, bounds) in keys.offsets.windows(2).enumerate() {
-            if keys.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                each(self.count_null());
-                continue;
-            }
-            // Offsets of an Arrow array are never negative and never descend.
-            let (start, end) = (bounds[0] as usize, bounds[1] as usize);
-            if end - start > INLINE {
-                each(self.count_long(&keys.values[start..end]));
-                continue;
-            }
-            let word = inline_word(keys.values, start, end);
-            let hash = self.hasher.hash_one(word);
-            let group = match self.slots.find_mut(hash, |slot| slot.word == word) {
-                Some(slot) => {
+        let (mut block, mut next) = ([Lookup::default(); BLOCK], [Lookup::default(); BLOCK]);
+        let rows = keys.offsets.len() - 1;
+        self.ask(&keys, 0..rows, &mut next);
+        for first in (0..rows).step_by(BLOCK) {
+            std::mem::swap(&mut block, &mut next);
+            self.ask(&keys, first + BLOCK..rows, &mut next);
+            for (row, lookup) in (first..rows).zip(&block) {
+                let at = self.at(lookup.hash);
+                let slot = &mut self.slots[at];
+                let group = if slot.word == lookup.word && slot.word.1 >> TAG_SHIFT != LONG {
                     slot.rows += 1;
                     slot.group
-                }
-                None => self.insert(word, hash, &keys.values[start..end]),
-            };
-            each(group);
-        }
-    }
-
-    // Apart, so that the loop above, whose keys are short, keeps what it needs in registers.
-    #[inline(never)]
-    fn count_long(&mut self, key: &[u8]) -> u32 {
-        let tag = u64::from(LONG) << TAG_SHIFT;
-        let word = (self.hasher.hash_one(key), key.len() as u64 | tag);
-        let hash = self.hasher.hash_one(word);
-        let (bytes, ends) = (&self.bytes, &self.ends);
-        // The words hold the lengths, so a key that ends where the group's ends is all of it.
-        let same =
-            |slot: &Slot| slot.word == word && bytes[..ends[slot.group as usize]].ends_with(key);
-        match self.slots.find_mut(hash, same) {
-            Some(slot) => {
-                slot.rows += 1;
-                slot.group
+                } else {
+                    self.search(lookup, keys.get(row))
+                };
+                each(group);
             }
-            None => self.insert(word, hash, key),
         }
     }
 
-    #[cold]
+    /// Hashes a block of rows, the first of `rows`, and asks for their slots.
+    #[inline(always)]
+    fn ask(&self, keys: &Keys<'_>, rows: Range<usize>, block: &mut [Lookup; BLOCK]) {
+        for (row, lookup) in rows.zip(block) {
+            let (start, end) = keys.bounds(row);
+            lookup.word = if keys.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                NULL
+            } else if end - start > INLINE {
+                let key = &keys.values[start..end];
+                (
+                    self.hasher.hash_one(key),
+                    key.len() as u64 | LONG << TAG_SHIFT,
+                )
+            } else {
+                inline_word(keys.values, start, end)
+            };
+            lookup.hash = self.hasher.hash_one(lookup.word);
+            prefetch(&self.slots[self.at(lookup.hash)]);
+        }
+    }
+
+    /// Where the search for a hash begins.
+    #[inline(always)]
+    fn at(&self, hash: u64) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    /// The long way: the key is null, long, new, or not where its search begins. Counts its row.
+    // Apart, so that the loop above, whose keys are short and known, keeps what it needs in registers.
     #[inline(never)]
-    fn insert(&mut self, word: Word, hash: u64, key: &[u8]) -> u32 {
+    fn search(&mut self, lookup: &Lookup, key: &[u8]) -> u32 {
+        let word = lookup.word;
+        if word == NULL {
+            let (group, rows) = self.null.unwrap_or_else(|| (self.add_key(key), 0));
+            self.null = Some((group, rows + 1));
+            return group;
+        }
+        let mut at = self.at(lookup.hash);
+        while self.slots[at].word != EMPTY {
+            let slot = &mut self.slots[at];
+            // Words hold the lengths, so a long key that ends where the group's ends is all of it.
+            let same = slot.word == word
+                && (word.1 >> TAG_SHIFT != LONG
+                    || self.bytes[..self.ends[slot.group as usize]].ends_with(key));
+            if same {
+                slot.rows += 1;
+                return slot.group;
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
         let group = self.add_key(key);
-        let slot = Slot {
+        self.slots[at] = Slot {
             word,
-            group,
             rows: 1,
+            group,
         };
-        let hasher = &self.hasher;
-        self.slots
-            .insert_unique(hash, slot, |slot| hasher.hash_one(slot.word));
+        self.make_slots(self.len());
         group
     }
 
+    /// Sees to it that there are enough slots for so many groups.
+    fn make_slots(&mut self, groups: usize) {
+        let needed = slots_for(groups);
+        if needed <= self.slots.len() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); needed]);
+        for slot in old.into_iter().filter(|slot| slot.word != EMPTY) {
+            let mut at = self.at(self.hasher.hash_one(slot.word));
+            while self.slots[at].word != EMPTY {
+                at = (at + 1) & (needed - 1);
+            }
+            self.slots[at] = slot;
+        }
+    }
+
     fn add_key(&mut self, key: &[u8]) -> u32 {
-        let group = u32::try_from(self.ends.len())
-            .expect("2^32 groups of 32 bytes each do not fit into memory");
+        let group =
+            u32::try_from(self.len()).expect("2^32 groups of 32 bytes each do not fit into memory");
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
         group
     }
+}
 
-    fn count_null(&mut self) -> u32 {
-        let group = self.null.unwrap_or_else(|| self.add_key(&[]));
-        self.null = Some(group);
-        self.counts.resize(self.ends.len(), 0);
-        self.counts[group as usize] += 1;
-        group
+/// Asks for the memory of a slot without waiting for it.
+#[inline(always)]
+fn prefetch(slot: &Slot) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        #[expect(
+            unsafe_code,
+            reason = "the standard library has no safe way to say this"
+        )]
+        // SAFETY: a hint, which reads nothing and cannot fault.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(slot).cast());
+        }
     }
+    // Elsewhere an early load is as good as can be had: it overlaps with those of the block's other rows.
+    #[cfg(not(target_arch = "x86_64"))]
+    std::hint::black_box(slot.group);
+}
+
+/// How many slots a table of so many groups has.
+fn slots_for(groups: usize) -> usize {
+    (2 * groups).next_power_of_two().max(LEAST_SLOTS)
 }
 
 /// The word of a key of at most [`INLINE`] bytes.
@@ -250,24 +328,4 @@ fn near_the_end(key: &[u8]) -> Word {
     let mut padded = [0; 16];
     padded[..key.len()].copy_from_slice(key);
     halves(&padded)
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::array::{Array, StringArray};
-
-    use super::{KeyTable, Keys};
-
-    #[test]
-    fn counts_stay_right_when_the_slots_counters_are_full() {
-        let words = StringArray::from(vec![Some("a"), None, Some("b"), Some("a")]);
-        let mut table = KeyTable::new();
-        table.assign(Keys::from(&words), |_| ());
-        table.unsettled = u32::MAX as usize;
-        let mut groups = Vec::new();
-        table.assign(Keys::from(&words), |group| groups.push(group));
-        assert_eq!(groups, [0, 1, 2, 0]);
-        assert_eq!(table.unsettled, words.len() + 1);
-        assert_eq!(table.counts(), [4, 2, 2]);
-    }
 }
