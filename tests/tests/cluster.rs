@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
-use wasmill_tests::{Running, folder, free_addresses, run, start_cluster, wasmill};
+use wasmill_tests::{Running, folder, free_addresses, plugins, run, start_cluster, wasmill};
 
 const ENDLESS: &str = r#"
 name = "endless"
@@ -67,26 +68,60 @@ fn processes_with_different_pipelines_refuse_each_other() {
         ("a/p.toml", ENDLESS),
         ("b/p.toml", &ENDLESS.replace("1000", "999")),
     ]);
-    let hosts = folder.path().join("hosts.txt");
+    refuse_each_other(folder.path());
+}
+
+#[test]
+fn processes_with_different_components_refuse_each_other() {
+    let step = r#"
+[steps.words]
+input = "rows"
+plugin = "./plugin.wasm"
+config = { column = "text" }
+
+[sinks.words]
+input = "words"
+type = "print"
+"#;
+    let sink = r#"
+[sinks.hook]
+input = "rows"
+type = "plugin"
+plugin = "./plugin.wasm"
+config = { url = "http://127.0.0.1:9/" }
+grants = { http = ["127.0.0.1:9"] }
+"#;
+    for (plugin, node) in [("split-words", step), ("sink-webhook", sink)] {
+        let pipeline = format!("{ENDLESS}{node}");
+        let folder = folder(&[("a/p.toml", &pipeline), ("b/p.toml", &pipeline)]);
+        let mut component = std::fs::read(plugins().join(plugin).with_extension("wasm")).unwrap();
+        std::fs::write(folder.path().join("a/plugin.wasm"), &component).unwrap();
+        // A section that tools may add and nobody reads, with a name of one byte: the same program, another component.
+        component.extend([0, 2, 1, b'x']);
+        std::fs::write(folder.path().join("b/plugin.wasm"), &component).unwrap();
+        refuse_each_other(folder.path());
+    }
+}
+
+/// Runs `a/p.toml` and `b/p.toml` as two processes of one run, and expects both to refuse.
+fn refuse_each_other(folder: &Path) {
+    let hosts = folder.join("hosts.txt");
     std::fs::write(&hosts, free_addresses(2).join("\n")).unwrap();
     let start = |process: &str, file: &str| {
         let mut command = wasmill();
-        command.arg("run").arg(folder.path().join(file)).args([
-            "--workers",
-            "1",
-            "--process",
-            process,
-        ]);
+        command
+            .arg("run")
+            .arg(folder.join(file))
+            .args(["--workers", "1", "--process", process]);
         Running::start(command.arg("--hosts").arg(&hosts).env("WASMILL_TOKEN", "x"))
     };
-    for process in [start("0", "a/p.toml"), start("1", "b/p.toml")] {
-        let ended = process.end();
-        assert!(!ended.status.success());
-        assert!(
-            ended.err.contains("the pipeline file or a plugin differs"),
-            "{}",
-            ended.err
-        );
+    let processes = [start("0", "a/p.toml"), start("1", "b/p.toml")];
+    // Were they to agree, they would run on and on.
+    for process in &processes {
+        process.wait_for("the pipeline file or a plugin differs");
+    }
+    for process in processes {
+        assert!(!process.end().status.success());
     }
 }
 

@@ -11,7 +11,7 @@ use timely::scheduling::SyncActivator;
 use crate::abort::Abort;
 use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::pipeline::Plan;
-use crate::receive::Reader;
+use crate::receive::Readers;
 use crate::telemetry::Counters;
 
 /// One worker's view of the run.
@@ -28,8 +28,8 @@ pub struct Context {
     pub live: LiveBytes,
     /// The process's counters.
     pub counters: Counters,
-    /// The reader of each source, by index in the plan.
-    pub readers: BTreeMap<usize, Arc<dyn Reader>>,
+    /// Of the sources.
+    pub readers: Readers,
     /// Batch times of the epochs that this worker has heard of and not yet delivered.
     pub times: RefCell<BTreeMap<Epoch, BatchTime>>,
 }

@@ -8,12 +8,14 @@ use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::context::{Charge, Waker};
+use super::parcel::Provenance;
 use super::rejects::{RejectedRow, Rejects, row_as_json};
 use crate::abort::Abort;
 use crate::deliver::{EpochInfo, Sink};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::pipeline::{Node, OnError};
+use crate::receive::Readers;
 use crate::telemetry::{NodeCounters, count};
 
 /// Batches on their way to the I/O thread: enough to keep it busy while workers compute.
@@ -31,6 +33,8 @@ pub enum Message {
         batch: RecordBatch,
         /// Whether they are the partition's last.
         last: bool,
+        /// Where they come from.
+        provenance: Option<Provenance>,
         /// Keeps the bytes on the gauge while they wait.
         charge: Option<Arc<Charge>>,
     },
@@ -67,33 +71,40 @@ impl Outlet {
     }
 }
 
-/// Starts the thread of `node`'s sink, fed by `workers` local workers. It ends when they have gone.
-pub fn start(
-    sink: Box<dyn Sink>,
-    node: &Node,
-    index: usize,
-    workers: usize,
-    counters: Arc<NodeCounters>,
-    abort: Abort,
-) -> (Outlet, std::thread::JoinHandle<()>) {
+/// What a sink's thread knows of the run.
+pub struct Place {
+    /// The sink's node.
+    pub node: Node,
+    /// Its index in the plan.
+    pub index: usize,
+    /// Local workers that feed it.
+    pub workers: usize,
+    /// The node's counters.
+    pub counters: Arc<NodeCounters>,
+    /// Of the sources.
+    pub readers: Readers,
+    /// Where a failure goes.
+    pub abort: Abort,
+}
+
+/// Starts the thread of a sink. It ends when the workers have gone.
+pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, std::thread::JoinHandle<()>) {
     let (messages, queue) = crossbeam_channel::bounded(QUEUE);
     let (refuse, refused) = crossbeam_channel::unbounded();
     let progress = Arc::new(Progress {
         delivered: AtomicU64::new(0),
-        wakers: (0..workers).map(|_| Arc::default()).collect(),
+        wakers: (0..place.workers).map(|_| Arc::default()).collect(),
     });
+    let (name, abort) = (format!("sink:{}", place.node.name), place.abort.clone());
     let thread = Thread {
         sink,
-        node: node.clone(),
-        index,
-        workers,
-        counters,
+        place,
         refuse,
         progress: progress.clone(),
         finishing: BTreeMap::new(),
     };
     let handle = std::thread::Builder::new()
-        .name(format!("sink:{}", node.name))
+        .name(name)
         .spawn(move || {
             if let Err(failure) = abort.guard(|| thread.run(queue)) {
                 abort.fail(failure);
@@ -112,10 +123,7 @@ pub fn start(
 
 struct Thread {
     sink: Box<dyn Sink>,
-    node: Node,
-    index: usize,
-    workers: usize,
-    counters: Arc<NodeCounters>,
+    place: Place,
     refuse: Sender<(Epoch, BatchTime, PartitionId, Rejects)>,
     progress: Arc<Progress>,
     finishing: BTreeMap<Epoch, usize>,
@@ -130,22 +138,24 @@ impl Thread {
                     partition,
                     batch,
                     last,
+                    provenance,
                     charge,
                 } => {
-                    self.write(info, partition, &batch, last)
+                    self.write(info, partition, &batch, last, provenance)
                         .map_err(|failure| {
-                            failure.at_node(&self.node.name).at(info.epoch, partition)
+                            let name = &self.place.node.name;
+                            failure.at_node(name).at(info.epoch, partition)
                         })?;
                     drop(charge);
                 }
                 Message::Finish(info) => {
                     let finished = self.finishing.entry(info.epoch).or_insert(0);
                     *finished += 1;
-                    if *finished == self.workers {
+                    if *finished == self.place.workers {
                         self.finishing.remove(&info.epoch);
                         self.finish(info).map_err(|mut failure| {
                             failure.place.epoch.get_or_insert(info.epoch);
-                            failure.at_node(&self.node.name)
+                            failure.at_node(&self.place.node.name)
                         })?;
                     }
                 }
@@ -156,7 +166,7 @@ impl Thread {
         }
         self.sink
             .close()
-            .map_err(|failure| failure.at_node(&self.node.name))
+            .map_err(|failure| failure.at_node(&self.place.node.name))
     }
 
     fn finish(&mut self, info: EpochInfo) -> Result<(), Failure> {
@@ -174,29 +184,37 @@ impl Thread {
         partition: PartitionId,
         batch: &RecordBatch,
         last: bool,
+        provenance: Option<Provenance>,
     ) -> Result<(), Failure> {
-        count(&self.counters.rows_in, batch.num_rows() as u64);
+        let Place {
+            node,
+            counters,
+            readers,
+            ..
+        } = &self.place;
+        count(&counters.rows_in, batch.num_rows() as u64);
         let refused = self.sink.write(info, partition, batch, last)?;
         count(
-            &self.counters.rows_out,
+            &counters.rows_out,
             (batch.num_rows() - refused.len()) as u64,
         );
         let Some(first) = refused.first() else {
             return Ok(());
         };
-        match self.node.on_error {
+        let origin = |row: u32| provenance.as_ref()?.origin(readers, row as usize);
+        match node.on_error {
             OnError::Fail => {
                 return Err(Failure::user(format!("the sink refused a row: {}", first.reason))
                     .at_row(u64::from(first.row))
                     .help("set `on_error = \"skip\"` or `\"reject\"` on the sink to go on without such rows"));
             }
-            OnError::Skip => count(&self.counters.skipped, refused.len() as u64),
+            OnError::Skip => count(&counters.skipped, refused.len() as u64),
             OnError::Reject => {
-                count(&self.counters.rejected, refused.len() as u64);
-                let mut rejects = Rejects::new(&self.node.name, self.index, None);
+                count(&counters.rejected, refused.len() as u64);
+                let mut rejects = Rejects::new(node, self.place.index);
                 for refused in refused {
                     rejects.add(RejectedRow {
-                        origin: None,
+                        origin: origin(refused.row),
                         row: row_as_json(batch, refused.row as usize),
                         reason: refused.reason,
                     });

@@ -3,7 +3,8 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use timely::Accountable;
@@ -12,7 +13,7 @@ use timely::dataflow::channels::ContainerBytes;
 
 use super::context::Charge;
 use crate::ids::{BatchTime, PartitionId, WorkerIndex};
-use crate::receive::Range;
+use crate::receive::{Range, Readers};
 
 /// Rows of one partition of one epoch (the epoch is the timely time they travel at).
 #[derive(Clone, Debug)]
@@ -46,6 +47,14 @@ pub struct Provenance {
     pub range: Arc<Range>,
     /// One position a row, as the source's reader counts.
     pub positions: ArrayRef,
+}
+
+impl Provenance {
+    /// Where a row was found, for a person.
+    pub fn origin(&self, readers: &Readers, row: usize) -> Option<String> {
+        let position = self.positions.as_primitive_opt::<UInt64Type>()?.value(row);
+        Some(readers.get(&self.source)?.origin(&self.range, position))
+    }
 }
 
 impl Parcel {

@@ -10,6 +10,7 @@ use arrow::json::LineDelimitedWriter;
 use super::parcel::Parcel;
 use crate::deliver::rejected_schema;
 use crate::ids::{BatchTime, Digest, Epoch, NodeName, PartitionId, WorkerIndex};
+use crate::pipeline::Node;
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -26,17 +27,18 @@ pub struct RejectedRow {
 pub struct Rejects {
     node: NodeName,
     index: usize,
+    /// The code that turned them away.
     plugin: Option<Digest>,
     rows: Vec<RejectedRow>,
 }
 
 impl Rejects {
-    /// None yet, from the node at `index`; `plugin` is the digest of the code that turned them away.
-    pub fn new(node: &NodeName, index: usize, plugin: Option<Digest>) -> Self {
+    /// None yet, from the node at `index`.
+    pub fn new(node: &Node, index: usize) -> Self {
         Self {
-            node: node.clone(),
+            node: node.name.clone(),
             index,
-            plugin,
+            plugin: node.digest(),
             rows: Vec::new(),
         }
     }

@@ -106,6 +106,7 @@ impl Deliverer {
                 partition: parcel.partition,
                 batch: parcel.batch,
                 last: parcel.last,
+                provenance: parcel.provenance,
                 charge: parcel.charge,
             });
         }

@@ -279,7 +279,7 @@ impl Emitter {
             }
             OnError::Reject => {
                 count(&counters.rejected, amount);
-                let mut rejects = Rejects::new(&self.node.name, self.index, None);
+                let mut rejects = Rejects::new(&self.node, self.index);
                 for record in bad {
                     rejects.add(RejectedRow {
                         origin: Some(record.origin.clone()),

@@ -273,11 +273,7 @@ impl Transform {
         emit: &mut Emit<'_>,
     ) -> Result<usize, Failure> {
         let mut bytes = 0;
-        let mut rejects = Rejects::new(
-            &self.node.name,
-            self.index,
-            Some(self.step.transform.digest()),
-        );
+        let mut rejects = Rejects::new(&self.node, self.index);
         for piece in pieces {
             match piece {
                 Piece::Produced(rows, produced) => {
@@ -350,19 +346,10 @@ impl Transform {
     }
 
     fn origin(&self, parcel: &Parcel, row: usize) -> Option<String> {
-        use arrow::array::AsArray;
-        use arrow::datatypes::UInt64Type;
-        let provenance = parcel.provenance.as_ref()?;
-        let position = provenance
-            .positions
-            .as_primitive_opt::<UInt64Type>()?
-            .value(row);
-        Some(
-            self.context
-                .readers
-                .get(&provenance.source)?
-                .origin(&provenance.range, position),
-        )
+        parcel
+            .provenance
+            .as_ref()?
+            .origin(&self.context.readers, row)
     }
 
     /// What the plugin made of `rows`, beside the columns that are carried.

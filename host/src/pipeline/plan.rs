@@ -86,6 +86,7 @@ impl Node {
     pub fn digest(&self) -> Option<Digest> {
         match &self.kind {
             NodeKind::Transform(step) => Some(step.transform.digest()),
+            NodeKind::Sink(SinkConfig::Plugin(sink)) => Some(sink.plugin.digest()),
             NodeKind::Source(_) | NodeKind::Aggregate(_) | NodeKind::Sink(_) => None,
         }
     }

@@ -9,6 +9,7 @@ mod files;
 mod generate;
 mod tcp;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -121,6 +122,9 @@ pub trait Receiver: Send {
     /// Stop taking input from outside; what was received stays available to `poll`. Called once, at drain.
     fn stop(&mut self) {}
 }
+
+/// The reader of each source, by its index in the plan.
+pub type Readers = BTreeMap<usize, Arc<dyn Reader>>;
 
 /// The half of a source that decodes a range; shared by the reader threads of a process.
 pub trait Reader: Send + Sync {

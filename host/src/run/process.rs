@@ -22,7 +22,7 @@ use crate::flow::plan::EpochFeed;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::Trigger;
 use crate::pipeline::{Node, NodeKind, OnError, Plan};
-use crate::receive::{self, Reader};
+use crate::receive::{self, Readers};
 use crate::telemetry::Counters;
 
 /// How long the threads of a failed run have to notice it before they are left behind: with the message shown after it, the end
@@ -52,7 +52,7 @@ pub fn run(
     options.status.attach(counters.clone());
 
     let (readers, driven) = open_sources(&plan, &counters, place)?;
-    let sinks = Sinks::open(&plan, &counters, options, place, &abort)?;
+    let sinks = Sinks::open(&plan, &counters, &readers, options, place, &abort)?;
     let (feed, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
         let (feed, delivered, wiring) = wire(&plan, options, &live, &abort);
@@ -157,14 +157,14 @@ impl Place {
     }
 }
 
-type Sources = (BTreeMap<usize, Arc<dyn Reader>>, Vec<Driven>);
+type Sources = (Readers, Vec<Driven>);
 
 fn open_sources(plan: &Plan, counters: &Counters, place: Place) -> Result<Sources, Failure> {
     let provenance = plan
         .nodes
         .iter()
         .any(|node| node.on_error == OnError::Reject);
-    let mut readers = BTreeMap::new();
+    let mut readers = Readers::new();
     let mut driven = Vec::new();
     for (index, node) in plan.nodes.iter().enumerate() {
         let NodeKind::Source(config) = &node.kind else {
@@ -202,6 +202,7 @@ impl Sinks {
     fn open(
         plan: &Plan,
         counters: &Counters,
+        readers: &Readers,
         options: &Options,
         place: Place,
         abort: &Abort,
@@ -224,9 +225,17 @@ impl Sinks {
                     },
                 )
                 .map_err(|failure| failure.at_node(&node.name))?;
-            let counters = counters.of(&node.name);
-            let (outlet, thread) =
-                outlet::start(sink, node, index, options.workers, counters, abort.clone());
+            let (outlet, thread) = outlet::start(
+                sink,
+                outlet::Place {
+                    node: node.clone(),
+                    index,
+                    workers: options.workers,
+                    counters: counters.of(&node.name),
+                    readers: readers.clone(),
+                    abort: abort.clone(),
+                },
+            );
             sinks.threads.push(thread);
             Ok::<_, Failure>(outlet)
         };

@@ -18,7 +18,7 @@ use crate::flow::outlet::Outlet;
 use crate::flow::plan::EpochFeed;
 use crate::ids::WorkerIndex;
 use crate::pipeline::Plan;
-use crate::receive::Reader;
+use crate::receive::Readers;
 use crate::telemetry::Counters;
 
 /// A worker parks until something happens; a failure unparks it. This is only how soon a lost wake-up would be noticed.
@@ -30,7 +30,7 @@ pub struct Crew {
     pub abort: Abort,
     pub live: LiveBytes,
     pub counters: Counters,
-    pub readers: BTreeMap<usize, Arc<dyn Reader>>,
+    pub readers: Readers,
     pub outlets: BTreeMap<usize, Outlet>,
     pub rejected: Option<Outlet>,
     /// Taken by worker 0.
