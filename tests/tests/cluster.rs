@@ -79,7 +79,7 @@ input = "rows"
 plugin = "./plugin.wasm"
 config = { column = "text" }
 
-[sinks.words]
+[sinks.printed]
 input = "words"
 type = "print"
 "#;
@@ -92,7 +92,8 @@ config = { url = "http://127.0.0.1:9/" }
 grants = { http = ["127.0.0.1:9"] }
 "#;
     for (plugin, node) in [("split-words", step), ("sink-webhook", sink)] {
-        let pipeline = format!("{ENDLESS}{node}");
+        let rows = "rows_per_second = 1000\nwords = 1\n";
+        let pipeline = ENDLESS.replace("rows_per_second = 1000\n", rows) + node;
         let folder = folder(&[("a/p.toml", &pipeline), ("b/p.toml", &pipeline)]);
         let mut component = std::fs::read(plugins().join(plugin).with_extension("wasm")).unwrap();
         std::fs::write(folder.path().join("a/plugin.wasm"), &component).unwrap();
