@@ -1,9 +1,10 @@
 //! What Wasmill promises, run end to end: the real binary, real plugins, real sockets, files and signals.
 //!
 //! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
-//! running, [`golden`] compares a folder's pipeline with what it should give.
+//! running, [`golden`] compares a folder's pipeline with what it should give, [`http`] is a server for webhooks.
 
 pub mod golden;
+pub mod http;
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};

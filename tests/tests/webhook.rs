@@ -1,113 +1,19 @@
 //! The `sink-webhook` plugin against a real HTTP server, through the host that runs it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::net::SocketAddr;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
-use serde_json::{Value, json};
+use serde_json::json;
 use wasmill::batch::ColumnType;
 use wasmill::deliver::{EpochInfo, OpenOptions, Output, PluginSink, Sink};
 use wasmill::error::{Failure, Fault};
 use wasmill::ids::{BatchTime, Epoch, PartitionId, ProcessIndex};
 use wasmill::plugin::{Component, Engine, Grants, HostPort, Limits, SinkPlugin};
-
-/// One request as the server got it.
-#[derive(Debug)]
-struct Request {
-    key: String,
-    rows: Value,
-}
-
-/// What the server does with a request.
-#[derive(Clone, Copy)]
-enum Answer {
-    /// Answers with this status.
-    Status(u16),
-    /// Holds the connection and says nothing.
-    Silence,
-}
-
-/// A server that answers its requests in this order, the last answer again and again.
-fn server(answers: &[Answer]) -> (SocketAddr, Receiver<Request>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    let (requests, received) = channel();
-    let answers = answers.to_vec();
-    std::thread::spawn(move || {
-        let mut silent = Vec::new();
-        for (index, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.expect("a connection");
-            if requests.send(read_request(&stream)).is_err() {
-                return;
-            }
-            match answers.get(index).or(answers.last()) {
-                Some(Answer::Status(status)) => {
-                    let answer = format!(
-                        "HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                    );
-                    // The client may have given up.
-                    stream.write_all(answer.as_bytes()).ok();
-                }
-                Some(Answer::Silence) | None => silent.push(stream),
-            }
-        }
-    });
-    (address, received)
-}
-
-fn read_request(stream: &TcpStream) -> Request {
-    let mut reader = BufReader::new(stream);
-    let (mut key, mut length, mut chunked) = (String::new(), 0, false);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).expect("a line of the head");
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            if line.trim_end().is_empty() {
-                break;
-            }
-            continue;
-        };
-        match name.to_ascii_lowercase().as_str() {
-            "idempotency-key" => key = value.to_owned(),
-            "content-length" => length = value.parse().expect("a number"),
-            "transfer-encoding" => chunked = value == "chunked",
-            _ => {}
-        }
-    }
-    let body = if chunked {
-        chunks(&mut reader)
-    } else {
-        bytes(&mut reader, length)
-    };
-    Request {
-        key,
-        rows: serde_json::from_slice(&body).expect("the body is JSON"),
-    }
-}
-
-fn bytes(reader: &mut impl Read, length: usize) -> Vec<u8> {
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).expect("the whole body");
-    body
-}
-
-fn chunks(reader: &mut impl BufRead) -> Vec<u8> {
-    let mut body = Vec::new();
-    loop {
-        let mut size = String::new();
-        reader.read_line(&mut size).expect("a chunk's size");
-        let size = usize::from_str_radix(size.trim_end(), 16).expect("a number");
-        body.extend(bytes(reader, size));
-        bytes(reader, 2);
-        if size == 0 {
-            return body;
-        }
-    }
-}
+use wasmill_tests::http::{Answer, Request, answering};
 
 fn webhook() -> &'static Component {
     static WEBHOOK: OnceLock<(tempfile::TempDir, Component)> = OnceLock::new();
@@ -180,7 +86,7 @@ fn keys(received: &Receiver<Request>) -> Vec<String> {
 
 #[test]
 fn rows_are_posted_as_json_objects_with_a_key() {
-    let (address, received) = server(&[Answer::Status(200)]);
+    let (address, received) = answering(&[Answer::Status(200)]);
     let mut sink = sink(address);
     let refused = sink.write(EPOCH, PartitionId(3), &rows(&["a", "bc", "def"]), true);
     assert_eq!(refused, Ok(Vec::new()));
@@ -200,7 +106,7 @@ fn rows_are_posted_as_json_objects_with_a_key() {
 
 #[test]
 fn rows_that_the_server_does_not_want_are_refused_one_by_one() {
-    let (address, _received) = server(&[Answer::Status(200), Answer::Status(422)]);
+    let (address, _received) = answering(&[Answer::Status(200), Answer::Status(422)]);
     let refused = sink(address)
         .write(EPOCH, PartitionId(0), &rows(&["a", "b", "c"]), true)
         .expect("the sink lives on");
@@ -216,7 +122,7 @@ fn rows_that_the_server_does_not_want_are_refused_one_by_one() {
 
 #[test]
 fn what_is_sent_again_has_the_same_key() {
-    let (address, received) = server(&[
+    let (address, received) = answering(&[
         Answer::Status(200),
         Answer::Status(503),
         Answer::Status(200),
@@ -236,7 +142,7 @@ fn what_is_sent_again_has_the_same_key() {
 
 #[test]
 fn a_server_that_stays_broken_ends_the_run() {
-    let (address, received) = server(&[Answer::Status(503)]);
+    let (address, received) = answering(&[Answer::Status(503)]);
     let mut sink = sink_to(
         address,
         &[address.to_string()],
@@ -258,7 +164,7 @@ fn a_server_that_stays_broken_ends_the_run() {
 
 #[test]
 fn a_call_that_waits_for_a_silent_server_is_given_up_and_made_again() {
-    let (address, received) = server(&[Answer::Silence, Answer::Status(200)]);
+    let (address, received) = answering(&[Answer::Silence, Answer::Status(200)]);
     let mut sink = sink_to(
         address,
         &[address.to_string()],
@@ -272,7 +178,7 @@ fn a_call_that_waits_for_a_silent_server_is_given_up_and_made_again() {
 
 #[test]
 fn a_server_that_stays_silent_ends_the_run() {
-    let (address, _received) = server(&[Answer::Silence]);
+    let (address, _received) = answering(&[Answer::Silence]);
     let mut sink = sink_to(
         address,
         &[address.to_string()],
@@ -290,8 +196,8 @@ fn a_server_that_stays_silent_ends_the_run() {
 
 #[test]
 fn a_host_that_is_not_granted_is_never_reached() {
-    let (address, received) = server(&[Answer::Status(200)]);
-    let (other, _) = server(&[Answer::Status(200)]);
+    let (address, received) = answering(&[Answer::Status(200)]);
+    let (other, _) = answering(&[Answer::Status(200)]);
     let mut sink = sink_to(
         address,
         &[other.to_string()],
