@@ -7,7 +7,7 @@ pub mod golden;
 pub mod http;
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -248,6 +248,39 @@ pub fn serve(speak: impl FnOnce(TcpStream) + Send + 'static) -> (String, JoinHan
         speak(peer);
     });
     (address, thread)
+}
+
+/// Waits until the program at the other end of a connection over loopback has read all that was sent into it.
+pub fn wait_until_read(peer: &TcpStream) {
+    let ours = as_the_kernel_writes(peer.local_addr().expect("connected"));
+    let theirs = as_the_kernel_writes(peer.peer_addr().expect("connected"));
+    wait_until("the reader", || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists them");
+        // Per socket: its number, its address, its peer's, its state, and the bytes in its queues, those it sends and those it got.
+        sockets.lines().all(|socket| {
+            let fields: Vec<&str> = socket.split_whitespace().take(5).collect();
+            match fields.as_slice() {
+                [_, from, to, _, queues] if (*from, *to) == (&*ours, &*theirs) => {
+                    queues.starts_with("00000000:")
+                }
+                [_, from, to, _, queues] if (*from, *to) == (&*theirs, &*ours) => {
+                    queues.ends_with(":00000000")
+                }
+                _ => true,
+            }
+        })
+    });
+}
+
+fn as_the_kernel_writes(address: SocketAddr) -> String {
+    let IpAddr::V4(ip) = address.ip() else {
+        panic!("{address} is not of IPv4");
+    };
+    format!(
+        "{:08X}:{:04X}",
+        u32::from_ne_bytes(ip.octets()),
+        address.port()
+    )
 }
 
 /// Waits until something has come about.

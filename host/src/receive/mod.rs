@@ -106,7 +106,8 @@ pub struct Offer {
 pub struct Waiting {
     /// Bytes, at least 1 if there is anything at all.
     pub bytes: u64,
-    /// Nothing more will ever come beyond them (under `trigger = "available-now"`: nothing more was there at the start).
+    /// Nothing more will ever come beyond them (under `trigger = "available-now"`: nothing more was there at the start; after
+    /// [`Receiver::stop`]: nothing more is on its way).
     pub ended: bool,
 }
 
@@ -119,8 +120,9 @@ pub trait Receiver: Send {
     /// What [`Self::poll`] could offer; cheap, called many times a second so that an epoch opens as soon as it is due.
     fn waiting(&mut self) -> Result<Waiting, Failure>;
 
-    /// Stop taking input from outside; what was received stays available to `poll`. Called once, at drain.
-    fn stop(&mut self) {}
+    /// Stop taking input from outside; what was received stays available to `poll`, and once all of it has come [`Self::waiting`]
+    /// says `ended`, which the drain waits for. Called once, at drain.
+    fn stop(&mut self);
 }
 
 /// The reader of each source, by its index in the plan.

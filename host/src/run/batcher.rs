@@ -16,7 +16,7 @@ pub struct Moment {
     pub in_flight: u32,
     /// The process is over its limit of live bytes.
     pub overfull: bool,
-    /// A stop was asked for: take what was received, then end.
+    /// A stop was asked for: take what was received at once, until the receivers have ended.
     pub draining: bool,
     /// No receiver will ever have anything again.
     pub ended: bool,
@@ -66,7 +66,7 @@ impl Batcher {
     pub fn decide(&mut self, moment: Moment) -> Decision {
         self.earn(moment.now);
         if moment.waiting_bytes == 0 {
-            return if moment.ended || moment.draining {
+            return if moment.ended {
                 Decision::End
             } else {
                 Decision::Wait(IDLE)
@@ -195,22 +195,19 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_takes_what_was_received_and_then_ends() {
+    fn a_drain_takes_what_was_received_and_ends_with_the_last_receiver() {
         let mut batcher = Batcher::new(rules(SECOND));
-        assert!(matches!(
-            batcher.decide(Moment {
-                draining: true,
-                ..at(1, 10)
-            }),
-            Decision::Cut(_)
-        ));
-        assert_eq!(
-            batcher.decide(Moment {
-                draining: true,
-                ..at(1, 0)
-            }),
-            Decision::End
-        );
+        let draining = |waiting_bytes| Moment {
+            draining: true,
+            ..at(1, waiting_bytes)
+        };
+        assert!(matches!(batcher.decide(draining(10)), Decision::Cut(_)));
+        assert!(matches!(batcher.decide(draining(0)), Decision::Wait(_)));
+        let ended = Moment {
+            ended: true,
+            ..draining(0)
+        };
+        assert_eq!(batcher.decide(ended), Decision::End);
     }
 
     proptest! {

@@ -272,6 +272,7 @@ impl Peer {
                 Ok(0) => break End::Closed,
                 Ok(bytes) => {
                     received = true;
+                    fail::fail_point!("tcp-received");
                     let _ = framer.push(&chunk[..bytes], |frame| {
                         push(&self.buffer, &mut next, frame)
                     });
