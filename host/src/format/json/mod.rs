@@ -29,12 +29,8 @@ use crate::config::Table;
 pub fn schema(table: &mut Table) -> Option<SchemaRef> {
     if !table.has("schema") {
         let help = "for example `schema = { user = \"utf8\", bytes = \"int64?\" }`; a column that may be null or absent has a `?`";
-        let message = format!(
-            "{} needs `schema`, the columns to read from each JSON object",
-            table.what()
-        );
-        table.problem(table.span(), message, Some(help.into()));
-        return None;
+        let wanted = "the columns to read from each JSON object";
+        table.missing("schema", wanted, Some(help.into()));
     }
     let pairs = table.pairs("schema")?;
     if pairs.get_ref().is_empty() {

@@ -48,7 +48,8 @@ impl FilesSource {
         let wanted = "a directory, a file, or a pattern such as \"logs/*.txt\"";
         let path = table.required_string("path", wanted);
         let glob = table.string("glob");
-        let watch = table.has("watch").then(|| table.boolean("watch", true));
+        let says_watch = table.has("watch");
+        let watch = table.boolean("watch", true);
         let existing = table.boolean("existing", true);
         let poll_interval = table.duration("poll_interval");
         let split = table.size("split");
@@ -58,7 +59,7 @@ impl FilesSource {
             path,
             glob,
             format: format?,
-            watch,
+            watch: says_watch.then_some(watch),
             existing,
             poll_interval: poll_interval.map_or(DEFAULT_POLL_INTERVAL, Spanned::into_inner),
             split: split.map_or(DEFAULT_SPLIT, Spanned::into_inner),

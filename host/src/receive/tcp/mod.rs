@@ -58,17 +58,21 @@ impl TcpSource {
         let listen = address(table, "listen");
         let buffer = table.size("buffer");
         let format = RecordFormat::from_table(table);
+        // Each way has a setting that is not known to the other.
+        let retry_max = (connect.is_some() || listen.is_none())
+            .then(|| table.duration("retry_max"))
+            .flatten();
+        let max_connections = (listen.is_some() || connect.is_none())
+            .then(|| table.integer("max_connections", 1))
+            .flatten();
         let link = match (connect, listen) {
             (Some(connect), None) => Mode::Connect {
                 address: connect.into_inner()?,
-                retry_max: table
-                    .duration("retry_max")
-                    .map_or(DEFAULT_RETRY_MAX, Spanned::into_inner),
+                retry_max: retry_max.map_or(DEFAULT_RETRY_MAX, Spanned::into_inner),
             },
             (None, Some(listen)) => Mode::Listen {
                 address: listen.into_inner()?,
-                max_connections: table
-                    .integer("max_connections", 1)
+                max_connections: max_connections
                     .map_or(DEFAULT_MAX_CONNECTIONS, Spanned::into_inner),
             },
             (Some(_), Some(listen)) => {
@@ -81,11 +85,11 @@ impl TcpSource {
                 return None;
             }
             (None, None) => {
-                let message = format!(
-                    "{} needs `address`, the address to connect to, or `listen`, the address to accept connections on",
-                    table.what()
-                );
-                table.problem(table.span(), message, None);
+                let wanted =
+                    "the address to connect to, or `listen`, the address to accept connections on";
+                if table.misspelt("listen").is_none() {
+                    table.missing("address", wanted, None);
+                }
                 return None;
             }
         };
