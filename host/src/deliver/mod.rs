@@ -99,8 +99,10 @@ pub enum SinkConfig {
 impl SinkConfig {
     /// Reads `type` and the settings of that kind. Problems are collected in the table; `None` if there were any that
     /// leave nothing to check further. The caller takes its own keys and calls [`Table::finish`].
+    ///
+    /// A sink of type `plugin` has the settings of user code, so who reads those reads it.
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        const KINDS: [&str; 2] = ["print", "files"];
+        const KINDS: [&str; 3] = ["print", "files", "plugin"];
         let wanted = format!(
             "the kind of sink: {}",
             KINDS.map(|kind| format!("\"{kind}\"")).join(", ")

@@ -162,10 +162,7 @@ fn check_rejected(spec: &Spec, problems: &Problems) -> Option<SinkConfig> {
         );
     }
     let config = rejected.get_ref().as_ref()?;
-    if !matches!(config, SinkConfig::Files(_)) {
-        let message = "`[rejected]` must be a `files` sink";
-        problems.add(rejected.span(), message, None);
-    } else if let Err(reason) = config.check(&rejected_schema()) {
+    if let Err(reason) = config.check(&rejected_schema()) {
         let message = format!("`[rejected]` cannot hold rejected rows: {reason}");
         let help = "its rows have several columns: use format = \"json\"";
         problems.add(rejected.span(), message, Some(help.into()));

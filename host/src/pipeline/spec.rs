@@ -145,7 +145,19 @@ pub fn read(mut file: Table<'_>) -> Spec {
     }
     let rejected = file.table("rejected", "`[rejected]`").map(|mut table| {
         let span = table.span();
-        let config = SinkConfig::from_table(&mut table);
+        let config = match table.peek("type") {
+            Some("files") => SinkConfig::from_table(&mut table),
+            Some(_) => {
+                table.problem(span.clone(), "`[rejected]` must be a `files` sink", None);
+                table.ignore_rest();
+                None
+            }
+            None => {
+                table.missing("type", "which is always \"files\"", None);
+                table.ignore_rest();
+                None
+            }
+        };
         table.finish();
         Spanned::new(span, config)
     });
@@ -256,6 +268,8 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         Role::Source => Vec::new(),
         Role::Step | Role::Sink => inputs(&mut table),
     };
+    // An aggregate has no rows to blame: its only error, an overflow, ends the run.
+    let aggregates = role == Role::Step && table.has("aggregate");
     let settings = match role {
         Role::Source => SourceConfig::from_table(&mut table).map(Settings::Source),
         Role::Step => step(&mut table),
@@ -265,10 +279,9 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         }
         Role::Sink => SinkConfig::from_table(&mut table).map(Settings::Sink),
     };
-    // An aggregate has no rows to blame: its only error, an overflow, ends the run.
-    let on_error = match settings {
-        Some(Settings::Aggregate(_)) => None,
-        _ => on_error(&mut table),
+    let on_error = match aggregates {
+        true => None,
+        false => on_error(&mut table),
     };
     table.finish();
     NodeSpec {
