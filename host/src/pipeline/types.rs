@@ -86,16 +86,23 @@ impl<'a> Typer<'a> {
             let input = graph.inputs[index]
                 .as_deref()
                 .and_then(|links| self.input(links, &typed));
-            typed[index] = self.node(index, input);
+            let node = self.node(index, input, &typed);
+            typed[index] = node;
         }
         // Behind a circle nothing has columns, but its plugins can be looked for.
         for index in (0..self.nodes.len()).filter(|index| !graph.order.contains(index)) {
-            self.node(index, None);
+            self.node(index, None, &typed);
         }
         typed
     }
 
-    fn node(&mut self, index: usize, input: Option<Input>) -> Option<Typed> {
+    /// Types a node; `typed` are those before it.
+    fn node(
+        &mut self,
+        index: usize,
+        input: Option<Input>,
+        typed: &[Option<Typed>],
+    ) -> Option<Typed> {
         let node = &self.nodes[index];
         let (ports, kind) = match node.settings.as_ref()? {
             Settings::Source(config) => (vec![only_port(config.schema())], TypedKind::Source),
@@ -104,7 +111,7 @@ impl<'a> Typer<'a> {
                 self.transform(node, plugin, &component?, &input.as_ref()?.schema)?
             }
             Settings::Aggregate(aggregate) => {
-                self.aggregate(node, aggregate, &input.as_ref()?.schema)?
+                self.aggregate(node, aggregate, input.as_ref()?, typed)?
             }
             Settings::Sink(config) => {
                 if let Err(reason) = config.check(&input.as_ref()?.schema) {
@@ -277,22 +284,21 @@ impl<'a> Typer<'a> {
         &self,
         node: &NodeSpec,
         spec: &AggregateSpec,
-        input: &SchemaRef,
+        input: &Input,
+        typed: &[Option<Typed>],
     ) -> Option<(Vec<TypedPort>, TypedKind)> {
-        let keys: Vec<_> = spec
-            .group_by
-            .iter()
-            .map(|name| self.column(name, input, node))
-            .collect();
+        let column = |name| self.column(name, input, node, typed);
+        let input = &input.schema;
+        let keys: Vec<_> = spec.group_by.iter().map(column).collect();
         let measures: Vec<_> = spec
             .measures
             .iter()
             .map(|(name, call)| {
-                let column = match &call.column {
-                    Some(column) => Some(self.column(column, input, node)?),
+                let measured = match &call.column {
+                    Some(name) => Some(column(name)?),
                     None => None,
                 };
-                let data_type = column.map(|column| input.field(column).data_type());
+                let data_type = measured.map(|column| input.field(column).data_type());
                 if let Err(reason) = call.function.get_ref().data_type(data_type) {
                     let span = call.column.as_ref().unwrap_or(name).span();
                     self.problems.add(span, reason, None);
@@ -301,7 +307,7 @@ impl<'a> Typer<'a> {
                 Some(Measure {
                     name: name.get_ref().clone(),
                     function: *call.function.get_ref(),
-                    column,
+                    column: measured,
                 })
             })
             .collect();
@@ -339,19 +345,41 @@ impl<'a> Typer<'a> {
         }
     }
 
-    fn column(&self, name: &Spanned<String>, input: &Schema, node: &NodeSpec) -> Option<usize> {
-        let found = input.index_of(name.get_ref()).ok();
+    fn column(
+        &self,
+        name: &Spanned<String>,
+        input: &Input,
+        node: &NodeSpec,
+        typed: &[Option<Typed>],
+    ) -> Option<usize> {
+        let found = input.schema.index_of(name.get_ref()).ok();
         if found.is_none() {
-            let known = input.fields().iter().map(|field| field.name().as_str());
             let message = format!(
                 "the input of `{}` has no column `{}`",
                 node.name.get_ref(),
                 name.get_ref()
             );
-            self.problems
-                .add(name.span(), message, did_you_mean(name.get_ref(), known));
+            let mut problem = Problem::error(name.span(), message);
+            if let Some(step) = self.loser(name.get_ref(), &input.ports, typed) {
+                let words = format!("this is given `{}` and does not pass it on", name.get_ref());
+                problem = problem.also(step.name.span(), words);
+            }
+            let fields = input.schema.fields().iter();
+            problem.help = did_you_mean(name.get_ref(), fields.map(|field| field.name().as_str()));
+            self.problems.push(problem);
         }
         found
+    }
+
+    /// The step on the way to `ports` that has a column of this name in its input and not in its output.
+    fn loser(&self, column: &str, ports: &[PortRef], typed: &[Option<Typed>]) -> Option<&NodeSpec> {
+        ports.iter().find_map(|port| {
+            let read = typed[port.node].as_ref()?;
+            match read.input.index_of(column) {
+                Ok(_) => Some(&self.nodes[port.node]),
+                Err(_) => self.loser(column, &read.inputs, typed),
+            }
+        })
     }
 
     fn sink_refuses(&self, node: &NodeSpec, reason: &str) {
