@@ -1,4 +1,4 @@
-//! A pipeline that multiplies its rows in front of a slow sink needs no more memory for more input.
+//! A pipeline that multiplies its rows in front of a slow sink needs no more memory for more input, in however many epochs it comes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,8 +7,6 @@ use wasmill_tests::http::{Answer, Request, server};
 use wasmill_tests::{PATIENCE, Running, folder, peak_memory, wasmill};
 
 const WORDS: usize = 1000;
-/// Rows of an epoch before they are split.
-const LINES: usize = 40;
 const MAX_LIVE_BYTES: u64 = 512 << 10;
 
 const PIPELINE: &str = r#"
@@ -38,9 +36,9 @@ config = { url = "http://{address}/", batch_rows = 10000 }
 grants = { http = ["{address}"] }
 "#;
 
-/// Sends so many epochs to a server that takes its time; answers the most memory that was resident when all rows had come.
-fn peak_of(epochs: usize) -> u64 {
-    let rows = epochs * LINES;
+/// Sends so many epochs of so many lines, split into words, to a server that takes its time; answers the most memory that was resident when all rows had come.
+fn peak_of(epochs: usize, lines: usize) -> u64 {
+    let rows = epochs * lines;
     let mut missing = rows * WORDS;
     let mut keys = HashSet::new();
     let (all_came, came) = crossbeam_channel::bounded::<()>(0);
@@ -57,7 +55,7 @@ fn peak_of(epochs: usize) -> u64 {
         Answer::Status(200)
     });
     let pipeline = PIPELINE
-        .replace("{lines}", &LINES.to_string())
+        .replace("{lines}", &lines.to_string())
         .replace("{max_live_bytes}", &MAX_LIVE_BYTES.to_string())
         .replace("{rows}", &rows.to_string())
         .replace("{words}", &WORDS.to_string())
@@ -87,15 +85,20 @@ fn peak_of(epochs: usize) -> u64 {
     peak
 }
 
-/// Epochs of the short run.
-const EPOCHS: usize = 8;
-/// What the long run may need more: a part of the 25 MB of rows that it makes more.
+/// What the long run may need more: a part of the tens of MB of rows that it makes more.
 const MARGIN: u64 = 8 << 20;
 
-#[test]
-fn eight_times_the_input_needs_no_more_memory() {
-    let short = peak_of(EPOCHS);
-    let long = peak_of(8 * EPOCHS);
-    println!("{short} bytes resident for {EPOCHS} epochs, {long} for eight times as many");
+fn needs_no_more(short: u64, long: u64) {
+    println!("{short} bytes were resident in the short run, {long} in the long one");
     assert!(long < short + MARGIN, "{short} bytes became {long}");
+}
+
+#[test]
+fn eight_times_as_many_epochs_need_no_more_memory() {
+    needs_no_more(peak_of(8, 40), peak_of(64, 40));
+}
+
+#[test]
+fn an_epoch_eight_times_as_long_needs_no_more_memory() {
+    needs_no_more(peak_of(1, 640), peak_of(1, 5120));
 }

@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use std::time::Duration;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
 use tokio::runtime::Runtime;
+use written::Written;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{EpochInfo, OpenOptions, Refused, Sink};
@@ -89,7 +92,39 @@ struct Part {
     /// `None` before it has begun, and after a call failed.
     instance: Option<SinkInstance>,
     /// What it is given again when it begins again.
-    written: Vec<RecordBatch>,
+    written: Written,
+}
+
+/// Why a partition could not be given on.
+enum Trouble {
+    /// The plugin's call failed.
+    Call(CallError),
+    /// What was kept of the partition could not be read again.
+    Kept(ArrowError),
+}
+
+impl From<CallError> for Trouble {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<ArrowError> for Trouble {
+    fn from(error: ArrowError) -> Self {
+        Self::Kept(error)
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Call(error) => failure(&error),
+            Trouble::Kept(error) => Failure::external(format!(
+                "rows cannot be kept for a further try: {error}"
+            ))
+            .help("they are kept in temporary files; look for room in the folder of `TMPDIR`"),
+        }
+    }
 }
 
 impl Sink for Writer {
@@ -188,7 +223,7 @@ impl Writer {
             context,
             key,
             instance: None,
-            written: Vec::new(),
+            written: Written::default(),
         }
     }
 
@@ -210,15 +245,15 @@ impl Writer {
                         row: rows[one.row as usize],
                         reason: one.reason,
                     }));
-                    part.written.push(chunk);
+                    part.written.add(&chunk).map_err(Trouble::Kept)?;
                     return Ok(());
                 }
-                Err(CallError::Refused {
+                Err(Trouble::Call(CallError::Refused {
                     kind: ErrorKind::Rejected,
                     message,
                     rows: blamed,
                     ..
-                }) if !blamed.is_empty() => {
+                })) if !blamed.is_empty() => {
                     let keep: Vec<bool> = (0..chunk.num_rows() as u32)
                         .map(|row| !blamed.contains(&row))
                         .collect();
@@ -234,16 +269,14 @@ impl Writer {
                         |error| Failure::internal(format!("rows cannot be left out: {error}")),
                     )?;
                 }
-                Err(error) => return Err(failure(&error)),
+                Err(trouble) => return Err(trouble.into()),
             }
         }
         Ok(())
     }
 
     fn prepare(&mut self, mut part: Part) -> Result<(), Failure> {
-        let token = self
-            .repeated(&mut part, |instance, context| instance.prepare(context))
-            .map_err(|error| failure(&error))?;
+        let token = self.repeated(&mut part, |instance, context| instance.prepare(context))?;
         self.tokens
             .entry(part.context.epoch)
             .or_default()
@@ -283,7 +316,7 @@ impl Writer {
         &mut self,
         part: &mut Part,
         mut call: impl FnMut(&mut SinkInstance, &CallContext) -> Result<R, CallError>,
-    ) -> Result<R, CallError> {
+    ) -> Result<R, Trouble> {
         let mut tries = 0;
         loop {
             let (instance, result) = self.attempt(part, &mut call);
@@ -293,10 +326,11 @@ impl Writer {
                     part.context.call += 1;
                     return Ok(value);
                 }
-                Err(error) => {
+                Err(Trouble::Call(error)) => {
                     self.idle.extend(instance.filter(SinkInstance::is_live));
                     self.pause(&mut tries, &error).ok_or(error)?;
                 }
+                Err(trouble) => return Err(trouble),
             }
         }
     }
@@ -306,19 +340,19 @@ impl Writer {
         &mut self,
         part: &mut Part,
         call: &mut impl FnMut(&mut SinkInstance, &CallContext) -> Result<R, CallError>,
-    ) -> (Option<SinkInstance>, Result<R, CallError>) {
+    ) -> (Option<SinkInstance>, Result<R, Trouble>) {
         let mut instance = match part.instance.take() {
             Some(instance) => instance,
             None => match self.idle_instance() {
                 Ok(mut instance) => match begin(&mut instance, part) {
                     Ok(()) => instance,
-                    Err(error) => return (Some(instance), Err(error)),
+                    Err(trouble) => return (Some(instance), Err(trouble)),
                 },
-                Err(error) => return (None, Err(error)),
+                Err(error) => return (None, Err(error.into())),
             },
         };
         let result = call(&mut instance, &part.context);
-        (Some(instance), result)
+        (Some(instance), result.map_err(Trouble::Call))
     }
 
     fn idle_instance(&mut self) -> Result<SinkInstance, CallError> {
@@ -353,18 +387,18 @@ impl Writer {
 }
 
 /// Begins a partition, and gives it again what was written to it before.
-fn begin(instance: &mut SinkInstance, part: &Part) -> Result<(), CallError> {
+fn begin(instance: &mut SinkInstance, part: &mut Part) -> Result<(), Trouble> {
     let mut context = CallContext {
         call: 0,
         ..part.context
     };
     instance.begin(&context, &part.key)?;
-    for batch in &part.written {
+    part.written.give(|batch| {
         // The rows that it refuses now it refused before.
-        instance.write(&context, batch)?;
+        instance.write(&context, &batch)?;
         context.call += 1;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Stretches of rows, start and length, each small enough for one call.
