@@ -136,6 +136,14 @@ fn install_hook() {
     });
 }
 
+/// Ends the process on the spot, as SIGKILL would, where a crash test asks for it.
+macro_rules! crash_point {
+    ($name:expr) => {
+        fail::fail_point!($name, |_| std::process::abort())
+    };
+}
+pub(crate) use crash_point;
+
 #[cfg(test)]
 mod tests {
     use super::*;

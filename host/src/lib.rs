@@ -20,6 +20,8 @@ pub mod plugin;
 // Data in.
 pub mod format;
 pub mod receive;
+// What a run remembers.
+pub mod checkpoint;
 // Pure computation.
 pub mod aggregate;
 // Data out.

@@ -72,6 +72,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         },
         partitions: 8,
         nodes,
+        checkpoint: None,
         rejected: (on_error == OnError::Reject).then(|| sink(base, REJECTED)),
     };
     let options = Options {
@@ -80,6 +81,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         output: Output::stdout(),
         status: Arc::new(Status::default()),
         stop: Stop::default(),
+        accept_changes: false,
     };
     run::run(plan, options)
 }

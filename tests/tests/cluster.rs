@@ -107,7 +107,7 @@ grants = { http = ["127.0.0.1:9"] }
 /// Runs `a/p.toml` and `b/p.toml` as two processes of one run, and expects both to refuse.
 fn refuse_each_other(folder: &Path) {
     let hosts = folder.join("hosts.txt");
-    std::fs::write(&hosts, free_addresses(2).join("\n")).unwrap();
+    std::fs::write(&hosts, free_addresses(2).join("\n")).expect("the folder is writable");
     let start = |process: &str, file: &str| {
         let mut command = wasmill();
         command

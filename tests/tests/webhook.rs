@@ -64,6 +64,8 @@ fn sink_to(to: SocketAddr, granted: &[String], deadline: Duration, retries: u32)
         node: "hook".into(),
         process: ProcessIndex(0),
         processes: 1,
+        committed: None,
+        checkpoint: false,
         output: Output::stdout(),
     };
     PluginSink { plugin, retries }

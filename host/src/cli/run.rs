@@ -69,6 +69,10 @@ pub struct Run {
     #[arg(long, short)]
     quiet: bool,
 
+    /// Go on from a checkpoint although a source, step or sink has gone or is another kind of node now
+    #[arg(long)]
+    accept_changes: bool,
+
     #[command(flatten)]
     engine: EngineOptions,
 }
@@ -104,6 +108,7 @@ impl Run {
             output: terminal.output(),
             status,
             stop: stop.clone(),
+            accept_changes: self.accept_changes,
         };
         let result = run::run(plan, options);
         drop(progress);

@@ -52,8 +52,14 @@ pub trait Sink: Send {
         last: bool,
     ) -> Result<Vec<Refused>, Failure>;
 
-    /// Every row of the epoch that this process will ever give has been written: make them visible.
+    /// Every row of the epoch that this process will ever give has been written. A sink that can make an epoch visible at
+    /// [`Self::commit`] has it ready for that, durably; any other makes it visible now.
     fn finish(&mut self, epoch: EpochInfo) -> Result<(), Failure>;
+
+    /// The epoch is finished everywhere and, with a checkpoint, recorded as over: make it visible. Called in order.
+    fn commit(&mut self, _epoch: Epoch) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// The run is over and every epoch finished; release what is held.
     fn close(&mut self) -> Result<(), Failure> {
@@ -72,6 +78,10 @@ pub struct OpenOptions {
     pub process: ProcessIndex,
     /// How many processes the run has.
     pub processes: usize,
+    /// The last epoch that a checkpoint says is over, if there is a checkpoint and it says so.
+    pub committed: Option<Epoch>,
+    /// Whether what a crash leaves behind may be of an epoch that a checkpoint says is over.
+    pub checkpoint: bool,
     /// Where `print` prints.
     pub output: Output,
 }

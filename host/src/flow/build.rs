@@ -42,7 +42,7 @@ pub fn build(worker: &mut Worker, context: Shared, ends: Ends) -> Handle<u64> {
             rejected: Vec::new(),
             delivered: Vec::new(),
         };
-        graph.nodes(ends.feed, &ends.outlets, ends.local);
+        graph.nodes(ends.feed, &ends.outlets, ends.rejected.as_ref(), ends.local);
         graph.finish(ends.rejected, ends.local)
     })
 }
@@ -56,8 +56,16 @@ struct Graph<'scope> {
 }
 
 impl<'scope> Graph<'scope> {
-    fn nodes(&mut self, feed: Option<EpochFeed>, outlets: &BTreeMap<usize, Outlet>, local: usize) {
-        let directives = plan::epochs(self.scope, self.context.clone(), feed);
+    fn nodes(
+        &mut self,
+        feed: Option<EpochFeed>,
+        outlets: &BTreeMap<usize, Outlet>,
+        rejected: Option<&Outlet>,
+        local: usize,
+    ) {
+        let all = outlets.values().chain(rejected);
+        let told = all.filter(|_| local == 0).cloned().collect();
+        let directives = plan::epochs(self.scope, self.context.clone(), feed, told);
         let nodes = self.context.plan.clone();
         for (index, node) in nodes.nodes.iter().enumerate() {
             let context = self.context.clone();

@@ -47,6 +47,8 @@ pub enum Message {
 pub struct Outlet {
     /// To the thread.
     pub messages: Sender<Message>,
+    /// Epochs that a checkpoint says are over, in order; to the thread.
+    pub commits: Sender<Epoch>,
     /// Rows that the sink refused, back to the worker that is to pass them on: the one at this process's first place.
     pub refused: Receiver<(Epoch, BatchTime, PartitionId, Rejects)>,
     progress: Arc<Progress>,
@@ -83,6 +85,8 @@ pub struct Place {
     pub counters: Arc<NodeCounters>,
     /// Of the sources.
     pub readers: Readers,
+    /// Whether an epoch that is finished waits for a checkpoint to say that it is over.
+    pub checkpoint: bool,
     /// Where a failure goes.
     pub abort: Abort,
 }
@@ -90,6 +94,8 @@ pub struct Place {
 /// Starts the thread of a sink. It ends when the workers have gone.
 pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, std::thread::JoinHandle<()>) {
     let (messages, queue) = crossbeam_channel::bounded(QUEUE);
+    // At most as many as there are epochs in flight.
+    let (commits, committed) = crossbeam_channel::unbounded();
     let (refuse, refused) = crossbeam_channel::unbounded();
     let progress = Arc::new(Progress {
         delivered: AtomicU64::new(0),
@@ -106,7 +112,7 @@ pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, std::thread::JoinHan
     let handle = std::thread::Builder::new()
         .name(name)
         .spawn(move || {
-            if let Err(failure) = abort.guard(|| thread.run(queue)) {
+            if let Err(failure) = abort.guard(|| thread.run(queue, committed)) {
                 abort.fail(failure);
             }
         })
@@ -114,6 +120,7 @@ pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, std::thread::JoinHan
     (
         Outlet {
             messages,
+            commits,
             refused,
             progress,
         },
@@ -130,35 +137,23 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(mut self, queue: Receiver<Message>) -> Result<(), Failure> {
-        for message in queue {
-            match message {
-                Message::Rows {
-                    info,
-                    partition,
-                    batch,
-                    last,
-                    provenance,
-                    charge,
-                } => {
-                    self.write(info, partition, &batch, last, provenance)
-                        .map_err(|failure| {
-                            let name = &self.place.node.name;
-                            failure.at_node(name).at(info.epoch, partition)
-                        })?;
-                    drop(charge);
-                }
-                Message::Finish(info) => {
-                    let finished = self.finishing.entry(info.epoch).or_insert(0);
-                    *finished += 1;
-                    if *finished == self.place.workers {
-                        self.finishing.remove(&info.epoch);
-                        self.finish(info).map_err(|mut failure| {
-                            failure.place.epoch.get_or_insert(info.epoch);
-                            failure.at_node(&self.place.node.name)
-                        })?;
-                    }
-                }
+    fn run(
+        mut self,
+        mut queue: Receiver<Message>,
+        mut committed: Receiver<Epoch>,
+    ) -> Result<(), Failure> {
+        // Both close when the workers have gone; what was sent before still comes.
+        let (mut writing, mut committing) = (true, self.place.checkpoint);
+        while writing || committing {
+            crossbeam_channel::select! {
+                recv(queue) -> message => match message {
+                    Ok(message) => self.take(message)?,
+                    Err(_) => (writing, queue) = (false, crossbeam_channel::never()),
+                },
+                recv(committed) -> epoch => match epoch {
+                    Ok(epoch) => self.commit(epoch)?,
+                    Err(_) => (committing, committed) = (false, crossbeam_channel::never()),
+                },
             }
             for waker in &self.progress.wakers {
                 waker.wake();
@@ -169,13 +164,58 @@ impl Thread {
             .map_err(|failure| failure.at_node(&self.place.node.name))
     }
 
+    fn take(&mut self, message: Message) -> Result<(), Failure> {
+        match message {
+            Message::Rows {
+                info,
+                partition,
+                batch,
+                last,
+                provenance,
+                charge,
+            } => {
+                self.write(info, partition, &batch, last, provenance)
+                    .map_err(|failure| {
+                        let name = &self.place.node.name;
+                        failure.at_node(name).at(info.epoch, partition)
+                    })?;
+                drop(charge);
+            }
+            Message::Finish(info) => {
+                let finished = self.finishing.entry(info.epoch).or_insert(0);
+                *finished += 1;
+                if *finished == self.place.workers {
+                    self.finishing.remove(&info.epoch);
+                    self.finish(info)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, info: EpochInfo) -> Result<(), Failure> {
         fail::fail_point!("sink-finish");
-        self.sink.finish(info)?;
+        self.sink
+            .finish(info)
+            .map_err(|failure| self.placed(failure, info.epoch))?;
+        if !self.place.checkpoint {
+            self.commit(info.epoch)?;
+        }
         self.progress
             .delivered
             .store(info.epoch.0 + 1, Ordering::Release);
         Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch) -> Result<(), Failure> {
+        self.sink
+            .commit(epoch)
+            .map_err(|failure| self.placed(failure, epoch))
+    }
+
+    fn placed(&self, mut failure: Failure, epoch: Epoch) -> Failure {
+        failure.place.epoch.get_or_insert(epoch);
+        failure.at_node(&self.place.node.name)
     }
 
     fn write(

@@ -15,6 +15,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
 use super::context::{Shared, Waker};
+use super::outlet::Outlet;
 use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::receive::Range;
 
@@ -40,13 +41,30 @@ pub struct PlannedRead {
     pub worker: WorkerIndex,
 }
 
-/// One read, as told to the worker that does it.
+/// What the epoch driver says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// An epoch begins.
+    Begin(EpochPlan),
+    /// An epoch is over: its commit is durable.
+    Committed(Epoch),
+}
+
+/// What one worker is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Directive {
+struct Directive {
     worker: u64,
-    time: i64,
-    /// `None` only announces the epoch.
-    read: Option<ReadDirective>,
+    what: What,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum What {
+    /// An epoch of this time begins.
+    Begin(BatchTime),
+    /// To read this for it.
+    Read(ReadDirective),
+    /// To have this one's output made visible.
+    Commit(Epoch),
 }
 
 /// Which range of which source becomes which partition.
@@ -64,19 +82,21 @@ pub struct ReadDirective {
 
 /// Worker 0's end of the epoch driver's channel. When the channel closes, time ends.
 pub struct EpochFeed {
-    /// The plans.
-    pub plans: Receiver<EpochPlan>,
+    /// What the driver says, in order.
+    pub notices: Receiver<Notice>,
     /// Schedules the operator when one was sent.
     pub waker: Arc<Waker>,
 }
 
-/// Builds both operators; `feed` is there on worker 0 only.
+/// Builds both operators; `feed` is there on worker 0 only. `outlets` are those of this worker's process, if it is the worker that
+/// tells them of commits.
 pub fn epochs<'scope>(
     scope: Scope<'scope, u64>,
     context: Shared,
     feed: Option<EpochFeed>,
+    outlets: Vec<Outlet>,
 ) -> StreamVec<'scope, u64, ReadDirective> {
-    directives(planned(scope, &context, feed), context)
+    directives(planned(scope, &context, feed), context, outlets)
 }
 
 fn planned<'scope>(
@@ -104,8 +124,12 @@ fn planned<'scope>(
             feed.waker.rearm();
             let mut output = output.activate();
             let closed = loop {
-                match feed.plans.try_recv() {
-                    Ok(plan) => {
+                match feed.notices.try_recv() {
+                    Ok(Notice::Committed(epoch)) => {
+                        let all = told(peers, What::Commit(epoch));
+                        output.session(&*held).give_iterator(all);
+                    }
+                    Ok(Notice::Begin(plan)) => {
                         held.downgrade(&plan.epoch.0);
                         let mut session = output.session(&*held);
                         session.give_iterator(directives_of(&plan, peers));
@@ -125,19 +149,14 @@ fn planned<'scope>(
 
 fn directives_of(plan: &EpochPlan, peers: usize) -> impl Iterator<Item = Directive> {
     let time = plan.time;
-    let announce = (0..peers).map(move |worker| Directive {
-        worker: worker as u64,
-        time: time.0,
-        read: None,
-    });
+    let announce = told(peers, What::Begin(time));
     let reads = plan
         .reads
         .iter()
         .enumerate()
         .map(move |(index, read)| Directive {
             worker: read.worker.0 as u64,
-            time: time.0,
-            read: Some(ReadDirective {
+            what: What::Read(ReadDirective {
                 source: read.source,
                 partition: PartitionId(index as u32),
                 time,
@@ -147,9 +166,18 @@ fn directives_of(plan: &EpochPlan, peers: usize) -> impl Iterator<Item = Directi
     announce.chain(reads)
 }
 
+/// The same for every worker.
+fn told(peers: usize, what: What) -> impl Iterator<Item = Directive> {
+    (0..peers as u64).map(move |worker| Directive {
+        worker,
+        what: what.clone(),
+    })
+}
+
 fn directives<'scope>(
     planned: StreamVec<'scope, u64, Directive>,
     context: Shared,
+    outlets: Vec<Outlet>,
 ) -> StreamVec<'scope, u64, ReadDirective> {
     let mut builder = OperatorBuilder::new("directives".to_owned(), planned.scope());
     let mut input = builder.new_input(
@@ -165,12 +193,17 @@ fn directives<'scope>(
                 let epoch = Epoch(*capability.time());
                 let mut session = output.session(&capability);
                 for directive in directives.drain(..) {
-                    context
-                        .times
-                        .borrow_mut()
-                        .insert(epoch, BatchTime(directive.time));
-                    if let Some(read) = directive.read {
-                        session.give(read);
+                    match directive.what {
+                        What::Begin(time) => {
+                            context.times.borrow_mut().insert(epoch, time);
+                        }
+                        What::Read(read) => session.give(read),
+                        What::Commit(epoch) => {
+                            for outlet in &outlets {
+                                // The thread has gone only when the run has failed.
+                                outlet.commits.send(epoch).ok();
+                            }
+                        }
                     }
                 }
             });

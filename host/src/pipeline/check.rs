@@ -109,6 +109,7 @@ fn check(
         hash: hash(text, &nodes),
         epoch: spec.epoch,
         partitions: spec.partitions,
+        checkpoint: spec.checkpoint,
         nodes,
         rejected,
     })

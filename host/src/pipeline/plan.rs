@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 
 use crate::aggregate::Aggregate;
+use crate::checkpoint::{CheckpointConfig, PipelineRecord};
 use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
 use crate::plugin;
@@ -24,8 +25,28 @@ pub struct Plan {
     pub partitions: u32,
     /// In an order in which every input comes before its readers.
     pub nodes: Vec<Node>,
+    /// Where the pipeline writes down what a crash must not lose; without it a run begins anew each time.
+    pub checkpoint: Option<CheckpointConfig>,
     /// Where rejected rows go, if any node rejects; its rows have the columns of [`crate::deliver::rejected_schema`].
     pub rejected: Option<SinkConfig>,
+}
+
+impl Plan {
+    /// What has to stay the same for its checkpoint to be of use.
+    pub fn record(&self) -> PipelineRecord {
+        let kind = |node: &Node| match &node.kind {
+            NodeKind::Source(_) => "source",
+            NodeKind::Transform(_) | NodeKind::Aggregate(_) => "step",
+            NodeKind::Sink(_) => "sink",
+        };
+        let nodes = self.nodes.iter();
+        PipelineRecord {
+            name: self.name.clone(),
+            nodes: nodes
+                .map(|node| (node.name.clone(), kind(node).to_owned()))
+                .collect(),
+        }
+    }
 }
 
 /// How epochs are cut.

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::expression::{self, Call};
 use super::plan::{EpochRules, Lifetime, OnError, Trigger};
+use crate::checkpoint::CheckpointConfig;
 use crate::config::{Problem, Span, Table};
 use crate::deliver::{PluginSink, SinkConfig};
 use crate::plugin::{Grants, Limits};
@@ -25,6 +26,8 @@ pub struct Spec {
     pub partitions: u32,
     /// Sources, then steps, then sinks, each in the file's order.
     pub nodes: Vec<NodeSpec>,
+    /// `[checkpoint]`, if there.
+    pub checkpoint: Option<CheckpointConfig>,
     /// `[rejected]`, if there; within it `None` after a problem.
     pub rejected: Option<Spanned<Option<SinkConfig>>>,
 }
@@ -139,6 +142,13 @@ pub fn read(mut file: Table<'_>) -> Spec {
         Some(count) => u32::try_from(count.into_inner()).unwrap_or(DEFAULT_PARTITIONS),
         None => DEFAULT_PARTITIONS,
     };
+    let checkpoint = file
+        .table("checkpoint", "`[checkpoint]`")
+        .and_then(|mut table| {
+            let checkpoint = CheckpointConfig::from_table(&mut table);
+            table.finish();
+            checkpoint
+        });
     let mut nodes = Vec::new();
     for role in [Role::Source, Role::Step, Role::Sink] {
         nodes.extend(nodes_of(&mut file, role));
@@ -168,6 +178,7 @@ pub fn read(mut file: Table<'_>) -> Spec {
         trigger_span,
         partitions,
         nodes,
+        checkpoint,
         rejected,
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::{Table, did_you_mean};
 use crate::error::Failure;
@@ -70,9 +71,12 @@ impl Range {
         }
     }
 
-    /// Whether only process 0 can read it.
-    pub fn is_held(&self) -> bool {
-        matches!(self, Range::Held { .. })
+    /// The block, if it is one that only process 0 can read.
+    pub fn block(&self) -> Option<u64> {
+        match self {
+            Range::Held { block, .. } => Some(*block),
+            _ => None,
+        }
     }
 }
 
@@ -123,6 +127,30 @@ pub trait Receiver: Send {
     /// Stop taking input from outside; what was received stays available to `poll`, and once all of it has come [`Self::waiting`]
     /// says `ended`, which the drain waits for. Called once, at drain.
     fn stop(&mut self);
+
+    /// Where it stands after all it has offered, for [`Self::restore`] to go on from in another process.
+    fn position(&self) -> Value;
+
+    /// Goes on from a position of the same source. Called at most once, before anything is offered.
+    fn restore(&mut self, position: &Value) -> Result<(), Failure>;
+
+    /// What must be kept of a range just offered so that another process can read it; `None` if nothing.
+    fn save(&self, _range: &Range) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Makes a range readable from what another process has saved of it.
+    fn load(&mut self, range: &Range, _saved: &[u8]) -> Result<(), Failure> {
+        Err(Failure::internal(format!("nothing is saved of {range:?}")))
+    }
+}
+
+/// What is said of a position that this version cannot read.
+fn foreign_position(node: &NodeName, error: &serde_json::Error) -> Failure {
+    Failure::external(format!(
+        "the checkpoint says where the source stands in words of another version: {error}"
+    ))
+    .at_node(node)
 }
 
 /// The reader of each source, by its index in the plan.

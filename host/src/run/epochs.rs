@@ -1,7 +1,8 @@
 //! The epoch driver: asks the receivers what there is, cuts epochs, and hands their plans to the data plane.
 //!
 //! Runs on a thread of process 0. When to cut is [`Batcher`]'s decision; who reads what is decided by [`Placement`];
-//! this file acts on both.
+//! this file acts on both. With a [`Checkpoint`], an epoch is handed on when its plan is durable, and committed when
+//! every sink holds it; a start first hands on what an earlier run had planned and not committed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, Sender};
 use super::batcher::{Batcher, Decision, Moment};
 use super::{Status, Stop};
 use crate::abort::Abort;
+use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
-use crate::flow::plan::{EpochPlan, PlannedRead};
-use crate::ids::{BatchTime, Epoch, NodeName, WorkerIndex};
+use crate::flow::plan::{EpochPlan, Notice, PlannedRead};
+use crate::ids::{BatchTime, Digest, Epoch, NodeName, PartitionId, WorkerIndex};
 use crate::pipeline::plan::EpochRules;
 use crate::receive::{Budget, Range, Receiver, Waiting};
 
@@ -31,8 +33,8 @@ pub struct Driven {
 
 /// What the driver is connected to.
 pub struct Wiring {
-    /// Plans, to worker 0; closed, time ends.
-    pub plans: Option<Sender<EpochPlan>>,
+    /// To worker 0; closed, time ends.
+    pub notices: Option<Sender<Notice>>,
     /// Schedules worker 0's end.
     pub waker: Arc<Waker>,
     /// Every epoch below the number received is delivered everywhere.
@@ -52,9 +54,11 @@ pub fn drive(
     rules: EpochRules,
     placement: Placement,
     sources: Vec<Driven>,
+    journal: Option<Journal>,
     wiring: Wiring,
 ) -> Result<(), Failure> {
     let mut driver = Driver {
+        journal,
         batcher: Batcher::new(rules),
         placement,
         sources,
@@ -67,6 +71,7 @@ pub fn drive(
         stopped: false,
         turn: 0,
     };
+    driver.resume()?;
     while !driver.wiring.abort.is_set() {
         if driver.wiring.stop.is_requested() && !driver.stopped {
             driver.stopped = true;
@@ -76,15 +81,25 @@ pub fn drive(
         }
         match driver.decide()? {
             Decision::Cut(budget) => driver.cut(budget)?,
-            Decision::Wait(span) => driver.wait(span),
+            Decision::Wait(span) => driver.wait(span)?,
             Decision::End => break,
         }
     }
-    driver.finish();
-    Ok(())
+    driver.finish()
+}
+
+/// The records of a pipeline with a checkpoint.
+pub struct Journal {
+    /// The records.
+    pub checkpoint: Checkpoint,
+    /// Where to go on.
+    pub resume: Resume,
+    /// Digest of the pipeline and its components.
+    pub pipeline: Digest,
 }
 
 struct Driver {
+    journal: Option<Journal>,
     batcher: Batcher,
     placement: Placement,
     sources: Vec<Driven>,
@@ -101,9 +116,64 @@ struct Driver {
 }
 
 impl Driver {
+    /// Sets the sources to where they stood, and hands on the epochs that are planned and not over.
+    fn resume(&mut self) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        let resume = std::mem::take(&mut journal.resume);
+        (self.next, self.last_time) = (resume.next, resume.time);
+        for source in &mut self.sources {
+            // A source that is new to the pipeline stands at its beginning.
+            if let Some(position) = resume.positions.get(&source.name) {
+                source.receiver.restore(position)?;
+            }
+        }
+        if let Some(epoch) = resume.committed {
+            tracing::info!(
+                epoch = epoch.0,
+                again = resume.planned.len(),
+                "going on after the last commit"
+            );
+        }
+        for plan in resume.planned {
+            if journal.pipeline.to_string() != plan.pipeline {
+                tracing::warn!(
+                    epoch = plan.epoch.0,
+                    "the pipeline or a plugin has changed since this epoch was planned; it is run as the pipeline is now"
+                );
+            }
+            let mut reads = Vec::with_capacity(plan.reads.len());
+            for (partition, read) in (0..).map(PartitionId).zip(plan.reads) {
+                let source = self
+                    .sources
+                    .iter_mut()
+                    .find(|source| source.name == read.source);
+                let source = source.expect("a plan that reads a lost source is refused");
+                if read.range.block().is_some() {
+                    let kept = journal.checkpoint.kept_input(plan.epoch, partition)?;
+                    source.receiver.load(&read.range, &kept)?;
+                }
+                reads.push(PlannedRead {
+                    source: source.index,
+                    worker: self.placement.place(&read.range),
+                    range: read.range,
+                });
+            }
+            let plan = EpochPlan {
+                epoch: plan.epoch,
+                time: plan.time,
+                reads,
+            };
+            self.in_flight.push_back((plan.epoch, Instant::now()));
+            self.wiring.begin(plan);
+        }
+        Ok(())
+    }
+
     fn decide(&mut self) -> Result<Decision, Failure> {
         while let Ok(before) = self.wiring.delivered.try_recv() {
-            self.note_delivered(before);
+            self.note_delivered(before)?;
         }
         let mut all = Waiting {
             bytes: 0,
@@ -165,42 +235,73 @@ impl Driver {
         let epoch = self.next;
         self.next = Epoch(epoch.0 + 1);
         self.last_time = BatchTime(now_millis().max(self.last_time.0 + 1));
-        self.in_flight.push_back((epoch, Instant::now()));
-        self.wiring.status.count_cut();
         let plan = EpochPlan {
             epoch,
             time: self.last_time,
             reads,
         };
-        // The channel has room for every epoch that may be in flight; closed, the run is over.
-        let plans = self.wiring.plans.as_ref().expect("open until the end");
-        if plans.send(plan).is_ok() {
-            self.wiring.waker.wake();
-        }
+        self.record(&plan)?;
+        self.in_flight.push_back((epoch, Instant::now()));
+        self.wiring.begin(plan);
         Ok(())
     }
 
-    fn wait(&mut self, span: Duration) {
+    /// Makes a plan durable, and before it what its sources could not give again.
+    fn record(&mut self, plan: &EpochPlan) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        let mut reads = Vec::with_capacity(plan.reads.len());
+        for (partition, read) in (0..).map(PartitionId).zip(&plan.reads) {
+            let source = self
+                .sources
+                .iter()
+                .find(|source| source.index == read.source);
+            let source = source.expect("a plan reads the sources that were asked");
+            if let Some(bytes) = source.receiver.save(&read.range) {
+                journal
+                    .checkpoint
+                    .keep_input(plan.epoch, partition, &bytes)?;
+            }
+            reads.push(RecordedRead {
+                source: source.name.clone(),
+                range: read.range.clone(),
+            });
+        }
+        let stands = |source: &Driven| (source.name.clone(), source.receiver.position());
+        journal.checkpoint.plan_epoch(&EpochRecord {
+            epoch: plan.epoch,
+            time: plan.time,
+            pipeline: journal.pipeline.to_string(),
+            reads,
+            positions: self.sources.iter().map(stands).collect(),
+        })
+    }
+
+    fn wait(&mut self, span: Duration) -> Result<(), Failure> {
         match self.wiring.delivered.recv_timeout(span) {
-            Ok(before) => self.note_delivered(before),
+            Ok(before) => self.note_delivered(before)?,
             Err(RecvTimeoutError::Timeout) => {}
             // The workers have left; the loop will see why.
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(span),
         }
+        Ok(())
     }
 
-    /// Ends time, and counts the epochs that are still being delivered.
-    fn finish(mut self) {
-        self.wiring.plans = None;
-        self.wiring.waker.wake();
+    /// Waits for the epochs that are still being delivered, and ends time.
+    fn finish(mut self) -> Result<(), Failure> {
         while !self.in_flight.is_empty()
+            && !self.wiring.abort.is_set()
             && let Ok(before) = self.wiring.delivered.recv()
         {
-            self.note_delivered(before);
+            self.note_delivered(before)?;
         }
+        self.wiring.notices = None;
+        self.wiring.waker.wake();
+        Ok(())
     }
 
-    fn note_delivered(&mut self, before: u64) {
+    fn note_delivered(&mut self, before: u64) -> Result<(), Failure> {
         let now = Instant::now();
         while let Some((epoch, cut)) = self.in_flight.front()
             && epoch.0 < before
@@ -210,7 +311,27 @@ impl Driver {
                 .status
                 .count_delivered(now - begun, begun - *cut);
             self.last_delivery = now;
+            if let Some(journal) = &mut self.journal {
+                journal.checkpoint.commit_epoch(*epoch)?;
+                self.wiring.say(Notice::Committed(*epoch));
+            }
             self.in_flight.pop_front();
+        }
+        Ok(())
+    }
+}
+
+impl Wiring {
+    fn begin(&self, plan: EpochPlan) {
+        self.status.count_cut();
+        self.say(Notice::Begin(plan));
+    }
+
+    fn say(&self, notice: Notice) {
+        // Taken up at once, whatever the workers are at; closed, the run is over.
+        let notices = self.notices.as_ref().expect("open until the end");
+        if notices.send(notice).is_ok() {
+            self.waker.wake();
         }
     }
 }
@@ -241,7 +362,7 @@ impl Placement {
 
     /// Chooses a worker for `range`.
     pub fn place(&mut self, range: &Range) -> WorkerIndex {
-        let eligible = if range.is_held() {
+        let eligible = if range.block().is_some() {
             self.local
         } else {
             self.given.len()

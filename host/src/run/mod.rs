@@ -20,12 +20,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
+use crate::checkpoint::Checkpoint;
 use crate::deliver::Output;
 use crate::error::Failure;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::Plan;
 use crate::telemetry::NodeCounts;
 
+use epochs::Journal;
 pub use status::Status;
 
 /// How to run a plan.
@@ -41,6 +43,8 @@ pub struct Options {
     pub status: Arc<Status>,
     /// Asks for a drain.
     pub stop: Stop,
+    /// Whether a checkpoint may be used by a pipeline that has lost or turned nodes.
+    pub accept_changes: bool,
 }
 
 /// This process's place among several.
@@ -89,11 +93,28 @@ pub struct Summary {
 pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
     let abort = Abort::default();
     let plan = Arc::new(plan);
-    match options.cluster.clone() {
-        None => process::run(plan, &options, abort, None),
+    let place = options.cluster.clone();
+    let writes = place
+        .as_ref()
+        .is_none_or(|place| place.process == ProcessIndex(0));
+    // Before the processes meet, so that the others find it.
+    let journal = match &plan.checkpoint {
+        Some(config) if writes => {
+            let record = plan.record();
+            let (checkpoint, resume) = Checkpoint::open(config, &record, options.accept_changes)?;
+            Some(Journal {
+                checkpoint,
+                resume,
+                pipeline: plan.hash,
+            })
+        }
+        _ => None,
+    };
+    match place {
+        None => process::run(plan, &options, abort, journal, None),
         Some(place) => {
             let cluster = cluster::join(&plan, &place, options.workers, &abort, &options.stop)?;
-            process::run(plan, &options, abort, Some(cluster))
+            process::run(plan, &options, abort, journal, Some(cluster))
         }
     }
 }

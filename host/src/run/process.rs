@@ -10,7 +10,7 @@ use timely::CommunicationConfig;
 use timely::communication::WorkerGuards;
 
 use super::cluster::{Cluster, GRACE};
-use super::epochs::{self, Driven, Placement, Wiring};
+use super::epochs::{self, Driven, Journal, Placement, Wiring};
 use super::worker::{Crew, work};
 use super::{Options, Summary};
 use crate::abort::Abort;
@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::outlet::{self, Outlet};
 use crate::flow::plan::EpochFeed;
-use crate::ids::{NodeName, ProcessIndex};
+use crate::ids::{Epoch, NodeName, ProcessIndex};
 use crate::pipeline::plan::Trigger;
 use crate::pipeline::{Node, NodeKind, OnError, Plan};
 use crate::receive::{self, Readers};
@@ -37,6 +37,7 @@ pub fn run(
     plan: Arc<Plan>,
     options: &Options,
     abort: Abort,
+    journal: Option<Journal>,
     cluster: Option<Cluster>,
 ) -> Result<Summary, Failure> {
     let began = Instant::now();
@@ -51,15 +52,24 @@ pub fn run(
     let live = LiveBytes::new(plan.epoch.max_live_bytes);
     options.status.attach(counters.clone());
 
+    let committed = match (&journal, &plan.checkpoint) {
+        (Some(journal), _) => journal.resume.committed,
+        (None, Some(checkpoint)) => checkpoint.last_commit()?,
+        (None, None) => None,
+    };
     let (readers, driven) = open_sources(&plan, &counters, place)?;
-    let sinks = Sinks::open(&plan, &counters, &readers, options, place, &abort)?;
+    let sinks = Sinks::open(
+        &plan, &counters, &readers, committed, options, place, &abort,
+    )?;
     let (feed, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
         let (feed, delivered, wiring) = wire(&plan, options, &live, &abort);
         let rules = plan.epoch.clone();
         let guard = abort.clone();
         let driver = spawn("epochs", move || {
-            if let Err(failure) = guard.guard(|| epochs::drive(rules, placement, driven, wiring)) {
+            if let Err(failure) =
+                guard.guard(|| epochs::drive(rules, placement, driven, journal, wiring))
+            {
                 guard.fail(failure);
             }
         });
@@ -203,6 +213,7 @@ impl Sinks {
         plan: &Plan,
         counters: &Counters,
         readers: &Readers,
+        committed: Option<Epoch>,
         options: &Options,
         place: Place,
         abort: &Abort,
@@ -221,6 +232,8 @@ impl Sinks {
                         node: node.name.clone(),
                         process: place.process,
                         processes: place.processes,
+                        committed,
+                        checkpoint: plan.checkpoint.is_some(),
                         output: options.output.clone(),
                     },
                 )
@@ -233,6 +246,7 @@ impl Sinks {
                     workers: options.workers,
                     counters: counters.of(&node.name),
                     readers: readers.clone(),
+                    checkpoint: plan.checkpoint.is_some(),
                     abort: abort.clone(),
                 },
             );
@@ -263,12 +277,13 @@ type Feed = (EpochFeed, crossbeam_channel::Sender<u64>, Wiring);
 
 /// The channels between the epoch driver and worker 0.
 fn wire(plan: &Plan, options: &Options, live: &LiveBytes, abort: &Abort) -> Feed {
-    let (plans, feed) = crossbeam_channel::bounded(plan.epoch.max_in_flight as usize);
+    // Holds few: worker 0 takes them whenever it is scheduled.
+    let (notices, feed) = crossbeam_channel::bounded(2 * plan.epoch.max_in_flight as usize);
     // One message per frontier seen, at most one per delivered epoch.
     let (tell, delivered) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::default());
     let wiring = Wiring {
-        plans: Some(plans),
+        notices: Some(notices),
         waker: waker.clone(),
         delivered,
         live: live.clone(),
@@ -276,7 +291,14 @@ fn wire(plan: &Plan, options: &Options, live: &LiveBytes, abort: &Abort) -> Feed
         stop: options.stop.clone(),
         abort: abort.clone(),
     };
-    (EpochFeed { plans: feed, waker }, tell, wiring)
+    (
+        EpochFeed {
+            notices: feed,
+            waker,
+        },
+        tell,
+        wiring,
+    )
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -1,12 +1,13 @@
 //! The `files` sink: a file per epoch and partition, `PATH/epoch-00000012/part-00003.json`.
 //!
-//! A file is written aside, below `PATH/.wasmill-tmp`, and renamed when its epoch is finished: who lists `PATH` never sees
-//! half a file. Partitions without rows write none.
+//! A file is written aside, below `PATH/.wasmill-tmp`, and renamed when its epoch is committed: who lists `PATH` never sees
+//! half a file. With a checkpoint, a start renames what a crash has left of committed epochs, and removes the rest. Partitions
+//! without rows write none.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions as FileOptions};
 use std::io::{self, Write};
@@ -85,16 +86,18 @@ impl FilesSink {
         let prepare = || -> io::Result<bool> {
             fs::create_dir_all(&temporary)?;
             if options.process == ProcessIndex(0) {
-                remove_leftovers(&temporary, &options)?;
+                self.settle_leftovers(&temporary, &options)?;
             }
-            remove_if_there(&mine)?;
+            self.settle(&mine, options.committed)?;
             fs::create_dir(&mine)?;
-            Ok(options.process == ProcessIndex(0) && self.has_foreign_epochs()?)
+            Ok(options.process == ProcessIndex(0) && self.has_foreign_epochs(options.committed)?)
         };
         let foreign = prepare().map_err(|error| self.failure(&error).at_node(&options.node))?;
         if foreign {
-            // Nothing was written: leave the directory as it was found.
-            let _ = fs::remove_dir(&mine).and_then(|()| fs::remove_dir(&temporary));
+            // Nothing was written: leave the directory as it was found, as far as that can be.
+            fs::remove_dir(&mine)
+                .and_then(|()| fs::remove_dir(&temporary))
+                .ok();
             let message = format!(
                 "`{}` already holds the epochs of an earlier run",
                 self.path.display()
@@ -106,6 +109,7 @@ impl FilesSink {
         Ok(Box::new(FileWriter {
             config: self.clone(),
             node: options.node,
+            keeps_unpublished: options.checkpoint,
             temporary: mine,
             parts: BTreeMap::new(),
             buffered: 0,
@@ -114,18 +118,76 @@ impl FilesSink {
     }
 
     /// Whether epochs are there that must not be overwritten; removes them if they may be.
-    fn has_foreign_epochs(&self) -> io::Result<bool> {
+    fn has_foreign_epochs(&self, committed: Option<Epoch>) -> io::Result<bool> {
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
-            if !is_epoch(&path) {
-                continue;
-            }
-            match self.existing {
-                Existing::Fail => return Ok(true),
-                Existing::Replace => fs::remove_dir_all(&path)?,
+            match epoch_of(&path) {
+                None => {}
+                Some(epoch) if Some(epoch) <= committed => {}
+                Some(_) => match self.existing {
+                    Existing::Fail => return Ok(true),
+                    Existing::Replace => fs::remove_dir_all(&path)?,
+                },
             }
         }
         Ok(false)
+    }
+
+    /// Settles what processes of a dead run have left that this run does not have.
+    fn settle_leftovers(&self, temporary: &Path, options: &OpenOptions) -> io::Result<()> {
+        for entry in fs::read_dir(temporary)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let process = name
+                .rsplit_once('.')
+                .filter(|(node, _)| *node == options.node.as_str())
+                .and_then(|(_, process)| process.parse::<usize>().ok());
+            if process.is_some_and(|process| process >= options.processes) {
+                self.settle(&path, options.committed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes what a dead process has left of committed epochs, and removes the rest.
+    fn settle(&self, temporary: &Path, committed: Option<Epoch>) -> io::Result<()> {
+        let entries = match fs::read_dir(temporary) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        let mut published = BTreeSet::new();
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let part = name.split_once('-').and_then(|(epoch, partition)| {
+                Some((
+                    Epoch(epoch.parse().ok()?),
+                    PartitionId(partition.parse().ok()?),
+                ))
+            });
+            // Committed, so every file of it was complete before.
+            if let Some((epoch, partition)) = part.filter(|(epoch, _)| Some(*epoch) <= committed) {
+                let folder = self.folder(epoch);
+                fs::create_dir_all(&folder)?;
+                fs::rename(&path, folder.join(self.file_name(partition)))?;
+                published.insert(folder);
+            }
+        }
+        for folder in &published {
+            sync_folder(folder)?;
+        }
+        if !published.is_empty() {
+            sync_folder(&self.path)?;
+        }
+        fs::remove_dir_all(temporary)
+    }
+
+    fn folder(&self, Epoch(epoch): Epoch) -> PathBuf {
+        self.path.join(format!("{EPOCH_PREFIX}{epoch:08}"))
+    }
+
+    fn file_name(&self, PartitionId(partition): PartitionId) -> String {
+        format!("part-{partition:05}.{}", self.format.extension())
     }
 
     fn failure(&self, error: &io::Error) -> Failure {
@@ -140,36 +202,11 @@ fn temporary_name(node: &NodeName, process: ProcessIndex) -> String {
     format!("{node}.{process}")
 }
 
-/// Removes what processes of a dead run have left that this run does not have.
-fn remove_leftovers(temporary: &Path, options: &OpenOptions) -> io::Result<()> {
-    for entry in fs::read_dir(temporary)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let process = name
-            .rsplit_once('.')
-            .filter(|(node, _)| *node == options.node.as_str())
-            .and_then(|(_, process)| process.parse::<usize>().ok());
-        if process.is_some_and(|process| process >= options.processes) {
-            remove_if_there(&path)?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn is_epoch(path: &Path) -> bool {
-    path.file_name()
-        .and_then(OsStr::to_str)
-        .and_then(|name| name.strip_prefix(EPOCH_PREFIX))
-        .is_some_and(|digits| {
-            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-        })
+fn epoch_of(path: &Path) -> Option<Epoch> {
+    let name = path.file_name().and_then(OsStr::to_str)?;
+    let digits = name.strip_prefix(EPOCH_PREFIX)?;
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok().map(Epoch)).flatten()
 }
 
 /// A file in the making.
@@ -188,6 +225,8 @@ struct Part {
 struct FileWriter {
     config: FilesSink,
     node: NodeName,
+    /// Whether a file that is finished and not published is worth keeping for the next start.
+    keeps_unpublished: bool,
     temporary: PathBuf,
     parts: BTreeMap<(Epoch, PartitionId), Part>,
     buffered: usize,
@@ -222,17 +261,23 @@ impl Sink for FileWriter {
     }
 
     fn finish(&mut self, epoch: EpochInfo) -> Result<(), Failure> {
-        let mine = (epoch.epoch, PartitionId(0))..=(epoch.epoch, PartitionId(u32::MAX));
-        let keys: Vec<_> = self.parts.range(mine).map(|(key, _)| *key).collect();
-        let folder = self
-            .config
-            .path
-            .join(format!("{EPOCH_PREFIX}{:08}", epoch.epoch));
-        let mut visible = false;
-        for key in keys {
+        for key in self.parts_of(epoch.epoch) {
             self.complete(key).map_err(|error| self.failure(&error))?;
+        }
+        if self.keeps_unpublished && self.config.sync {
+            // The names, too, are to be there when the commit says that they are.
+            sync_folder(&self.temporary).map_err(|error| self.failure(&error))?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch) -> Result<(), Failure> {
+        let folder = self.config.folder(epoch);
+        let mut visible = false;
+        for key in self.parts_of(epoch) {
             let part = self.parts.remove(&key).expect("the key was just listed");
             if part.created {
+                crate::abort::crash_point!("publish");
                 self.publish(&part, &folder, key.1)?;
                 visible = true;
             }
@@ -246,6 +291,11 @@ impl Sink for FileWriter {
 }
 
 impl FileWriter {
+    fn parts_of(&self, epoch: Epoch) -> Vec<(Epoch, PartitionId)> {
+        let all = (epoch, PartitionId(0))..=(epoch, PartitionId(u32::MAX));
+        self.parts.range(all).map(|(key, _)| *key).collect()
+    }
+
     fn encode(
         &mut self,
         key: (Epoch, PartitionId),
@@ -328,8 +378,7 @@ impl FileWriter {
 
     /// Gives a complete file its name.
     fn publish(&self, part: &Part, folder: &Path, partition: PartitionId) -> Result<(), Failure> {
-        let name = format!("part-{partition:05}.{}", self.config.format.extension());
-        let target = folder.join(name);
+        let target = folder.join(self.config.file_name(partition));
         fs::create_dir_all(folder).map_err(|error| self.failure(&error))?;
         if target.exists() {
             let message = format!("`{}` is there already", target.display());
@@ -345,13 +394,18 @@ impl FileWriter {
     }
 }
 
-/// A finished writer leaves nothing behind; a failed one removes what it can, and the next run the rest.
+/// A finished writer leaves nothing behind; a failed one removes what is of no use, and the next run the rest.
 impl Drop for FileWriter {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.temporary);
+        // None of these matters: what cannot be removed now is settled at the next start.
+        if self.keeps_unpublished {
+            fs::remove_dir(&self.temporary).ok();
+        } else {
+            fs::remove_dir_all(&self.temporary).ok();
+        }
         if let Some(shared) = self.temporary.parent() {
             // Fails while other processes or sinks use it, as it should.
-            let _ = fs::remove_dir(shared);
+            fs::remove_dir(shared).ok();
         }
     }
 }

@@ -30,6 +30,8 @@ fn options(process: usize, processes: usize) -> OpenOptions {
         node: "out".into(),
         process: ProcessIndex(process),
         processes,
+        committed: None,
+        checkpoint: false,
         output: Output::stdout(),
     }
 }
@@ -39,6 +41,12 @@ fn epoch(number: u64) -> EpochInfo {
         epoch: Epoch(number),
         time: BatchTime(0),
     }
+}
+
+/// As without a checkpoint.
+fn finish(sink: &mut dyn Sink, epoch: EpochInfo) -> Result<(), Failure> {
+    sink.finish(epoch)?;
+    sink.commit(epoch.epoch)
 }
 
 fn lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> RecordBatch {
@@ -83,7 +91,7 @@ fn one_epoch(config: &FilesSink, batches: &[(u32, RecordBatch)]) -> Vec<Refused>
                 .expect("writes"),
         );
     }
-    sink.finish(epoch(0)).expect("finishes");
+    finish(sink.as_mut(), epoch(0)).expect("finishes");
     refused
 }
 
@@ -107,13 +115,13 @@ fn a_file_appears_whole_when_its_epoch_is_finished() {
     sink.write(epoch(13), PartitionId(3), &lines(["next"]), true)
         .expect("writes");
     assert!(files(&directory).is_empty());
-    sink.finish(epoch(12)).expect("finishes");
+    finish(sink.as_mut(), epoch(12)).expect("finishes");
     let expected = BTreeMap::from([(
         "epoch-00000012/part-00003.txt".to_owned(),
         format!("{big}\nend\n"),
     )]);
     assert_eq!(files(&directory), expected);
-    sink.finish(epoch(13)).expect("finishes");
+    finish(sink.as_mut(), epoch(13)).expect("finishes");
     drop(sink);
     assert_eq!(files(&directory).len(), 2);
     assert!(
@@ -143,7 +151,7 @@ fn many_partitions_need_few_open_files_and_little_memory() {
             .expect("writes");
         }
     }
-    sink.finish(epoch(0)).expect("finishes");
+    finish(sink.as_mut(), epoch(0)).expect("finishes");
     let files = files(&directory);
     assert_eq!(files.len(), partitions as usize);
     assert!(
@@ -311,8 +319,8 @@ fn a_second_writer_of_the_same_file_is_refused() {
         sink.write(epoch(0), PartitionId(0), &lines(["x"]), true)
             .expect("writes");
     }
-    first.finish(epoch(0)).expect("finishes");
-    let failure = second.finish(epoch(0)).expect_err("the file is there");
+    finish(first.as_mut(), epoch(0)).expect("finishes");
+    let failure = finish(second.as_mut(), epoch(0)).expect_err("the file is there");
     assert!(
         failure.to_string().contains("is there already"),
         "{failure}"

@@ -42,6 +42,8 @@ fn open(guest: &SinkGuest<'_>, retries: u32, deadline: Duration) -> Box<dyn Sink
         node: "hook".into(),
         process: ProcessIndex(0),
         processes: 1,
+        committed: None,
+        checkpoint: false,
         output: Output::stdout(),
     };
     PluginSink { plugin, retries }

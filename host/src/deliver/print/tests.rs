@@ -52,6 +52,8 @@ fn sink(config: &PrintSink, batch: &RecordBatch, output: Output) -> Box<dyn Sink
         node: "out".into(),
         process: ProcessIndex(0),
         processes: 1,
+        committed: None,
+        checkpoint: false,
         output,
     };
     config.open(batch.schema(), options)

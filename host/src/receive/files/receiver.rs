@@ -1,14 +1,18 @@
 //! Cuts listed files into ranges, epoch by epoch, and looks for new files.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
 use super::listing::{Found, Listing};
 use crate::error::Failure;
-use crate::receive::{Budget, Offer, OpenOptions, Range, Receiver, Waiting};
+use crate::receive::{Budget, Offer, OpenOptions, Range, Receiver, Waiting, foreign_position};
 use crate::telemetry::count;
 
 /// A range shorter than this is cut only where a file or the whole budget is: opening a file for less does not pay.
@@ -28,9 +32,17 @@ pub struct FilesReceiver {
     seen: HashMap<String, (u64, SystemTime)>,
     pending: VecDeque<Pending>,
     pending_bytes: u64,
+    stopped: bool,
 }
 
-#[derive(Debug)]
+/// What a checkpoint holds of a source.
+#[derive(Serialize, Deserialize)]
+struct Position<'a> {
+    seen: Cow<'a, HashMap<String, (u64, SystemTime)>>,
+    pending: Cow<'a, VecDeque<Pending>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
     path: String,
     size: u64,
@@ -55,10 +67,12 @@ impl FilesReceiver {
             seen: HashMap::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            stopped: false,
         };
         receiver.list()?;
         if !existing {
-            receiver.drop_pending();
+            receiver.pending.clear();
+            receiver.pending_bytes = 0;
         }
         Ok(receiver)
     }
@@ -112,11 +126,6 @@ impl FilesReceiver {
         Ok(())
     }
 
-    fn drop_pending(&mut self) {
-        self.pending.clear();
-        self.pending_bytes = 0;
-    }
-
     /// The next range, at most `budget`, and its rows if the budget counts them.
     fn cut(&mut self, budget: Budget) -> Option<(Range, u64)> {
         let file = self.pending.front_mut()?;
@@ -150,7 +159,7 @@ impl Receiver for FilesReceiver {
         self.list_if_due()?;
         let mut offer = Offer::default();
         let mut left = budget;
-        while let Some(file) = self.pending.front() {
+        while let Some(file) = self.pending.front().filter(|_| !self.stopped) {
             let worthwhile = left.bytes >= LEAST_RANGE.min(file.size - file.next);
             let first = offer.ranges.is_empty();
             if left.rows == 0 || left.bytes == 0 || !(first || worthwhile) {
@@ -170,7 +179,7 @@ impl Receiver for FilesReceiver {
     fn waiting(&mut self) -> Result<Waiting, Failure> {
         self.list_if_due()?;
         Ok(Waiting {
-            bytes: self.pending_bytes,
+            bytes: if self.stopped { 0 } else { self.pending_bytes },
             ended: self.interval.is_none(),
         })
     }
@@ -178,7 +187,25 @@ impl Receiver for FilesReceiver {
     /// Files stay where they are: those not yet offered are left for the next run.
     fn stop(&mut self) {
         self.interval = None;
-        self.drop_pending();
+        self.stopped = true;
+    }
+
+    fn position(&self) -> Value {
+        let position = Position {
+            seen: Cow::Borrowed(&self.seen),
+            pending: Cow::Borrowed(&self.pending),
+        };
+        serde_json::to_value(position).expect("names and numbers are JSON")
+    }
+
+    fn restore(&mut self, position: &Value) -> Result<(), Failure> {
+        let position = Position::deserialize(position)
+            .map_err(|error| foreign_position(&self.options.node, &error))?;
+        self.seen = position.seen.into_owned();
+        self.pending = position.pending.into_owned();
+        self.pending_bytes = self.pending.iter().map(|file| file.size - file.next).sum();
+        // What has come in the meantime.
+        self.list()
     }
 }
 

@@ -14,15 +14,18 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use toml::Spanned;
 
 use super::{
     Budget, Offer, OpenOptions, PART_BYTES, PART_ROWS, Range, Read, Reader, Receiver, Source,
-    Waiting,
+    Waiting, foreign_position,
 };
 use crate::batch::ColumnType;
 use crate::config::Table;
 use crate::error::Failure;
+use crate::ids::NodeName;
 
 /// What a row is counted as before it is made, the same as [`Range::bytes`] says.
 const ROW_BYTES: u64 = 64;
@@ -101,8 +104,10 @@ impl GenerateSource {
                 begun: Instant::now(),
                 since: now_micros(),
                 at_once: options.available_now,
+                restored: 0,
                 taken: 0,
                 stopped: false,
+                node: options.node.clone(),
             };
             Box::new(receiver) as Box<dyn Receiver>
         });
@@ -134,8 +139,18 @@ struct GenerateReceiver {
     since: i64,
     /// Whether all rows are there from the start.
     at_once: bool,
+    /// Rows that an earlier process has made: at the rate, others come on top of them.
+    restored: u64,
     taken: u64,
     stopped: bool,
+    node: NodeName,
+}
+
+/// What a checkpoint holds of a source.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    taken: u64,
+    since: i64,
 }
 
 impl GenerateReceiver {
@@ -144,7 +159,9 @@ impl GenerateReceiver {
         let due = match (self.stopped, self.at_once) {
             (true, _) => 0,
             (false, true) => all,
-            (false, false) => due(self.begun.elapsed(), self.config.rows_per_second).min(all),
+            (false, false) => due(self.begun.elapsed(), self.config.rows_per_second)
+                .saturating_add(self.restored)
+                .min(all),
         };
         due.saturating_sub(self.taken)
     }
@@ -182,6 +199,20 @@ impl Receiver for GenerateReceiver {
     /// Rows not yet taken are never made.
     fn stop(&mut self) {
         self.stopped = true;
+    }
+
+    fn position(&self) -> Value {
+        serde_json::json!(Position {
+            taken: self.taken,
+            since: self.since,
+        })
+    }
+
+    fn restore(&mut self, position: &Value) -> Result<(), Failure> {
+        let Position { taken, since } = Position::deserialize(position)
+            .map_err(|error| foreign_position(&self.node, &error))?;
+        (self.restored, self.taken, self.since) = (taken, taken, since);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::error::Failure;
@@ -19,7 +20,7 @@ const NAMES: usize = 4096;
 const LINE_BITS: u32 = 40;
 
 /// Where a line of a connection stands: the connection's number and the line's, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Counts the connections of a run from 0.
     pub connection: u64,
@@ -43,7 +44,7 @@ impl Position {
 }
 
 /// Lines of one connection.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Segment {
     /// Whole lines.
     Lines {
@@ -74,6 +75,17 @@ impl Segment {
     fn bytes(&self) -> u64 {
         let (Segment::Lines { bytes, .. } | Segment::TooLong { head: bytes, .. }) = self;
         bytes.len() as u64
+    }
+
+    /// Where it begins.
+    fn position(&self) -> &Position {
+        let (Segment::Lines { first: at, .. } | Segment::TooLong { at, .. }) = self;
+        at
+    }
+
+    fn position_mut(&mut self) -> &mut Position {
+        let (Segment::Lines { first: at, .. } | Segment::TooLong { at, .. }) = self;
+        at
     }
 
     /// What it counts against the buffer's limit.
@@ -178,11 +190,7 @@ impl Buffer {
     pub fn origin(&self, position: u64) -> String {
         let Position { connection, line } = Position::unpack(position);
         let state = self.state();
-        let oldest = state.connections - state.names.len() as u64;
-        let name = connection
-            .checked_sub(oldest)
-            .and_then(|index| state.names.get(index as usize));
-        match name {
+        match state.name(connection) {
             Some(name) => format!("{name} line {line}"),
             None => format!("connection {connection} line {line}"),
         }
@@ -287,6 +295,47 @@ impl Buffer {
         offer
     }
 
+    /// A block that was offered and not yet taken, for another process to load.
+    pub fn save(&self, block: u64) -> Option<Vec<u8>> {
+        let state = self.state();
+        let segments = state.blocks.get(&block)?;
+        let named = segments.iter().map(|segment| {
+            let connection = segment.position().connection;
+            (state.name(connection).unwrap_or_default(), segment)
+        });
+        let named: Vec<_> = named.collect();
+        Some(postcard::to_stdvec(&named).expect("segments have nothing that postcard cannot say"))
+    }
+
+    /// Puts a block back that another process has saved.
+    pub fn load(&self, block: u64, saved: &[u8]) -> Result<(), Failure> {
+        let named: Vec<(String, Segment)> = postcard::from_bytes(saved).map_err(|error| {
+            Failure::external(format!(
+                "the checkpoint holds input of another version: {error}"
+            ))
+        })?;
+        let mut segments = Vec::with_capacity(named.len());
+        let mut last: Option<(u64, u64)> = None;
+        for (name, mut segment) in named {
+            // Connections are counted anew; lines of one connection follow each other.
+            let position = segment.position_mut();
+            position.connection = match last {
+                Some((before, now)) if before == position.connection => now,
+                _ => {
+                    let now = self.connected(name);
+                    last = Some((position.connection, now));
+                    now
+                }
+            };
+            segments.push(segment);
+        }
+        let mut state = self.state();
+        state.held += segments.iter().map(Segment::weight).sum::<u64>();
+        state.next_block = state.next_block.max(block + 1);
+        state.blocks.insert(block, segments);
+        Ok(())
+    }
+
     /// Takes a block out, for good.
     pub fn take(&self, block: u64) -> Option<Vec<Segment>> {
         let mut state = self.state();
@@ -306,6 +355,13 @@ struct Block {
 }
 
 impl State {
+    /// What a connection is called, if it is not too long ago.
+    fn name(&self, connection: u64) -> Option<&str> {
+        let oldest = self.connections - self.names.len() as u64;
+        let index = connection.checked_sub(oldest)?;
+        self.names.get(index as usize).map(String::as_str)
+    }
+
     /// Makes a block of the queue's front within `budget`; its first line may be larger if `at_any_size`.
     fn block(&mut self, budget: Budget, at_any_size: bool) -> Option<Block> {
         let most = Budget {

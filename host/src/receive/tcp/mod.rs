@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use serde_json::Value;
 use toml::Spanned;
 
-use super::{Budget, Offer, OpenOptions, Receiver, Source, Waiting};
+use super::{Budget, Offer, OpenOptions, Range, Receiver, Source, Waiting};
 use crate::config::Table;
 use crate::error::Failure;
 use crate::format::RecordFormat;
@@ -193,5 +194,23 @@ impl Receiver for TcpReceiver {
     /// Closes the sockets. What came before stays available; `waiting` says when the last of it is in.
     fn stop(&mut self) {
         self.intake.stop();
+    }
+
+    /// A peer does not send again what it has sent: there is nothing to go back to.
+    fn position(&self) -> Value {
+        Value::Null
+    }
+
+    fn restore(&mut self, _position: &Value) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn save(&self, range: &Range) -> Option<Vec<u8>> {
+        self.buffer.save(range.block()?)
+    }
+
+    fn load(&mut self, range: &Range, saved: &[u8]) -> Result<(), Failure> {
+        let block = range.block().expect("a tcp source offers blocks alone");
+        self.buffer.load(block, saved)
     }
 }

@@ -1,0 +1,210 @@
+//! What the records found at a start mean, and which of them may go: pure decisions over plain data.
+//!
+//! Plans are written in order, commits are written in order, and an epoch is planned before it is committed. So all
+//! epochs up to the last commit are over, those planned after it are run again, and what comes next is cut anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::record::{EpochRecord, PipelineRecord};
+use crate::ids::{BatchTime, Epoch, NodeName};
+
+/// Where a run goes on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resume {
+    /// The last epoch that is over.
+    pub committed: Option<Epoch>,
+    /// Epochs to run again as they were planned, in order.
+    pub planned: Vec<EpochRecord>,
+    /// The first epoch to be cut anew.
+    pub next: Epoch,
+    /// Batch times go on after this one.
+    pub time: BatchTime,
+    /// Where each source goes on after all of that.
+    pub positions: BTreeMap<NodeName, Value>,
+}
+
+/// The plans to read at a start: those to run again, or else the one that says where the sources stand.
+pub fn wanted(planned: &BTreeSet<Epoch>, committed: &BTreeSet<Epoch>) -> Vec<Epoch> {
+    let last = committed.last();
+    let after = |epoch: &&Epoch| last.is_none_or(|last| *epoch >= last);
+    planned.iter().filter(after).copied().collect()
+}
+
+/// Where to go on, from the [`wanted`] plans; or what is wrong with the records.
+pub fn resume(plans: Vec<EpochRecord>, committed: &BTreeSet<Epoch>) -> Result<Resume, String> {
+    let committed = committed.last().copied();
+    let Some(newest) = plans.last().cloned() else {
+        return match committed {
+            None => Ok(Resume::default()),
+            Some(epoch) => Err(format!(
+                "epoch {epoch} is committed, and its plan is not there"
+            )),
+        };
+    };
+    let first = committed.unwrap_or_default();
+    for (expected, plan) in (first.0..).zip(&plans) {
+        if plan.epoch != Epoch(expected) {
+            return Err(format!(
+                "the plan of epoch {expected} is not there, but that of epoch {} is",
+                plan.epoch
+            ));
+        }
+    }
+    Ok(Resume {
+        committed,
+        planned: plans
+            .into_iter()
+            .filter(|plan| committed.is_none_or(|last| plan.epoch > last))
+            .collect(),
+        next: Epoch(newest.epoch.0 + 1),
+        time: newest.time,
+        positions: newest.positions,
+    })
+}
+
+/// An epoch to run again, and its source that the pipeline does not have.
+pub fn reads_a_lost_source<'a>(
+    resume: &'a Resume,
+    pipeline: &PipelineRecord,
+) -> Option<(Epoch, &'a NodeName)> {
+    let reads = resume
+        .planned
+        .iter()
+        .flat_map(|plan| plan.reads.iter().map(|read| (plan.epoch, &read.source)));
+    let mut lost = reads.filter(|(_, source)| {
+        pipeline
+            .nodes
+            .get(*source)
+            .is_none_or(|kind| kind != "source")
+    });
+    lost.next()
+}
+
+/// What is different about a pipeline, as far as it matters to what is kept for it. A new node is no difference.
+pub fn changes(known: &PipelineRecord, now: &PipelineRecord) -> Vec<String> {
+    let mut changes = Vec::new();
+    if known.name != now.name {
+        changes.push(format!(
+            "it was called `{}` and is called `{}`",
+            known.name, now.name
+        ));
+    }
+    for (name, kind) in &known.nodes {
+        match now.nodes.get(name) {
+            None => changes.push(format!("the {kind} `{name}` is gone")),
+            Some(other) if other != kind => {
+                changes.push(format!("`{name}` was a {kind} and is a {other}"))
+            }
+            Some(_) => {}
+        }
+    }
+    changes
+}
+
+/// Committed epochs beyond the newest `retain`.
+pub fn forgotten(committed: &BTreeSet<Epoch>, retain: u64) -> Vec<Epoch> {
+    let surplus = committed
+        .len()
+        .saturating_sub(usize::try_from(retain).unwrap_or(usize::MAX));
+    committed.iter().take(surplus).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plan(epoch: u64) -> EpochRecord {
+        EpochRecord {
+            epoch: Epoch(epoch),
+            time: BatchTime(1000 + epoch as i64),
+            pipeline: String::new(),
+            reads: Vec::new(),
+            positions: BTreeMap::from([(NodeName::from("lines"), Value::from(epoch))]),
+        }
+    }
+
+    fn set(epochs: impl IntoIterator<Item = u64>) -> BTreeSet<Epoch> {
+        epochs.into_iter().map(Epoch).collect()
+    }
+
+    fn found(planned: &BTreeSet<Epoch>, committed: &BTreeSet<Epoch>) -> Result<Resume, String> {
+        let plans = wanted(planned, committed)
+            .into_iter()
+            .map(|epoch| plan(epoch.0));
+        resume(plans.collect(), committed)
+    }
+
+    proptest! {
+        // The slow twin lives through every write, and crashes after any one of them.
+        #[test]
+        fn a_crash_after_any_write_goes_on_where_it_was(
+            steps in prop::collection::vec(0u8..3, 0..60), retain in 1u64..5,
+        ) {
+            let (mut planned, mut committed) = (BTreeSet::new(), BTreeSet::new());
+            let (mut next, mut over) = (0u64, 0u64);
+            for step in steps {
+                match step {
+                    0 => { planned.insert(Epoch(next)); next += 1; }
+                    1 if over < next => { committed.insert(Epoch(over)); over += 1; }
+                    _ => for old in forgotten(&committed, retain) {
+                        planned.remove(&old);
+                        committed.remove(&old);
+                    }
+                }
+                let resume = found(&planned, &committed).expect("these are records of a run");
+                prop_assert_eq!(resume.committed, over.checked_sub(1).map(Epoch));
+                let again: Vec<_> = resume.planned.iter().map(|plan| plan.epoch.0).collect();
+                prop_assert_eq!(again, (over..next).collect::<Vec<_>>());
+                prop_assert_eq!(resume.next, Epoch(next));
+                let stands = resume.positions.values().next().and_then(Value::as_u64);
+                prop_assert_eq!(stands, next.checked_sub(1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_missing_is_named() {
+        let gap = found(&set([3, 5]), &set([3]));
+        assert_eq!(
+            gap,
+            Err("the plan of epoch 4 is not there, but that of epoch 5 is".to_owned())
+        );
+        let lost = found(&set([]), &set([3]));
+        assert_eq!(
+            lost,
+            Err("epoch 3 is committed, and its plan is not there".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_pipeline_may_gain_nodes_but_not_lose_or_turn_them() {
+        let record = |name: &str, nodes: &[(&str, &str)]| PipelineRecord {
+            name: name.into(),
+            nodes: nodes
+                .iter()
+                .map(|(name, kind)| ((*name).into(), (*kind).to_owned()))
+                .collect(),
+        };
+        let known = record("p", &[("a", "source"), ("b", "sink")]);
+        assert!(
+            changes(
+                &known,
+                &record("p", &[("a", "source"), ("b", "sink"), ("c", "step")])
+            )
+            .is_empty()
+        );
+        let other = record("q", &[("a", "step"), ("c", "sink")]);
+        assert_eq!(
+            changes(&known, &other),
+            [
+                "it was called `p` and is called `q`",
+                "`a` was a source and is a step",
+                "the sink `b` is gone"
+            ]
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! What is written down, and how: a line of JSON that a person can read, sealed with a checksum.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::ids::{BatchTime, Epoch, NodeName, PipelineName};
+use crate::receive::Range;
+
+/// Which pipeline a checkpoint is of: what has to stay the same for it to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineRecord {
+    /// Its name.
+    pub name: PipelineName,
+    /// Its nodes, each with whether it is a source, step or sink.
+    pub nodes: BTreeMap<NodeName, String>,
+}
+
+/// The input of an epoch, and where each source stands after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Its batch time.
+    pub time: BatchTime,
+    /// Digest of the pipeline file and all components that planned it.
+    pub pipeline: String,
+    /// Its input; a position in this list is the partition's id.
+    pub reads: Vec<RecordedRead>,
+    /// Where each source goes on, in its own words.
+    pub positions: BTreeMap<NodeName, Value>,
+}
+
+/// One partition of an epoch's input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedRead {
+    /// Whose input.
+    pub source: NodeName,
+    /// What to read.
+    pub range: Range,
+}
+
+/// That every sink holds all of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitRecord {
+    /// Its number.
+    pub epoch: Epoch,
+}
+
+/// Before the checksum, after the content.
+const SEAL: &str = "\nxxh3 ";
+/// The seal, sixteen digits and a line end.
+const SEAL_BYTES: usize = SEAL.len() + 16 + 1;
+
+/// A record as bytes.
+pub fn encode(record: &impl Serialize) -> Vec<u8> {
+    let json = serde_json::to_vec(record).expect("records have nothing that JSON cannot say");
+    sealed(&json)
+}
+
+/// The record in some bytes, or what is wrong with them.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let json = unsealed(bytes)?;
+    serde_json::from_slice(json)
+        .map_err(|error| format!("is not what this version writes: {error}"))
+}
+
+/// Content with its checksum.
+pub fn sealed(content: &[u8]) -> Vec<u8> {
+    let mut bytes = content.to_vec();
+    bytes.extend_from_slice(format!("{SEAL}{:016x}\n", xxh3_64(content)).as_bytes());
+    bytes
+}
+
+/// The content, if it is what was sealed.
+pub fn unsealed(bytes: &[u8]) -> Result<&[u8], String> {
+    let content = bytes.len().checked_sub(SEAL_BYTES);
+    let content = content.map(|end| &bytes[..end]).ok_or("is cut off")?;
+    if sealed(content) == bytes {
+        Ok(content)
+    } else {
+        Err("does not match its checksum".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bit_flipped_and_any_byte_missing_is_noticed() {
+        let bytes = encode(&CommitRecord { epoch: Epoch(7) });
+        assert_eq!(decode(&bytes), Ok(CommitRecord { epoch: Epoch(7) }));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(unsealed(&flipped).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(unsealed(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+}
