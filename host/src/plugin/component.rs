@@ -3,6 +3,7 @@
 //! The bytes come from a file or an upload; nothing here runs or compiles them. A core module that carries wit-bindgen's
 //! metadata becomes a component first, so that a plain `wasm32-unknown-unknown` build is accepted as it is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use wasmparser::Parser;
@@ -32,6 +33,28 @@ impl fmt::Display for ImportedFunction {
             interface => write!(f, "{interface}#{}", self.function),
         }
     }
+}
+
+/// A line for each interface, with the names of its first functions: `wasi:io/poll@0.2.6 ([method]pollable.block)`.
+pub fn by_interface<'a>(functions: impl IntoIterator<Item = &'a ImportedFunction>) -> Vec<String> {
+    const NAMED: usize = 4;
+    let mut interfaces: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for function in functions {
+        let names = interfaces.entry(&function.interface).or_default();
+        names.push(&function.function);
+    }
+    let line = |(interface, names): (&str, Vec<&str>)| {
+        let first = names[..names.len().min(NAMED)].join(", ");
+        let rest = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        match interface {
+            "" => format!("{first}{rest}"),
+            interface => format!("{interface} ({first}{rest})"),
+        }
+    };
+    interfaces.into_iter().map(line).collect()
 }
 
 /// A valid component of ours.
@@ -231,6 +254,24 @@ mod tests {
                 "test:plugins/clock#now",
                 "wasmill:plugin/host@0.1.0#log"
             ]
+        );
+    }
+
+    #[test]
+    fn many_functions_of_an_interface_are_counted() {
+        let function = |interface: &str, function: &str| ImportedFunction {
+            interface: interface.into(),
+            function: function.into(),
+        };
+        let mut functions: Vec<_> = ["a", "b", "c", "d"]
+            .map(|name| function("x:y/z", name))
+            .into();
+        functions.push(function("", "pause"));
+        assert_eq!(by_interface(&functions), ["pause", "x:y/z (a, b, c, d)"]);
+        functions.push(function("x:y/z", "e"));
+        assert_eq!(
+            by_interface(&functions),
+            ["pause", "x:y/z (a, b, c, d, and 1 more)"]
         );
     }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::component::ImportedFunction;
+use super::component::{ImportedFunction, by_interface};
 use crate::config::Table;
 use crate::error::Failure;
 
@@ -109,8 +109,8 @@ pub(super) fn check(
         .partition(|function| belongs(function, &HTTP));
     if !other.is_empty() {
         let message = format!(
-            "plugin `{name}` imports what no grant allows: {}",
-            list(&other)
+            "plugin `{name}` imports what no grant allows:{}",
+            list(other)
         );
         return Err(Failure::user(message).help(
             "a plugin gets `wasmill:plugin/host`, and with `grants.http` the outgoing half of `wasi:http`; build it for a \
@@ -119,8 +119,8 @@ pub(super) fn check(
     }
     if !http.is_empty() && grants.http.is_empty() {
         let message = format!(
-            "plugin `{name}` imports what is not granted to it: {}",
-            list(&http)
+            "plugin `{name}` imports what is not granted to it:{}",
+            list(http)
         );
         return Err(Failure::user(message)
             .help("name the hosts that it may reach: `grants = { http = [\"host:port\"] }`"));
@@ -128,12 +128,10 @@ pub(super) fn check(
     Ok(())
 }
 
-fn list(functions: &[&ImportedFunction]) -> String {
-    let names: Vec<_> = functions
-        .iter()
-        .map(|function| format!("`{function}`"))
-        .collect();
-    names.join(", ")
+/// A line for each interface; `wasmill plugin inspect` lists every function.
+fn list(functions: Vec<&ImportedFunction>) -> String {
+    let lines = by_interface(functions);
+    lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 #[cfg(test)]
@@ -171,12 +169,12 @@ mod tests {
 
     #[test]
     fn a_function_of_another_version_of_the_contract_is_refused() {
-        for function in [
-            "wasmill:plugin/host@0.10.0#log",
-            "wasmill:plugin/host@0.2.0#log",
-        ] {
-            let failure = check("p", &names(&[function]), &http()).unwrap_err();
-            assert!(failure.message.contains(function), "{failure}");
+        for interface in ["wasmill:plugin/host@0.10.0", "wasmill:plugin/host@0.2.0"] {
+            let failure = check("p", &names(&[&format!("{interface}#log")]), &http()).unwrap_err();
+            assert!(
+                failure.message.ends_with(&format!("{interface} (log)")),
+                "{failure}"
+            );
         }
     }
 
@@ -189,7 +187,9 @@ mod tests {
         let failure = check("hook", &functions, &Grants::default()).unwrap_err();
         assert_eq!(
             failure.message,
-            "plugin `hook` imports what is not granted to it: `wasi:http/outgoing-handler@0.2.3#handle`, `wasi:io/poll@0.2.0#poll`"
+            "plugin `hook` imports what is not granted to it:
+  wasi:http/outgoing-handler@0.2.3 (handle)
+  wasi:io/poll@0.2.0 (poll)"
         );
         assert!(failure.help.unwrap().contains("grants"));
         assert_eq!(check("hook", &functions, &http()), Ok(()));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::toolchain::{TARGET, Toolchain};
 use crate::plugin::World;
-use crate::plugin::component::{self, ImportedFunction, Parsed};
+use crate::plugin::component::{self, Parsed};
 
 /// Make a component of a plugin's folder
 ///
@@ -218,31 +218,19 @@ fn report(package: &Package, parsed: &Parsed, out: &Path) -> String {
         World::Transform => "transform",
         World::Sink => "sink",
     };
+    let imports = match component::by_interface(&parsed.imports) {
+        none if none.is_empty() => "nothing".to_owned(),
+        interfaces => interfaces.join("\n          "),
+    };
     format!(
-        "{} {}\n  file    {}\n  world   {world} (wasmill:plugin@{})\n  size    {} KiB\n  imports {}\n  digest  {}\n",
+        "{} {}\n  file    {}\n  world   {world} (wasmill:plugin@{})\n  size    {} KiB\n  imports {imports}\n  digest  {}\n",
         package.name,
         package.version,
         out.display(),
         parsed.version,
         parsed.bytes.len().div_ceil(1024),
-        imports(&parsed.imports),
         crate::ids::Digest::of(&parsed.bytes),
     )
-}
-
-/// The imported functions, a line for each interface, with their names if they are few.
-fn imports(functions: &[ImportedFunction]) -> String {
-    let lines = functions
-        .chunk_by(|a, b| a.interface == b.interface)
-        .map(|functions| match functions {
-            [one] => one.to_string(),
-            [first, ..] => format!("{} ({} functions)", first.interface, functions.len()),
-            [] => unreachable!("a chunk has a function"),
-        });
-    match lines.collect::<Vec<_>>() {
-        lines if lines.is_empty() => "none".to_owned(),
-        lines => lines.join("\n          "),
-    }
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ fn a_forbidden_import_is_refused_with_its_name() {
     let failure = bind(&load(&module), &batch().schema()).unwrap_err();
     assert_eq!(
         failure.message,
-        "plugin `guest` imports what no grant allows: `test:files/disk#erase`"
+        "plugin `guest` imports what no grant allows:\n  test:files/disk (erase)"
     );
 }
 
