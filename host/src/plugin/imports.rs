@@ -56,18 +56,21 @@ impl fmt::Display for HostPort {
 }
 
 impl Grants {
-    /// Reads a `grants` table to its end.
+    /// Reads a `grants` table to its end. What is no host is a problem, and stays a grant that covers nothing: the plugin
+    /// is not refused for want of it as well.
     pub fn from_table(mut table: Table<'_>) -> Self {
         let mut http = Vec::new();
         for text in table.strings("http") {
-            match HostPort::parse(text.get_ref()) {
-                Some(host) => http.push(host),
-                None => {
-                    let message = format!("`{}` is not a host", text.get_ref());
-                    let help = "write the host, and the port if it is not the scheme's own: \"api.example.com\", \"127.0.0.1:8080\"";
-                    table.problem(text.span(), message, Some(help.into()));
+            let host = HostPort::parse(text.get_ref()).unwrap_or_else(|| {
+                let message = format!("`{}` is not a host", text.get_ref());
+                let help = "write the host, and the port if it is not the scheme's own: \"api.example.com\", \"127.0.0.1:8080\"";
+                table.problem(text.span(), message, Some(help.into()));
+                HostPort {
+                    host: String::new(),
+                    port: None,
                 }
-            }
+            });
+            http.push(host);
         }
         table.finish();
         Self { http }
@@ -226,10 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_is_no_host_is_a_problem() {
+    fn a_grant_that_is_no_host_is_one_problem() {
         let problems = Problems::default();
         let table = parse("http = ['http://x/']", Path::new("."), &problems).unwrap();
-        assert_eq!(Grants::from_table(table), Grants::default());
+        let grants = Grants::from_table(table);
         assert_eq!(problems.take()[0].message, "`http://x/` is not a host");
+        assert!(!grants.http[0].covers("x", 80, 80));
+        let functions = names(&["wasi:http/outgoing-handler@0.2.3#handle"]);
+        assert_eq!(check("hook", &functions, &grants), Ok(()));
     }
 }
