@@ -1,5 +1,6 @@
 //! A component bound to a place in a pipeline: what transforms and sinks have in common.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
@@ -49,9 +50,11 @@ impl Bound {
         let name = component.name();
         if component.world() != world {
             let (is, wanted) = (called(component.world()), called(world));
-            return Err(Failure::user(format!(
-                "plugin `{name}` is a {is}, where a {wanted} is needed"
-            )));
+            let message = format!("plugin `{name}` is a {is}, where a {wanted} is needed");
+            return Err(Failure::user(message).help(match component.world() {
+                World::Transform => "use it as the `plugin` of a step, and let the sink read that",
+                World::Sink => "use it as the `plugin` of a sink of `type = \"plugin\"`",
+            }));
         }
         imports::check(name, component.imports(), grants)?;
         let (runtime, compiled) = component.compiled(limits.stack)?;
@@ -116,18 +119,38 @@ impl Bound {
         trap::classify(error, limits, store.data_mut().log.last_error.take())
     }
 
-    /// Turns what `describe` came to into the plan, or says in the plugin's name what is wrong.
-    pub fn described<P>(&self, answer: Result<Result<P, Error>, CallError>) -> Result<P, Failure> {
+    /// Turns what `describe` came to, told of `input`, into the plan, or says in the plugin's name what is wrong.
+    pub fn described<P>(
+        &self,
+        input: &WireSchema,
+        answer: Result<Result<P, Error>, CallError>,
+    ) -> Result<P, Failure> {
         match answer {
             Ok(Ok(plan)) => Ok(plan),
-            Ok(Err(error)) => Err(self.failure(&format!(
-                "refuses its input or configuration: {}",
-                error.message
-            ))),
+            Ok(Err(error)) => {
+                let what = format!("refuses its input or configuration: {}", error.message);
+                let help = format!("its settings are in `config`; its input has {input}");
+                Err(self.failure(&what).help(help))
+            }
             Err(CallError::Trap { message, .. }) if message.contains("unknown import") => Err(self
                 .failure("calls an import in `describe`, which must only compute")
                 .help("move the call to `open` or later")),
-            Err(error) => Err(self.failure(&format!("failed in `describe`: {error}"))),
+            Err(error) => {
+                let failure = self.failure(&format!("failed in `describe`: {error}"));
+                Err(match error {
+                    CallError::Deadline(deadline) if deadline >= DESCRIBE_DEADLINE => {
+                        failure.help("`describe` must only compute: mend the plugin")
+                    }
+                    CallError::Deadline(_)
+                    | CallError::Limit(_)
+                    | CallError::OutputTooLarge { .. } => {
+                        failure.help("raise its `limits`, or mend the plugin")
+                    }
+                    CallError::Trap { .. } | CallError::Contract(_) | CallError::Refused { .. } => {
+                        failure
+                    }
+                })
+            }
         }
     }
 
@@ -210,6 +233,20 @@ impl WireSchema {
                 nullable: field.is_nullable(),
             })
             .collect()
+    }
+}
+
+/// For people, as `text` utf8, `n` int64.
+impl fmt::Display for WireSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no columns");
+        }
+        for (place, (field, data_type)) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { ", " };
+            write!(f, "{separator}`{}` {data_type}", field.name())?;
+        }
+        Ok(())
     }
 }
 

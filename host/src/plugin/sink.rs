@@ -164,7 +164,10 @@ fn describe(bound: &Bound, indices: &GuestIndices, input: &SchemaRef) -> Result<
             .call_describe(&mut store, &bound.config, &schema.fields())
             .await
     });
-    bound.described(answer.map_err(|error| bound.classify(&mut store, &error, &limits)))
+    bound.described(
+        &schema,
+        answer.map_err(|error| bound.classify(&mut store, &error, &limits)),
+    )
 }
 
 /// Runs what never waits: without imports there is nothing to wait for.

@@ -150,7 +150,7 @@ fn describe(bound: &Bound, indices: &GuestIndices, input: &Schema) -> Result<Pla
         .and_then(|instance| indices.load(&mut store, &instance))
         .and_then(|guest| guest.call_describe(&mut store, &bound.config, &schema.fields()))
         .map_err(|error| bound.classify(&mut store, &error, &limits));
-    bound.described(answer)
+    bound.described(&schema, answer)
 }
 
 fn ports(bound: &Bound, wire: Vec<WirePort>) -> Result<(Vec<Port>, Vec<Vec<Made>>), Failure> {

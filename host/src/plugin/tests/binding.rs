@@ -90,8 +90,12 @@ fn a_plan_that_cannot_be_is_refused() {
         (call $put (i32.add (local.get $answer) (i32.const 8)) (i32.const 16) (i32.const 3))
         (call $put (i32.add (local.get $answer) (i32.const 16)) (i32.const 0) (i32.const 0))
         (call $put (i32.add (local.get $answer) (i32.const 24)) (i32.const 0) (i32.const 0))";
+    let refusal = plan_failure(refuses);
     assert!(
-        plan_failure(refuses).ends_with("plugin `guest` refuses its input or configuration: out")
+        refusal.contains(
+            "plugin `guest` refuses its input or configuration: out\n  help: its settings are in `config`; its input has `"
+        ),
+        "{refusal}"
     );
 }
 
