@@ -9,20 +9,25 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-/// Letters to insert, remove or change to get from `a` to `b`.
+/// Letters to insert, remove, change or swap with the next to get from `a` to `b`.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // From the first `i` letters of `a` to the first `j` of `b`.
+    let mut steps = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, j) in (0..=a.len()).flat_map(|i| (0..=b.len()).map(move |j| (i, j))) {
+        steps[i][j] = if i == 0 || j == 0 {
+            i + j
+        } else {
+            let changed = steps[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let least = changed.min(steps[i - 1][j] + 1).min(steps[i][j - 1] + 1);
+            let swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            match swap {
+                true => least.min(steps[i - 2][j - 2] + 1),
+                false => least,
+            }
+        };
     }
-    row[b.len()]
+    steps[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -33,7 +38,25 @@ mod tests {
     fn a_slip_of_the_finger_is_understood() {
         let known = ["line", "word", "status"];
         assert_eq!(nearest("lines", known.into_iter()), Some("line"));
+        assert_eq!(nearest("wrod", known.into_iter()), Some("word"));
         assert_eq!(nearest("sttus", known.into_iter()), Some("status"));
         assert_eq!(nearest("banana", known.into_iter()), None);
+    }
+
+    #[test]
+    fn each_slip_is_one_step() {
+        let cases = [
+            ("", "", 0),
+            ("", "ab", 2),
+            ("text", "txet", 1),
+            ("text", "tex", 1),
+            ("text", "tesxt", 1),
+            ("text", "test", 1),
+            ("été", "tée", 2),
+            ("ab", "bca", 3),
+        ];
+        for (a, b, steps) in cases {
+            assert_eq!((distance(a, b), distance(b, a)), (steps, steps), "{a} {b}");
+        }
     }
 }
