@@ -93,7 +93,8 @@ impl Request {
         let rest = rest.split('#').next().unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        if authority.is_empty() || authority.contains(['@', ' ']) || path.contains(' ') {
+        let no_host = authority.is_empty() || authority.starts_with(':');
+        if no_host || authority.contains(['@', ' ']) || path.contains(' ') {
             return Err(format!("`{url}` is not an address as https://example.com/path").into());
         }
         Ok(Self {
@@ -183,6 +184,7 @@ mod tests {
             "ftp://x",
             "http://",
             "http:///x",
+            "http://:80/x",
             "http://u@x/",
             "http://x/a b",
         ] {

@@ -93,6 +93,7 @@ pub mod prelude {
 
 /// The contract's own types, for a plugin that implements [`Transform`] by hand.
 pub mod wit {
+    pub use crate::bindings::sink::exports::wasmill::plugin::sink::Plan as SinkPlan;
     pub use crate::bindings::transform::exports::wasmill::plugin::transform::{
         Plan as TransformPlan, Produced,
     };

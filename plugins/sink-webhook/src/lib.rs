@@ -31,7 +31,7 @@ use wasmill_sdk::{Batch, Column, Rejected, Sink};
 /// The settings, as told above.
 #[derive(Deserialize)]
 pub struct Config {
-    url: String,
+    url: Url,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     #[serde(default = "thousand")]
@@ -40,6 +40,19 @@ pub struct Config {
     timeout_ms: u64,
     #[serde(default)]
     on_4xx: On4xx,
+}
+
+/// An address, so that a wrong one is told before the pipeline starts.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Url(String);
+
+impl TryFrom<String> for Url {
+    type Error = Error;
+
+    fn try_from(url: String) -> Result<Self, Error> {
+        Request::post(&url).map(|_| Self(url))
+    }
 }
 
 fn thousand() -> NonZeroUsize {
@@ -69,7 +82,6 @@ impl Sink for Webhook {
     type Config = Config;
 
     fn open(config: Config, _: &[Column]) -> Result<Self, Error> {
-        Request::post(&config.url)?;
         Ok(Self {
             config,
             key: String::new(),
@@ -109,7 +121,7 @@ impl Webhook {
     fn post(&mut self, batch: &Batch, rows: Range<usize>) -> Result<Response, Error> {
         let rows: Vec<_> = rows.map(|row| batch.row(row)).collect();
         let body = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;
-        let mut request = Request::post(&self.config.url)?
+        let mut request = Request::post(&self.config.url.0)?
             .header("Content-Type", "application/json")
             .header("Idempotency-Key", format!("{}-{}", self.key, self.requests))
             .timeout(Duration::from_millis(self.config.timeout_ms));
@@ -124,7 +136,7 @@ impl Webhook {
     fn refusal(&self, answer: &Response) -> Result<Option<String>, Error> {
         let reason = format!(
             "{} answered {}: {}",
-            self.config.url,
+            self.config.url.0,
             answer.status,
             answer.excerpt()
         );

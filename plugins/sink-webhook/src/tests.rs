@@ -126,18 +126,14 @@ fn a_refusal_ends_the_pipeline_if_it_is_to() {
 }
 
 #[test]
-fn a_wrong_setting_is_told_before_anything_is_sent() {
-    let error = test(json!({"url": "example.com"}))
-        .run()
-        .map(drop)
-        .unwrap_err();
-    assert_eq!(
-        error.message,
-        "`example.com` is not an address as https://example.com/path"
-    );
+fn a_wrong_setting_is_told_before_the_sink_is_opened() {
+    for url in ["example.com", "https://", "http:///rows"] {
+        let error = test(json!({"url": url})).describe().unwrap_err();
+        let told = format!("`{url}` is not an address as https://example.com/path");
+        assert!(error.message.ends_with(&told), "{error}");
+    }
     let error = test(json!({"url": "http://x/", "batch": 1}))
-        .run()
-        .map(drop)
+        .describe()
         .unwrap_err();
     assert!(error.message.contains("no setting `batch`"), "{error}");
 }

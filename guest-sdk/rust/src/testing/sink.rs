@@ -9,6 +9,7 @@ use super::input::Input;
 use super::transform::reasons;
 use crate::record::Record;
 use crate::sink::{Opened, describe};
+use crate::wit::SinkPlan;
 use crate::{ErrorKind, Result, Sink};
 
 /// A sink with its input; see [`sink`](super::sink()).
@@ -72,6 +73,14 @@ impl<S: Sink> SinkTest<S> {
         self
     }
 
+    /// What `describe` answers.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub fn describe(&self) -> Result<SinkPlan> {
+        describe::<S>(&self.config, &self.input.fields())
+    }
+
     /// Opens the sink and writes all rows as one chunk of one partition.
     ///
     /// # Errors
@@ -80,7 +89,7 @@ impl<S: Sink> SinkTest<S> {
     /// # Panics
     /// If what comes back breaks the contract.
     pub fn run(self) -> Result<SinkRun<S>> {
-        let plan = describe::<S>(&self.config, &self.input.fields())?;
+        let plan = self.describe()?;
         let (fields, buffers) = self.input.planned(&plan.columns);
         let mut open = Opened::<S>::open(&self.config, &fields)?;
         let context = crate::context();
