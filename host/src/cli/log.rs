@@ -32,11 +32,12 @@ impl LogFormat {
             .with_env_filter(filter)
             .with_target(false)
             .with_writer(writer);
-        // A second start happens in tests alone; the first one stays.
-        let _ = match self {
+        let started = match self {
             Self::Text => log.with_ansi(colour()).try_init(),
             Self::Json => log.json().flatten_event(true).try_init(),
         };
+        // A second start happens in tests alone; the first one stays.
+        started.ok();
     }
 
     /// Writes the error that ends the process.

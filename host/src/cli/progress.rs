@@ -57,7 +57,7 @@ impl Drop for Progress {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported by the panic hook; the run's own end matters more.
-            let _ = thread.join();
+            thread.join().ok();
         }
     }
 }

@@ -52,10 +52,10 @@ pub fn text(pipeline: &str, ending: Ending, summary: &Summary, order: &[NodeName
     for row in std::iter::once(&header.map(str::to_owned)).chain(&rows) {
         let mut line = format!("  {:<width$}", row[0], width = widths[0]);
         for (cell, width) in row.iter().zip(&widths).skip(1) {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "  {cell:>width$}");
+            // Writing to a String cannot fail, here and below.
+            write!(line, "  {cell:>width$}").ok();
         }
-        let _ = write!(text, "\n{}", line.trim_end());
+        write!(text, "\n{}", line.trim_end()).ok();
     }
     text
 }

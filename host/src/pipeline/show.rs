@@ -16,14 +16,14 @@ use crate::plugin::Limits;
 pub fn text(plan: &Plan) -> String {
     let mut text = format!("{}  {}\n  {}\n", plan.name, plan.hash, epochs(plan));
     for node in &plan.nodes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n{} {}\n", role(node), node.name);
+        // Writing to a String cannot fail, here and below.
+        write!(text, "\n{} {}\n", role(node), node.name).ok();
         for (label, line) in lines(plan, node) {
-            let _ = writeln!(text, "  {label:<7} {line}");
+            writeln!(text, "  {label:<7} {line}").ok();
         }
     }
     if let Some(rejected) = &plan.rejected {
-        let _ = write!(text, "\nrejected rows\n  {:<7} {}\n", "is", rejected.kind());
+        write!(text, "\nrejected rows\n  {:<7} {}\n", "is", rejected.kind()).ok();
     }
     text
 }

@@ -201,7 +201,7 @@ fn text(path: &Path, size: usize, parsed: &Parsed, described: Option<&Described>
     let mut text = String::new();
     for (label, line) in lines {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{label:<8} {line}");
+        writeln!(text, "{label:<8} {line}").ok();
     }
     text
 }
