@@ -159,36 +159,9 @@ impl Bound {
         Failure::user(format!("plugin `{}` {what}", self.component.name()))
     }
 
-    /// The columns named in a plan, found in the input.
-    pub fn asked(&self, names: &[String], input: &Schema) -> Result<Vec<usize>, Failure> {
-        let mut indices = Vec::with_capacity(names.len());
-        for name in names {
-            let Ok(index) = input.index_of(name) else {
-                let known = input.fields().iter().map(|field| field.name().as_str());
-                let help =
-                    nearest(name, known).map(|near| format!("the input has a column `{near}`"));
-                let has: Vec<_> = input
-                    .fields()
-                    .iter()
-                    .map(|field| format!("`{}`", field.name()))
-                    .collect();
-                let help = help.unwrap_or_else(|| format!("the input has {}", has.join(", ")));
-                return Err(self
-                    .failure(&format!(
-                        "asks for the column `{name}`, which its input does not have"
-                    ))
-                    .help(help));
-            };
-            if indices.contains(&index) {
-                return Err(self.failure(&format!("asks for the column `{name}` twice")));
-            }
-            indices.push(index);
-        }
-        Ok(indices)
-    }
-
-    /// How each of these columns gets into the plugin.
-    pub fn carriers(&self, columns: &[usize], input: &Schema) -> Result<Vec<Asked>, Failure> {
+    /// The columns that a plan names.
+    pub fn planned(&self, names: &[String], input: &Schema) -> Result<Planned, Failure> {
+        let columns = self.found(names, input)?;
         let carrier = |index: &usize| {
             let field = input.field(*index);
             Asked::new(*index, field).ok_or_else(|| {
@@ -199,8 +172,45 @@ impl Bound {
                 ))
             })
         };
-        columns.iter().map(carrier).collect()
+        Ok(Planned {
+            asked: columns.iter().map(carrier).collect::<Result<_, _>>()?,
+            schema: WireSchema::new(columns.iter().map(|index| input.fields()[*index].clone())),
+            columns,
+        })
     }
+
+    fn found(&self, names: &[String], input: &Schema) -> Result<Vec<usize>, Failure> {
+        let mut indices = Vec::with_capacity(names.len());
+        for name in names {
+            let Ok(index) = input.index_of(name) else {
+                let known = input.fields().iter().map(|field| field.name().as_str());
+                let help =
+                    nearest(name, known).map(|near| format!("the input has a column `{near}`"));
+                let help = help.unwrap_or_else(|| {
+                    let has = WireSchema::new(input.fields().iter().cloned());
+                    format!("the input has {has}")
+                });
+                let what = format!("asks for the column `{name}`, which its input does not have");
+                return Err(self.failure(&what).help(help));
+            };
+            if indices.contains(&index) {
+                return Err(self.failure(&format!("asks for the column `{name}` twice")));
+            }
+            indices.push(index);
+        }
+        Ok(indices)
+    }
+}
+
+/// The columns of the input that a plugin reads, as it named them in its plan.
+#[derive(Clone)]
+pub(super) struct Planned {
+    /// As indices into the input.
+    pub columns: Vec<usize>,
+    /// How each gets into the plugin.
+    pub asked: Vec<Asked>,
+    /// What `open` is told.
+    pub schema: WireSchema,
 }
 
 fn called(world: World) -> &'static str {

@@ -32,8 +32,11 @@ impl TransformInstance {
             .instantiate(&mut store)
             .and_then(|instance| transform.indices.load(&mut store, &instance))
             .and_then(|guest| {
-                let answer =
-                    guest.call_open(&mut store, &bound.config, &transform.schema.fields())?;
+                let answer = guest.call_open(
+                    &mut store,
+                    &bound.config,
+                    &transform.planned.schema.fields(),
+                )?;
                 Ok((guest, answer))
             });
         match opened {
@@ -75,7 +78,7 @@ fn call(
     context: &CallContext,
     input: &RecordBatch,
 ) -> Result<Produced, CallError> {
-    let views = Views::new(&transform.asked, input)?;
+    let views = Views::new(&transform.planned.asked, input)?;
     let rows = input.num_rows();
     let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
     let limits = &transform.bound.limits;

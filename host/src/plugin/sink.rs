@@ -18,9 +18,9 @@ use super::bindings::exports::wasmill::plugin::sink::{
     Delivery as WireDelivery, Guest, GuestIndices, Plan,
 };
 use super::bindings::wasmill::plugin::types::Error;
-use super::bound::{Bound, WireSchema, refused};
+use super::bound::{Bound, Planned, WireSchema, refused};
 use super::call::{CallContext, CallError, Rejected};
-use super::columns::{Asked, Views};
+use super::columns::Views;
 use super::engine::{Component, ticks};
 use super::host::State;
 use super::imports::Grants;
@@ -47,10 +47,7 @@ pub struct SinkPlugin(Arc<Described>);
 struct Described {
     bound: Bound,
     indices: GuestIndices,
-    /// What `open` is told: the planned columns.
-    schema: WireSchema,
-    asked: Vec<Asked>,
-    columns: Vec<usize>,
+    planned: Planned,
     delivery: Delivery,
 }
 
@@ -58,7 +55,7 @@ impl fmt::Debug for SinkPlugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkPlugin")
             .field("component", &self.0.bound.component)
-            .field("columns", &self.0.columns)
+            .field("columns", &self.columns())
             .field("delivery", &self.0.delivery)
             .finish_non_exhaustive()
     }
@@ -81,9 +78,7 @@ impl SinkPlugin {
         let indices = GuestIndices::new(&bound.pre)
             .map_err(|error| bound.failure(&format!("does not fit the contract: {error:#}")))?;
         let plan = describe(&bound, &indices, input)?;
-        let columns = bound.asked(&plan.columns, input)?;
-        let asked = bound.carriers(&columns, input)?;
-        let schema = WireSchema::new(columns.iter().map(|index| input.fields()[*index].clone()));
+        let planned = bound.planned(&plan.columns, input)?;
         let delivery = match plan.delivery {
             WireDelivery::AtLeastOnce => Delivery::AtLeastOnce,
             WireDelivery::Marker => Delivery::Marker,
@@ -92,16 +87,14 @@ impl SinkPlugin {
         Ok(Self(Arc::new(Described {
             bound,
             indices,
-            schema,
-            asked,
-            columns,
+            planned,
             delivery,
         })))
     }
 
     /// The input columns it reads, as indices into the schema it was bound to.
     pub fn columns(&self) -> &[usize] {
-        &self.0.columns
+        &self.0.planned.columns
     }
 
     /// What it promises.
@@ -127,7 +120,7 @@ impl SinkPlugin {
         let Described {
             bound,
             indices,
-            schema,
+            planned,
             ..
         } = &*self.0;
         let mut store = bound.store();
@@ -135,7 +128,7 @@ impl SinkPlugin {
             let instance = bound.pre.instantiate_async(&mut store).await?;
             let guest = indices.load(&mut store, &instance)?;
             let answer = guest
-                .call_open(&mut store, &bound.config, &schema.fields())
+                .call_open(&mut store, &bound.config, &planned.schema.fields())
                 .await?;
             Ok((guest, answer))
         };
@@ -225,7 +218,7 @@ impl SinkInstance {
     ) -> Result<Vec<Rejected>, CallError> {
         self.place(context);
         let sink = self.sink.clone();
-        let views = Views::new(&sink.asked, input)?;
+        let views = Views::new(&sink.planned.asked, input)?;
         let rows = u32::try_from(input.num_rows()).expect("a call has at most 64 Ki rows");
         let wire = wire_context(context);
         let answer = views.with(|buffers| {

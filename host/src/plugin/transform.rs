@@ -8,9 +8,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::World;
 use super::bindings::exports::wasmill::plugin::transform::{GuestIndices, Plan};
 use super::bindings::wasmill::plugin::types::Port as WirePort;
-use super::bound::{Bound, WireSchema};
+use super::bound::{Bound, Planned, WireSchema};
 use super::call::CallError;
-use super::columns::{Asked, Made};
+use super::columns::Made;
 use super::engine::Component;
 use super::imports::Grants;
 use super::instance::TransformInstance;
@@ -39,20 +39,17 @@ pub struct Transform(pub(super) Arc<Described>);
 pub(super) struct Described {
     pub bound: Bound,
     pub indices: GuestIndices,
-    /// What `open` is told: the planned columns.
-    pub schema: WireSchema,
-    pub asked: Vec<Asked>,
+    pub planned: Planned,
     /// What each port's columns are checked against.
     pub made: Vec<Vec<Made>>,
     pub ports: Vec<Port>,
-    columns: Vec<usize>,
 }
 
 impl fmt::Debug for Transform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transform")
             .field("component", &self.0.bound.component)
-            .field("columns", &self.0.columns)
+            .field("columns", &self.columns())
             .field("ports", &self.0.ports)
             .finish_non_exhaustive()
     }
@@ -79,24 +76,20 @@ impl Transform {
         let indices = GuestIndices::new(&bound.pre)
             .map_err(|error| bound.failure(&format!("does not fit the contract: {error:#}")))?;
         let plan = describe(&bound, &indices, input)?;
-        let columns = bound.asked(&plan.columns, input)?;
-        let asked = bound.carriers(&columns, input)?;
+        let planned = bound.planned(&plan.columns, input)?;
         let (ports, made) = ports(&bound, plan.ports)?;
-        let schema = WireSchema::new(columns.iter().map(|index| input.fields()[*index].clone()));
         Ok(Self(Arc::new(Described {
             bound,
             indices,
-            schema,
-            asked,
+            planned,
             made,
             ports,
-            columns,
         })))
     }
 
     /// The input columns it reads, as indices into the schema it was bound to.
     pub fn columns(&self) -> &[usize] {
-        &self.0.columns
+        &self.0.planned.columns
     }
 
     /// Its outputs.
@@ -110,7 +103,8 @@ impl Transform {
     /// When a column is missing that [`Self::columns`] named.
     pub fn narrowed(self, input: &SchemaRef) -> Self {
         let mut described = Arc::unwrap_or_clone(self.0);
-        for (asked, column) in described.asked.iter_mut().zip(&mut described.columns) {
+        let planned = &mut described.planned;
+        for (asked, column) in planned.asked.iter_mut().zip(&mut planned.columns) {
             *column = asked
                 .found_in(input)
                 .expect("a narrowed input keeps the columns that the plugin asked for");
