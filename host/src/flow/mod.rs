@@ -12,7 +12,6 @@
 pub mod aggregate;
 pub mod build;
 pub mod caller;
-pub mod chunk;
 pub mod combine;
 pub mod context;
 pub mod gather;

@@ -17,7 +17,6 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::caller::{Caller, Piece, turned_away};
-use super::chunk::chunks;
 use super::context::{Emitted, Shared};
 use super::parcel::{Parcel, Parcels, Provenance};
 use super::rejects::{RejectedRow, Rejects, row_as_json};
@@ -25,7 +24,7 @@ use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId, WorkerIndex};
 use crate::pipeline::plan::{Lifetime, TransformStep};
 use crate::pipeline::{Node, OnError};
-use crate::plugin::{CallContext, Origin, Output, TransformInstance};
+use crate::plugin::{CallContext, Origin, Output, TransformInstance, chunks};
 use crate::telemetry::{NodeCounters, count};
 
 /// Time in the plugin per activation: short against an epoch, long against a scheduling round.

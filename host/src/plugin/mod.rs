@@ -5,12 +5,13 @@
 //!
 //! In the order in which a file becomes a call: [`component`] reads it, `imports` decides whether it may run, `engine` compiles it
 //! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits`, `transform` and
-//! `sink` call it, `columns` carries the rows over, `trap` says what went wrong.
+//! `sink` call it with what `chunk` cuts, `columns` carries the rows over, `trap` says what went wrong.
 
 mod bindings;
 mod bound;
 mod cache;
 mod call;
+mod chunk;
 mod columns;
 pub mod component;
 mod engine;
@@ -26,6 +27,7 @@ mod transform;
 mod trap;
 
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
+pub use chunk::chunks;
 pub use engine::{Component, Engine};
 pub use imports::{Grants, HostPort};
 pub use instance::TransformInstance;

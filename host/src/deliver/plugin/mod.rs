@@ -26,11 +26,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{EpochInfo, OpenOptions, Refused, Sink};
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName, PartitionId, PipelineName};
-use crate::plugin::{CallContext, CallError, Delivery, ErrorKind, SinkInstance, SinkPlugin};
+use crate::plugin::{
+    CallContext, CallError, Delivery, ErrorKind, SinkInstance, SinkPlugin, chunks,
+};
 
-/// Rows and bytes of one call; as for a transform, a single larger row excepted.
-const CALL_ROWS: usize = 64 << 10;
-const CALL_BYTES: usize = 4 << 20;
 /// The first pause before a call is repeated; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause, also if the plugin asks for more: the run waits for it.
@@ -185,9 +184,9 @@ impl Writer {
             None => self.part(info, partition),
         };
         let mut refused = Vec::new();
-        for (start, length) in chunks(batch) {
-            let chunk = batch.slice(start, length);
-            self.write_chunk(&mut part, chunk, start, &mut refused)?;
+        for rows in chunks(batch, self.sink.plugin.columns()) {
+            let chunk = batch.slice(rows.start, rows.len());
+            self.write_chunk(&mut part, chunk, rows.start, &mut refused)?;
         }
         match last {
             true => self.prepare(part)?,
@@ -399,33 +398,6 @@ fn begin(instance: &mut SinkInstance, part: &mut Part) -> Result<(), Trouble> {
         context.call += 1;
         Ok(())
     })
-}
-
-/// Stretches of rows, start and length, each small enough for one call.
-fn chunks(batch: &RecordBatch) -> Vec<(usize, usize)> {
-    fn halve(batch: &RecordBatch, start: usize, length: usize, chunks: &mut Vec<(usize, usize)>) {
-        let part = batch.slice(start, length);
-        let bytes = |column: &arrow::array::ArrayRef| {
-            // A type whose slice cannot be told is estimated by what it holds as a whole.
-            column
-                .to_data()
-                .get_slice_memory_size()
-                .unwrap_or(column.get_array_memory_size())
-        };
-        let fits =
-            length <= CALL_ROWS && part.columns().iter().map(bytes).sum::<usize>() <= CALL_BYTES;
-        if fits || length == 1 {
-            return chunks.push((start, length));
-        }
-        let half = length / 2;
-        halve(batch, start, half, chunks);
-        halve(batch, start + half, length - half, chunks);
-    }
-    let mut found = Vec::new();
-    if batch.num_rows() > 0 {
-        halve(batch, 0, batch.num_rows(), &mut found);
-    }
-    found
 }
 
 fn failure(error: &CallError) -> Failure {

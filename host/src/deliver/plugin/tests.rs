@@ -55,6 +55,14 @@ fn sink(guest: &SinkGuest<'_>) -> Box<dyn Sink> {
     open(guest, 3, Limits::of_sinks().deadline)
 }
 
+/// A sink that does this before it writes down what it was given.
+fn writing(write: &str) -> Box<dyn Sink> {
+    sink(&SinkGuest {
+        write,
+        ..SinkGuest::default()
+    })
+}
+
 fn epoch(number: u64) -> EpochInfo {
     EpochInfo {
         epoch: Epoch(number),
@@ -71,6 +79,14 @@ fn write(
 ) -> Vec<Refused> {
     sink.write(info, PartitionId(partition), &words(rows), last)
         .expect("the guest takes it")
+}
+
+/// Whose fault it is, and what is said, where a row cannot be written.
+fn fails(sink: &mut dyn Sink) -> (Fault, String) {
+    let failure = sink
+        .write(epoch(7), PartitionId(0), &words(&["a"]), true)
+        .expect_err("the guest does not take it");
+    (failure.fault, failure.message)
 }
 
 /// What the guest was given, as its commit says it.
@@ -102,11 +118,7 @@ fn a_partition_without_rows_is_nothing_to_the_plugin() {
 
 #[test]
 fn a_failure_says_where() {
-    let mut sink = sink(&SinkGuest {
-        write: "unreachable",
-        ..SinkGuest::default()
-    });
-    let failure = sink
+    let failure = writing("unreachable")
         .write(epoch(3), PartitionId(2), &words(&["a"]), true)
         .unwrap_err();
     assert!(
@@ -136,10 +148,7 @@ fn after_a_retryable_error_the_partition_begins_again_with_all_its_rows() {
         "(i32.lt_u (global.get $writes) (i32.const 5))",
         "(i32.and (i32.ge_u (global.get $writes) (i32.const 3)) (i32.lt_u (global.get $writes) (i32.const 5)))",
     );
-    let mut sink = sink(&SinkGuest {
-        write: &write_code,
-        ..SinkGuest::default()
-    });
+    let mut sink = writing(&write_code);
     for (rows, last) in [(["a"], false), (["b"], false), (["c"], true)] {
         write(&mut *sink, epoch(7), 0, &rows, last);
     }
@@ -148,34 +157,14 @@ fn after_a_retryable_error_the_partition_begins_again_with_all_its_rows() {
 
 #[test]
 fn a_retryable_error_that_stays_is_the_outsides_fault() {
-    let write_code = refusing(0, 100);
-    let mut sink = sink(&SinkGuest {
-        write: &write_code,
-        ..SinkGuest::default()
-    });
-    let failure = sink
-        .write(epoch(7), PartitionId(0), &words(&["a"]), true)
-        .unwrap_err();
-    assert_eq!(
-        (failure.fault, failure.message.as_str()),
-        (Fault::External, "again")
-    );
+    let mut sink = writing(&refusing(0, 100));
+    assert_eq!(fails(&mut *sink), (Fault::External, "again".into()));
 }
 
 #[test]
 fn a_fatal_error_is_not_repeated() {
-    let write_code = refusing(2, 2);
-    let mut sink = sink(&SinkGuest {
-        write: &write_code,
-        ..SinkGuest::default()
-    });
-    let failure = sink
-        .write(epoch(7), PartitionId(0), &words(&["a"]), true)
-        .unwrap_err();
-    assert_eq!(
-        (failure.fault, failure.message.as_str()),
-        (Fault::User, "again")
-    );
+    let mut sink = writing(&refusing(2, 2));
+    assert_eq!(fails(&mut *sink), (Fault::User, "again".into()));
 }
 
 #[test]
@@ -189,13 +178,8 @@ fn a_call_that_does_not_return_is_given_up() {
         1,
         Duration::from_millis(30),
     );
-    let failure = sink
-        .write(epoch(7), PartitionId(0), &words(&["a"]), true)
-        .unwrap_err();
-    assert_eq!(
-        (failure.fault, failure.message.as_str()),
-        (Fault::External, "the plugin did not return within 30ms")
-    );
+    let message = "the plugin did not return within 30ms".into();
+    assert_eq!(fails(&mut *sink), (Fault::External, message));
 }
 
 #[test]
@@ -206,10 +190,7 @@ fn rows_that_an_error_blames_are_refused_and_the_others_written() {
         (i32.store (i32.const 32) (i32.const 1))
         (call $put (i32.add (local.get $answer) (i32.const 16)) (i32.const 32) (i32.const 1))
         (br $done)))";
-    let mut sink = sink(&SinkGuest {
-        write: blame,
-        ..SinkGuest::default()
-    });
+    let mut sink = writing(blame);
     let refused = write(&mut *sink, epoch(7), 0, &["a", "b", "c"], true);
     assert_eq!(
         refused,
@@ -235,13 +216,9 @@ fn a_marker_sink_is_not_given_what_it_holds() {
 
 #[test]
 fn a_batch_is_cut_into_calls_that_a_plugin_can_take() {
-    let long = "x".repeat(3 << 20);
-    let batch = words(&[&long, &long, "a", &"y".repeat(9 << 20)]);
-    let chunks = chunks(&batch);
-    let mut next = 0;
-    for (start, length) in &chunks {
-        assert_eq!(*start, next);
-        next += length;
-    }
-    assert_eq!((next, chunks.len()), (4, 4));
+    let mut sink =
+        writing("(if (i32.gt_u (local.get $rows) (i32.const 65536)) (then unreachable))");
+    let rows = vec![""; (64 << 10) + 1];
+    write(&mut *sink, epoch(7), 0, &rows, true);
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;;");
 }

@@ -187,7 +187,7 @@ impl SinkGuest<'_> {
 const SINK: &str = r#"
 (module
   {more}
-  (memory (export "memory") 4)
+  (memory (export "memory") 16)
   (global $heap (mut i32) (i32.const 131072))
   (global $noted (mut i32) (i32.const 0))
   (global $writes (mut i32) (i32.const 0))

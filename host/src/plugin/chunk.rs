@@ -1,4 +1,5 @@
-//! Cuts a batch into the pieces that one plugin call may get: a pure function of the rows and the limits, never of timing.
+//! Cuts a batch into the pieces that one call of a transform or a sink may get: a pure function of the rows and the limits,
+//! never of timing.
 
 use std::ops::Range;
 
@@ -6,12 +7,12 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
 /// Rows of one call: keeps parents and offsets small, and a call long enough to hide its fixed cost of about 1 us.
-pub const CALL_ROWS: usize = 64 << 10;
+const CALL_ROWS: usize = 64 << 10;
 /// Bytes of column data of one call: fits a guest's memory limit many times over.
-pub const CALL_BYTES: usize = 4 << 20;
+const CALL_BYTES: usize = 4 << 20;
 
-/// The pieces of `batch`, in order, looking only at `columns` (those the plugin asked for). Halves until a piece fits; a single row
-/// may be larger than [`CALL_BYTES`].
+/// The pieces of `batch`, each small enough for one call of a plugin, in order, looking only at `columns` (those it asked for).
+/// Halves until a piece has at most 4 MiB; a single row may be larger.
 pub fn chunks(batch: &RecordBatch, columns: &[usize]) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut start = 0;
@@ -39,7 +40,7 @@ fn halve(
 }
 
 /// Bytes of column data in some rows of some columns.
-pub fn bytes(batch: &RecordBatch, columns: &[usize], rows: &Range<usize>) -> usize {
+fn bytes(batch: &RecordBatch, columns: &[usize], rows: &Range<usize>) -> usize {
     columns
         .iter()
         .map(|column| column_bytes(batch.column(*column), rows))
@@ -54,8 +55,12 @@ fn column_bytes(column: &ArrayRef, rows: &Range<usize>) -> usize {
         DataType::Boolean => rows.len().div_ceil(8),
         other => match other.primitive_width() {
             Some(width) => width * rows.len(),
-            // A type that the boundary converts first: estimate by share.
-            None => column.get_array_memory_size() * rows.len() / column.len().max(1),
+            // A type that the boundary converts first: what it takes as it is.
+            None => {
+                let slice = column.slice(rows.start, rows.len()).to_data();
+                let whole = |_| column.get_array_memory_size();
+                slice.get_slice_memory_size().unwrap_or_else(whole)
+            }
         },
     }
 }
