@@ -32,9 +32,11 @@
 mod check;
 mod input;
 mod sink;
+mod test;
 mod transform;
 
 pub use sink::{SinkRun, SinkTest};
+pub use test::Test;
 pub use transform::{Run, TransformTest};
 
 /// A test of a transform.

@@ -2,21 +2,19 @@
 
 use std::marker::PhantomData;
 
-use serde::Serialize;
-
 use super::check;
-use super::input::Input;
+use super::test::Test;
 use super::transform::reasons;
-use crate::record::Record;
 use crate::sink::{Opened, describe};
 use crate::wit::SinkPlan;
 use crate::{ErrorKind, Result, Sink};
 
 /// A sink with its input; see [`sink`](super::sink()).
+pub type SinkTest<S> = Test<SinkUnderTest<S>>;
+
+/// A sink, and what its calls are given.
 #[derive(Debug)]
-pub struct SinkTest<S> {
-    config: String,
-    input: Input,
+pub struct SinkUnderTest<S> {
     key: String,
     retries: u32,
     sink: PhantomData<S>,
@@ -24,52 +22,22 @@ pub struct SinkTest<S> {
 
 impl<S: Sink> SinkTest<S> {
     pub(super) fn new() -> Self {
-        Self {
-            config: String::new(),
-            input: Input::default(),
+        Self::of(SinkUnderTest {
             key: "test-0-0".to_owned(),
             retries: 0,
             sink: PhantomData,
-        }
-    }
-
-    /// The sink's settings, as serde writes them.
-    ///
-    /// # Panics
-    /// If serde cannot write it as JSON.
-    pub fn config(mut self, config: impl Serialize) -> Self {
-        self.config = serde_json::to_string(&config).expect("the configuration is JSON");
-        self
-    }
-
-    /// The rows, as records.
-    pub fn rows<R: Record>(mut self, rows: impl IntoIterator<Item = R>) -> Self {
-        self.input = Input::of_records(rows);
-        self
-    }
-
-    /// The rows, as JSON objects under a schema of names and types; `utf8?` allows nulls.
-    ///
-    /// # Panics
-    /// If a row does not fit the schema.
-    pub fn json<'a>(
-        mut self,
-        schema: &[(&str, &str)],
-        rows: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        self.input = Input::of_json(schema, rows);
-        self
+        })
     }
 
     /// The idempotency key of the partition.
     pub fn key(mut self, key: impl Into<String>) -> Self {
-        self.key = key.into();
+        self.plugin.key = key.into();
         self
     }
 
     /// How often a chunk is written again after a retryable error, at once; 0 unless set.
     pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.plugin.retries = retries;
         self
     }
 
@@ -93,9 +61,9 @@ impl<S: Sink> SinkTest<S> {
         let (fields, buffers) = self.input.planned(&plan.columns);
         let mut open = Opened::<S>::open(&self.config, &fields)?;
         let context = crate::context();
-        open.begin(context, &self.key)?;
+        open.begin(context, &self.plugin.key)?;
         let mut written = open.write(context, self.input.rows, buffers.clone());
-        for _ in 0..self.retries {
+        for _ in 0..self.plugin.retries {
             if !matches!(&written, Err(error) if error.kind == ErrorKind::Retryable) {
                 break;
             }

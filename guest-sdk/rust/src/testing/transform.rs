@@ -3,64 +3,34 @@
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use serde::Serialize;
-
 use super::check;
 use super::input::Input;
-use crate::record::{Record, Row};
+use super::test::Test;
+use crate::record::Row;
 use crate::wit::{Buffers, Context, Origin, Output, Produced, TransformPlan};
 use crate::{Batch, Column, Result, Transform};
 
 /// A transform with its input; see [`transform`](super::transform()).
+pub type TransformTest<T> = Test<TransformUnderTest<T>>;
+
+/// A transform, and what its calls are given.
 #[derive(Debug)]
-pub struct TransformTest<T> {
-    config: String,
-    input: Input,
+pub struct TransformUnderTest<T> {
     context: Context,
     transform: PhantomData<T>,
 }
 
 impl<T: Transform> TransformTest<T> {
     pub(super) fn new() -> Self {
-        Self {
-            config: String::new(),
-            input: Input::default(),
+        Self::of(TransformUnderTest {
             context: crate::context(),
             transform: PhantomData,
-        }
-    }
-
-    /// The step's settings, as serde writes them: a struct, or `serde_json::json!({"pattern": "x"})`.
-    ///
-    /// # Panics
-    /// If serde cannot write it as JSON.
-    pub fn config(mut self, config: impl Serialize) -> Self {
-        self.config = serde_json::to_string(&config).expect("the configuration is JSON");
-        self
-    }
-
-    /// The input, as records.
-    pub fn rows<R: Record>(mut self, rows: impl IntoIterator<Item = R>) -> Self {
-        self.input = Input::of_records(rows);
-        self
-    }
-
-    /// The input, as JSON objects under a schema of names and types; `utf8?` allows nulls.
-    ///
-    /// # Panics
-    /// If a row does not fit the schema.
-    pub fn json<'a>(
-        mut self,
-        schema: &[(&str, &str)],
-        rows: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        self.input = Input::of_json(schema, rows);
-        self
+        })
     }
 
     /// What [`context`](crate::context()) answers during the run.
     pub fn context(mut self, context: Context) -> Self {
-        self.context = context;
+        self.plugin.context = context;
         self
     }
 
@@ -83,7 +53,7 @@ impl<T: Transform> TransformTest<T> {
         let plan = self.describe()?;
         let (fields, buffers) = self.input.planned(&plan.columns);
         let mut open = T::open(&self.config, &fields)?;
-        let produced = open.process(self.context, self.input.rows, buffers)?;
+        let produced = open.process(self.plugin.context, self.input.rows, buffers)?;
         Ok(Run::checked(plan, self.input, produced))
     }
 }
