@@ -18,8 +18,10 @@ pub struct Request {
 /// What the server does with a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
-    /// Answers with this status.
+    /// Answers with this status, and with the body "because".
     Status(u16),
+    /// Answers 503, and in how many seconds to come again.
+    Later(u32),
     /// Holds the connection and says nothing.
     Silence,
 }
@@ -32,16 +34,18 @@ pub fn server(mut answer: impl FnMut(Request) -> Answer + Send + 'static) -> Soc
         let mut silent = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
-            match answer(read_request(&stream)) {
-                Answer::Status(status) => {
-                    let answer = format!(
-                        "HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                    );
-                    // The client may have given up.
-                    stream.write_all(answer.as_bytes()).ok();
+            let head = match answer(read_request(&stream)) {
+                Answer::Status(status) => format!("{status} -"),
+                Answer::Later(seconds) => format!("503 -\r\nretry-after: {seconds}"),
+                Answer::Silence => {
+                    silent.push(stream);
+                    continue;
                 }
-                Answer::Silence => silent.push(stream),
-            }
+            };
+            let answer =
+                format!("HTTP/1.1 {head}\r\ncontent-length: 7\r\nconnection: close\r\n\r\nbecause");
+            // The client may have given up.
+            stream.write_all(answer.as_bytes()).ok();
         }
     });
     address

@@ -2,21 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test unwraps is what it asserts")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use wasmill::ids::{BatchTime, Epoch, PartitionId};
 use wasmill::plugin::{
     CallContext, CallError, Component, Engine, ErrorKind, Grants, HostPort, Limits, Origin,
     SinkInstance, SinkPlugin, Transform,
 };
+use wasmill_tests::http::{Answer, answering};
 
 fn load(name: &str) -> Component {
     let cache = tempfile::tempdir().unwrap();
@@ -86,44 +85,13 @@ fn split_words_finds_the_words_of_any_text() {
     });
 }
 
-/// A request's idempotency key and body.
-type Seen = Vec<(String, Value)>;
-
-/// A server that gives each request the next of these answers.
-fn server(answers: &'static [&'static str]) -> (HostPort, JoinHandle<Seen>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = HostPort::parse(&listener.local_addr().unwrap().to_string()).unwrap();
-    let serve = move || {
-        let answer = |answer: &&str| {
-            let (peer, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(peer);
-            let (mut key, mut length, mut line) = (String::new(), 0, String::new());
-            while reader.read_line(&mut line).unwrap() > 2 {
-                let lower = line.trim().to_ascii_lowercase();
-                match lower.split_once(": ") {
-                    Some(("idempotency-key", value)) => key = value.to_owned(),
-                    Some(("content-length", value)) => length = value.parse().unwrap(),
-                    _ => {}
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            let head = format!(
-                "HTTP/1.1 {answer}\r\nContent-Length: 7\r\nConnection: close\r\n\r\nbecause"
-            );
-            reader.get_mut().write_all(head.as_bytes()).unwrap();
-            (key, serde_json::from_slice(&body).unwrap())
-        };
-        answers.iter().map(answer).collect()
-    };
-    (host, thread::spawn(serve))
-}
-
-fn open_webhook(url: &str, grants: Vec<HostPort>) -> SinkInstance {
+fn open_webhook(url: &str, granted: SocketAddr) -> SinkInstance {
     let config = json!({ "url": url, "batch_rows": 2 });
     let schema = schema(&[("word", DataType::Utf8), ("n", DataType::Int64)]);
-    let grants = Grants { http: grants };
+    let granted = HostPort::parse(&granted.to_string()).unwrap();
+    let grants = Grants {
+        http: vec![granted],
+    };
     let sink = SinkPlugin::new(
         &load("sink-webhook"),
         &"out".into(),
@@ -149,8 +117,8 @@ fn counts() -> RecordBatch {
 
 #[test]
 fn sink_webhook_posts_rows_to_a_granted_host() {
-    let (host, server) = server(&["200 OK", "422 No", "503 Busy\r\nRetry-After: 3"]);
-    let mut sink = open_webhook(&format!("http://{host}/rows?x=1"), vec![host]);
+    let (host, received) = answering(&[Answer::Status(200), Answer::Status(422), Answer::Later(3)]);
+    let mut sink = open_webhook(&format!("http://{host}/rows?x=1"), host);
     sink.begin(&CONTEXT, "key").unwrap();
     let rejected = sink.write(&CONTEXT, &counts()).unwrap();
     assert_eq!(rejected.len(), 1);
@@ -178,13 +146,17 @@ fn sink_webhook_posts_rows_to_a_granted_host() {
         ("key-1".to_owned(), json!([{"word": "or", "n": 3}])),
         ("key-2".to_owned(), first),
     ];
-    assert_eq!(server.join().unwrap(), expected);
+    let seen: Vec<_> = received
+        .try_iter()
+        .map(|request| (request.key, request.rows))
+        .collect();
+    assert_eq!(seen, expected);
 }
 
 #[test]
 fn sink_webhook_reaches_no_other_host() {
-    let (host, _server) = server(&[]);
-    let elsewhere = vec![HostPort::parse("127.0.0.1:1").unwrap()];
+    let (host, received) = answering(&[Answer::Status(200)]);
+    let elsewhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let mut sink = open_webhook(&format!("http://{host}/"), elsewhere);
     sink.begin(&CONTEXT, "key").unwrap();
     match sink.write(&CONTEXT, &counts()).unwrap_err() {
@@ -200,4 +172,5 @@ fn sink_webhook_reaches_no_other_host() {
         }
         other => panic!("{other}"),
     }
+    assert!(received.try_recv().is_err());
 }
