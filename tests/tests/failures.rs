@@ -90,38 +90,31 @@ fn breaks(
 
 const SHAPES: [(usize, usize); 3] = [(1, 2), (2, 1), (2, 2)];
 
-#[test]
-fn a_panic_of_any_worker_ends_the_run_everywhere() {
+/// Breaks each worker of each shape in its turn, once it has been at work for a while.
+fn each_worker_breaks(action: &str, message: &str) {
     for (processes, workers) in SHAPES {
         for worker in 0..processes * workers {
-            let failpoint = format!("worker-{worker}=20*off->panic(made to panic)");
+            let failpoint = format!("worker-{worker}=20*off->{action}({message})");
             breaks(
                 processes,
                 workers,
                 Some((worker / workers, failpoint)),
                 |_| {},
                 None,
-                "made to panic",
+                message,
             );
         }
     }
 }
 
 #[test]
+fn a_panic_of_any_worker_ends_the_run_everywhere() {
+    each_worker_breaks("panic", "made to panic");
+}
+
+#[test]
 fn an_error_of_any_worker_ends_the_run_everywhere() {
-    for (processes, workers) in SHAPES {
-        for worker in 0..processes * workers {
-            let failpoint = format!("worker-{worker}=20*off->return(made to fail)");
-            breaks(
-                processes,
-                workers,
-                Some((worker / workers, failpoint)),
-                |_| {},
-                None,
-                "made to fail",
-            );
-        }
-    }
+    each_worker_breaks("return", "made to fail");
 }
 
 #[test]
