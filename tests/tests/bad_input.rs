@@ -182,7 +182,7 @@ max_in_flight = 1
 [sources.lines]
 type = "files"
 path = "in"
-on_error = "reject"
+on_error = "{on_error}"
 
 [sinks.out]
 input = "lines"
@@ -194,10 +194,10 @@ type = "files"
 path = "rejected"
 "#;
 
-#[test]
-fn a_file_that_vanishes_between_listing_and_reading_is_one_bad_record() {
+/// Reads three files, of which the second vanishes between listing and reading.
+fn vanish(on_error: &str) -> (TempDir, Ended) {
     let folder = folder(&[
-        ("pipeline.toml", VANISHING),
+        ("pipeline.toml", &VANISHING.replace("{on_error}", on_error)),
         ("in/a.txt", &"a line\n".repeat((1 << 20) / 7 + 1)),
         ("in/b.txt", "never read\n"),
         ("in/c.txt", "the last\n"),
@@ -226,6 +226,59 @@ fn a_file_that_vanishes_between_listing_and_reading_is_one_bad_record() {
     .succeeded();
     assert!(ended.out.ends_with("{\"line\":\"the last\"}\n"));
     assert!(!ended.out.contains("never read"));
+    (folder, ended)
+}
+
+/// What a log of `--log json` warns of in the source.
+fn warnings(ended: &Ended) -> Vec<String> {
+    let lines = ended.err.lines();
+    let lines = lines.map(|line| serde_json::from_str(line).expect("`--log json` writes JSON"));
+    lines
+        .filter(|line: &Value| line["level"] == "WARN" && line["source"] == "lines")
+        .map(|line| line["message"].as_str().expect("a text").to_owned())
+        .collect()
+}
+
+#[test]
+fn a_file_that_vanishes_is_named_in_the_log_when_skipped() {
+    let (_folder, ended) = vanish("skip");
+    let summary = ended.summary();
+    assert_eq!(summary["nodes"]["lines"]["skipped"], 1, "{summary}");
+    let warnings = warnings(&ended);
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}")
+    };
+    assert!(warning.contains("in/b.txt"), "{warning}");
+}
+
+#[test]
+fn the_log_names_the_first_records_that_an_epoch_skips_and_counts_the_others() {
+    let good = "good\n".repeat(10);
+    let pipeline = VANISHING.replace("{on_error}", "skip");
+    let folder = folder(&[("pipeline.toml", &pipeline), ("in/a.txt", &good)]);
+    let bad = [good.as_bytes(), &b"b\xffd\n".repeat(20)].concat();
+    std::fs::write(folder.path().join("in/b.txt"), bad).expect("writable");
+    let ended = run(wasmill()
+        .arg("run")
+        .arg(folder.path().join("pipeline.toml"))
+        .args(["--log", "json"]))
+    .succeeded();
+    let warnings = warnings(&ended);
+    let [named @ .., counted] = warnings.as_slice() else {
+        panic!("{warnings:?}")
+    };
+    assert_eq!(named.len(), 5, "{warnings:?}");
+    for (number, warning) in named.iter().enumerate() {
+        let place = format!("in/b.txt at byte {}: ", 50 + 4 * number);
+        assert!(warning.contains(&place), "{warning}");
+        assert!(warning.ends_with("is not UTF-8"), "{warning}");
+    }
+    assert_eq!(counted, "skipped 15 more in epoch 0");
+}
+
+#[test]
+fn a_file_that_vanishes_between_listing_and_reading_is_one_bad_record() {
+    let (folder, ended) = vanish("reject");
     let summary = ended.summary();
     assert_eq!(summary["nodes"]["lines"]["rejected"], 1, "{summary}");
     let rows = rejected(&folder);

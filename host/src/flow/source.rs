@@ -21,13 +21,16 @@ use super::parcel::{Parcel, Parcels, Provenance};
 use super::plan::ReadDirective;
 use super::rejects::{RejectedRow, Rejects};
 use crate::error::Failure;
-use crate::ids::{Epoch, WorkerIndex};
+use crate::ids::{Epoch, NodeName, WorkerIndex};
 use crate::pipeline::{Node, OnError};
 use crate::receive::{BadRecord, Range, Read, Reader};
 use crate::telemetry::count;
 
 /// Parts decoded ahead of the operator: enough that neither waits for the other's scheduling.
 const READ_AHEAD: usize = 4;
+
+/// Skipped records of an epoch that the log names; the others it counts.
+const SKIPS_NAMED: u64 = 5;
 
 /// How long to wait before looking at the gauge of live bytes again.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -77,6 +80,7 @@ pub fn source<'scope>(
             pending: VecDeque::new(),
             emitted: Emitted::default(),
             rejected: 0,
+            skips: Skips::default(),
         };
         move |_frontiers| {
             waker.rearm();
@@ -186,6 +190,40 @@ struct Emitter {
     pending: VecDeque<Pending>,
     emitted: Emitted,
     rejected: u32,
+    skips: Skips,
+}
+
+/// Records skipped in the epoch at hand.
+#[derive(Default)]
+struct Skips {
+    epoch: Epoch,
+    named: u64,
+    /// Those that the log has not told of yet.
+    unnamed: u64,
+}
+
+impl Skips {
+    fn add(&mut self, node: &NodeName, epoch: Epoch, bad: &[BadRecord]) {
+        if self.epoch != epoch {
+            self.tell_the_rest(node);
+            (self.epoch, self.named) = (epoch, 0);
+        }
+        for BadRecord { origin, reason, .. } in bad {
+            if self.named < SKIPS_NAMED {
+                self.named += 1;
+                tracing::warn!(source = %node, "skipped the record from {origin}: {reason}");
+            } else {
+                self.unnamed += 1;
+            }
+        }
+    }
+
+    fn tell_the_rest(&mut self, node: &NodeName) {
+        match std::mem::take(&mut self.unnamed) {
+            0 => {}
+            more => tracing::warn!(source = %node, "skipped {more} more in epoch {}", self.epoch),
+        }
+    }
 }
 
 impl Emitter {
@@ -209,7 +247,7 @@ impl Emitter {
                 count(&counters.rows_in, part.rows.num_rows() as u64);
                 count(&counters.rows_out, part.rows.num_rows() as u64);
                 if !part.bad.is_empty() {
-                    match self.judge(&part.bad) {
+                    match self.judge(epoch, &part.bad) {
                         Ok(None) => {}
                         Ok(Some(rejects)) => {
                             let pending = self.pending.front().expect("still there");
@@ -256,13 +294,17 @@ impl Emitter {
                     Parcel::end_of(partition, time, pending.sequence, empty),
                 );
                 self.pending.pop_front();
+                let next = self.pending.front();
+                if next.is_none_or(|next| *next.rows.time() != epoch.0) {
+                    self.skips.tell_the_rest(&self.node.name);
+                }
             }
             Event::Failed(failure) => self.context.abort.fail(failure.at(epoch, partition)),
         }
     }
 
     /// What to do with records that could not be decoded.
-    fn judge(&self, bad: &[BadRecord]) -> Result<Option<Rejects>, Failure> {
+    fn judge(&mut self, epoch: Epoch, bad: &[BadRecord]) -> Result<Option<Rejects>, Failure> {
         let counters = self.context.counters.of(&self.node.name);
         let amount = bad.len() as u64;
         match self.node.on_error {
@@ -275,6 +317,7 @@ impl Emitter {
             }
             OnError::Skip => {
                 count(&counters.skipped, amount);
+                self.skips.add(&self.node.name, epoch, bad);
                 Ok(None)
             }
             OnError::Reject => {
