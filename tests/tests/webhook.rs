@@ -1,4 +1,4 @@
-//! The `sink-webhook` plugin against a real HTTP server, through the host that runs it.
+//! The `sink-webhook` plugin against a real HTTP server, through the host that runs it, and through the real binary.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
-use serde_json::json;
+use serde_json::{Value, json};
 use wasmill::batch::ColumnType;
 use wasmill::deliver::{EpochInfo, OpenOptions, Output, PluginSink, Sink};
 use wasmill::error::{Failure, Fault};
-use wasmill::ids::{BatchTime, Epoch, PartitionId, ProcessIndex};
+use wasmill::ids::{BatchTime, Digest, Epoch, PartitionId, ProcessIndex};
 use wasmill::plugin::{Component, Engine, Grants, HostPort, Limits, SinkPlugin};
-use wasmill_tests::http::{Answer, Request, answering};
+use wasmill_tests::http::{Answer, Request, answering, server};
+use wasmill_tests::{delivered, folder, run, wasmill};
 
 fn webhook() -> &'static Component {
     static WEBHOOK: OnceLock<(tempfile::TempDir, Component)> = OnceLock::new();
@@ -230,4 +231,69 @@ fn without_a_grant_the_plugin_is_refused_before_it_runs() {
             .expect("there is a way")
             .contains("grants = { http = [")
     );
+}
+
+const REJECTING: &str = r#"
+name = "rejecting"
+
+[epoch]
+trigger = "available-now"
+
+[sources.lines]
+type = "files"
+path = "in.txt"
+
+[steps.words]
+input = "lines"
+plugin = "split-words"
+
+[sinks.hook]
+input = "words"
+type = "plugin"
+plugin = "sink-webhook"
+config = { url = "http://{address}/rows", batch_rows = 1 }
+grants = { http = ["{address}"] }
+on_error = "reject"
+
+[rejected]
+type = "files"
+path = "rejected"
+"#;
+
+#[test]
+fn rows_that_the_server_does_not_want_are_written_aside_with_where_they_came_from() {
+    let wants = |request: Request| match request.rows[0]["word"] == "bad" {
+        true => Answer::Status(422),
+        false => Answer::Status(200),
+    };
+    let address = server(wants).to_string();
+    let folder = folder(&[
+        ("pipeline.toml", &REJECTING.replace("{address}", &address)),
+        ("in.txt", "one two\nthree bad four\n\nbad\n"),
+    ]);
+    let ended = run(wasmill()
+        .arg("run")
+        .arg(folder.path().join("pipeline.toml"))
+        .args(["--log", "json"]));
+    let summary = ended.succeeded().summary();
+    let counts = &summary["nodes"]["hook"];
+    assert_eq!(counts["rows_in"], 6, "{summary}");
+    assert_eq!(counts["rows_out"], 4, "{summary}");
+    assert_eq!(counts["rejected"], 2, "{summary}");
+
+    let component = std::fs::read(wasmill_tests::plugins().join("sink-webhook.wasm"));
+    let digest = Digest::of(&component.expect("a file")).to_string();
+    let rejected = delivered(&folder.path().join("rejected"));
+    assert_eq!(rejected.len(), 2, "{rejected:?}");
+    for (row, byte) in rejected.iter().zip([8, 24]) {
+        let row: Value = serde_json::from_str(row).expect("a row is JSON");
+        let file = folder.path().join("in.txt");
+        assert_eq!((&row["epoch"], &row["partition"]), (&json!(0), &json!(0)));
+        assert_eq!(row["node"], "hook");
+        assert_eq!(row["origin"], format!("{} at byte {byte}", file.display()));
+        assert_eq!(row["plugin"], digest);
+        let reason = format!("http://{address}/rows answered 422: because");
+        assert_eq!(row["reason"], reason);
+        assert_eq!(row["row"], json!({ "word": "bad" }));
+    }
 }
