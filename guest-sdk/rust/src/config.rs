@@ -1,8 +1,11 @@
 //! The plugin's configuration: the step's own table of the pipeline file, read into a serde struct with every
 //! unknown key reported.
 
-use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
-use serde_json::Value;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess,
+    Visitor,
+};
+use serde_json::{Map, Value};
 
 use crate::{Error, suggest};
 
@@ -10,29 +13,32 @@ use crate::{Error, suggest};
 #[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
 pub struct NoConfig {}
 
-/// The configuration as JSON; an empty text is an empty table.
-pub(crate) fn parse(config: &str) -> Result<Value, Error> {
+/// The configuration as a table; an empty text is an empty one.
+pub(crate) fn parse(config: &str) -> Result<Map<String, Value>, Error> {
     if config.trim().is_empty() {
-        return Ok(Value::Object(serde_json::Map::new()));
+        return Ok(Map::new());
     }
     let value: Value = serde_json::from_str(config)
         .map_err(|error| Error::fatal(format!("the configuration is not JSON: {error}")))?;
     match value {
-        Value::Null => Ok(Value::Object(serde_json::Map::new())),
-        Value::Object(_) => Ok(value),
+        Value::Null => Ok(Map::new()),
+        Value::Object(table) => Ok(table),
         _ => Err(Error::fatal("the configuration must be a table")),
     }
 }
 
 /// Reads the plugin's own struct. `settings` are further keys that are known: those that name columns.
-pub(crate) fn read<C: DeserializeOwned>(value: Value, settings: &[&str]) -> Result<C, Error> {
-    C::deserialize(Strict { value, settings })
+pub(crate) fn read<C: DeserializeOwned>(
+    table: Map<String, Value>,
+    settings: &[&str],
+) -> Result<C, Error> {
+    C::deserialize(Strict { table, settings })
         .map_err(|error| Error::fatal(format!("the configuration is wrong: {error}")))
 }
 
 /// A deserializer that refuses keys the struct does not have: serde tells it the struct's fields.
 struct Strict<'s> {
-    value: Value,
+    table: Map<String, Value>,
     settings: &'s [&'s str],
 }
 
@@ -40,32 +46,63 @@ impl<'de> Deserializer<'de> for Strict<'_> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.value.deserialize_any(visitor)
+        visitor.visit_map(Entries {
+            table: self.table.into_iter(),
+            taken: None,
+        })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         mut self,
-        name: &'static str,
+        _name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        if let Value::Object(table) = &mut self.value {
-            table.retain(|key, _| {
-                !self.settings.contains(&key.as_str()) || fields.contains(&key.as_str())
-            });
-            let known = || fields.iter().chain(self.settings).copied();
-            for key in table.keys() {
-                if !fields.contains(&key.as_str()) {
-                    return Err(Self::Error::custom(unknown(key, known())));
-                }
+        self.table.retain(|key, _| {
+            !self.settings.contains(&key.as_str()) || fields.contains(&key.as_str())
+        });
+        let known = || fields.iter().chain(self.settings).copied();
+        for key in self.table.keys() {
+            if !fields.contains(&key.as_str()) {
+                return Err(Self::Error::custom(unknown(key, known())));
             }
         }
-        self.value.deserialize_struct(name, fields, visitor)
+        self.deserialize_any(visitor)
     }
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
         newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// The table's settings, each named where its value is wrong.
+struct Entries {
+    table: serde_json::map::IntoIter,
+    /// The setting whose key was asked for last.
+    taken: Option<(String, Value)>,
+}
+
+impl<'de> MapAccess<'de> for Entries {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        self.taken = self.table.next();
+        let key = self.taken.as_ref().map(|(key, _)| key.as_str());
+        key.map(|key| seed.deserialize(key.into_deserializer()))
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, Self::Error> {
+        let (key, value) = self.taken.take().expect("serde asks for the key first");
+        seed.deserialize(value)
+            .map_err(|error| Self::Error::custom(format!("`{key}`: {error}")))
     }
 }
 
@@ -124,12 +161,16 @@ mod tests {
         let error = read_text("").expect_err("no pattern");
         assert!(error.message.contains("missing field `pattern`"), "{error}");
         let error = read_text(r#"{"pattern": 3}"#).expect_err("a number");
-        assert!(error.message.contains("expected a string"), "{error}");
+        assert_eq!(
+            error.message,
+            "the configuration is wrong: `pattern`: invalid type: integer `3`, expected a string"
+        );
     }
 
     #[test]
     fn a_plugin_without_settings_refuses_any() {
-        let error = read::<NoConfig>(serde_json::json!({"a": 1}), &[]).expect_err("a key");
+        let table = parse(r#"{"a": 1}"#).expect("a table");
+        let error = read::<NoConfig>(table, &[]).expect_err("a key");
         assert!(error.message.contains("this plugin has none"), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! Typed rows: what `#[derive(Record)]` implements, and how a record finds its columns.
 
+use serde_json::{Map, Value};
+
 use crate::bindings::transform::wasmill::plugin::types::{Buffers, Field};
 use crate::builder::{ColumnBuilder, Size};
 use crate::{Batch, Cell, Column, DataType, Error, suggest};
@@ -68,7 +70,7 @@ impl Wanted {
 /// Finds the input column of each field; the answer holds names, in the order of the fields.
 pub(crate) fn resolve(
     wanted: &[Wanted],
-    config: &serde_json::Value,
+    config: &Map<String, Value>,
     input: &[Field],
 ) -> Result<Vec<String>, Error> {
     wanted
@@ -77,7 +79,7 @@ pub(crate) fn resolve(
         .collect()
 }
 
-fn find(wanted: &Wanted, config: &serde_json::Value, input: &[Field]) -> Result<String, Error> {
+fn find(wanted: &Wanted, config: &Map<String, Value>, input: &[Field]) -> Result<String, Error> {
     let configured = wanted
         .setting
         .and_then(|key| config.get(key).map(|name| (key, name)));

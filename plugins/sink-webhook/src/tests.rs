@@ -129,8 +129,10 @@ fn a_refusal_ends_the_pipeline_if_it_is_to() {
 fn a_wrong_setting_is_told_before_the_sink_is_opened() {
     for url in ["example.com", "https://", "http:///rows"] {
         let error = test(json!({"url": url})).describe().unwrap_err();
-        let told = format!("`{url}` is not an address as https://example.com/path");
-        assert!(error.message.ends_with(&told), "{error}");
+        let told = format!(
+            "the configuration is wrong: `url`: `{url}` is not an address as https://example.com/path"
+        );
+        assert_eq!(error.message, told);
     }
     let error = test(json!({"url": "http://x/", "batch": 1}))
         .describe()
