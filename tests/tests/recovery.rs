@@ -380,3 +380,42 @@ fn a_checkpoint_has_one_writer_and_is_of_one_pipeline() {
     confirmed.signal("TERM");
     confirmed.end().succeeded();
 }
+
+#[test]
+fn the_epochs_of_a_checkpoint_can_be_looked_at() {
+    let folder = prepared(PIPELINE);
+    crash(folder.path(), "commit-before=2*off->1*return");
+    let look = |arguments: &[&str]| {
+        let mut command = wasmill();
+        command.arg("epoch").args(arguments);
+        wasmill_tests::run(command.current_dir(folder.path()))
+    };
+    let listed = look(&["ls", "checkpoint", "--format", "json"]).succeeded();
+    let listed: Vec<serde_json::Value> = listed
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let states: Vec<_> = listed.iter().map(|epoch| &epoch["state"]).collect();
+    assert_eq!(states[..3], ["committed", "committed", "planned"]);
+    assert!(
+        listed
+            .iter()
+            .all(|epoch| epoch["bytes"].as_u64() <= Some(8 << 10))
+    );
+    let table = look(&["ls", "checkpoint"]).succeeded().out;
+    assert_eq!(table.lines().count(), listed.len() + 1, "{table}");
+    let shown = look(&["show", "checkpoint", "1"]).succeeded().out;
+    assert!(
+        shown.contains("epoch 1 of ") && shown.contains("in/01.txt, bytes 0 to "),
+        "{shown}"
+    );
+    let gone = look(&["show", "checkpoint", "1000"]).failed_with(3);
+    assert!(gone.err.contains("holds no epoch 1000"), "{}", gone.err);
+    let none = look(&["ls", "in"]).failed_with(3);
+    assert!(
+        none.err.contains("there is no checkpoint in `in`"),
+        "{}",
+        none.err
+    );
+}

@@ -13,6 +13,8 @@ mod storage;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::config::Table;
 use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId};
@@ -47,48 +49,109 @@ impl CheckpointConfig {
         })
     }
 
-    /// Where the records are.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The last epoch committed, for a process that only reads.
     ///
     /// # Errors
     /// When there is no checkpoint, or it cannot be read.
     pub fn last_commit(&self) -> Result<Option<Epoch>, Failure> {
-        let storage = LocalDisk::new(&self.path);
-        if storage
-            .get(PIPELINE)
-            .map_err(|error| self.failure(&error))?
-            .is_none()
-        {
-            let message = format!(
-                "there is no checkpoint in `{}`, where process 0 has one",
-                self.path.display()
-            );
-            return Err(Failure::user(message).help(
-                "several machines need a checkpoint on storage that all of them see under the same path",
-            ));
+        let records = Records::open(&self.path).map_err(|failure| {
+            failure.help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
+        })?;
+        Ok(records.committed()?.last().copied())
+    }
+}
+
+/// The records of a pipeline, to be read while it runs or after.
+#[derive(Debug)]
+pub struct Records {
+    path: PathBuf,
+    storage: LocalDisk,
+}
+
+impl Records {
+    /// Those in a folder.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let records = Self::at(path);
+        if records.on_disk(records.storage.get(PIPELINE))?.is_none() {
+            let message = format!("there is no checkpoint in `{}`", path.display());
+            return Err(Failure::user(message));
         }
-        let commits = epochs(&storage, COMMITS).map_err(|error| self.failure(&error))?;
-        Ok(commits.last().copied())
+        Ok(records)
     }
 
-    fn failure(&self, error: &std::io::Error) -> Failure {
-        Failure::external(format!(
-            "the checkpoint in `{}`: {error}",
-            self.path.display()
-        ))
+    fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            storage: LocalDisk::new(path),
+        }
+    }
+
+    /// The epochs whose plans are there.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn planned(&self) -> Result<BTreeSet<Epoch>, Failure> {
+        self.epochs(PLANS)
+    }
+
+    /// The epochs that are recorded as over.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn committed(&self) -> Result<BTreeSet<Epoch>, Failure> {
+        self.epochs(COMMITS)
+    }
+
+    fn epochs(&self, kind: &str) -> Result<BTreeSet<Epoch>, Failure> {
+        let names = self.on_disk(self.storage.list(kind))?;
+        let epochs = names.iter().filter_map(|name| name.parse().ok());
+        Ok(epochs.map(Epoch).collect())
+    }
+
+    /// The plan of an epoch, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be read or is damaged.
+    pub fn plan(&self, epoch: Epoch) -> Result<Option<EpochRecord>, Failure> {
+        self.read(&name(PLANS, epoch))
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let Some(bytes) = self.on_disk(self.storage.get(name))? else {
+            return Ok(None);
+        };
+        let record = record::decode(&bytes);
+        record
+            .map(Some)
+            .map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))
+    }
+
+    fn on_disk<T>(&self, result: std::io::Result<T>) -> Result<T, Failure> {
+        result.map_err(|error| {
+            Failure::external(format!(
+                "the checkpoint in `{}`: {error}",
+                self.path.display()
+            ))
+        })
+    }
+
+    fn damaged(&self, wrong: &str) -> Failure {
+        let path = self.path.display();
+        Failure::external(format!("the checkpoint in `{path}` is damaged: {wrong}")).help(
+            "restore the directory from a copy, or start anew with another `path`, knowing what the sinks already hold",
+        )
     }
 }
 
 /// The records of a pipeline, open for its one writer.
 #[derive(Debug)]
 pub struct Checkpoint {
-    config: CheckpointConfig,
-    storage: LocalDisk,
-    /// Epochs whose records are there and committed, the oldest first.
+    records: Records,
+    retain: u64,
+    /// Epochs that are committed and whose records are there.
     committed: BTreeSet<Epoch>,
     /// Ends when the process does, however it ends.
     _claim: Claim,
@@ -104,61 +167,38 @@ impl Checkpoint {
         pipeline: &PipelineRecord,
         accept_changes: bool,
     ) -> Result<(Self, Resume), Failure> {
-        let storage = LocalDisk::new(&config.path);
-        let claim = storage.claim().map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => {
+        let records = Records::at(&config.path);
+        let claim = match records.storage.claim() {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 let path = config.path.display();
-                Failure::user(format!(
-                    "another process is running on the checkpoint in `{path}`"
-                ))
-                .help("stop it first, or give this pipeline a checkpoint of its own")
+                let message = format!("another process is running on the checkpoint in `{path}`");
+                return Err(Failure::user(message)
+                    .help("stop it first, or give this pipeline a checkpoint of its own"));
             }
-            _ => config.failure(&error),
-        })?;
-        let mut checkpoint = Self {
-            config: config.clone(),
-            committed: epochs(&storage, COMMITS).map_err(|error| config.failure(&error))?,
-            storage,
-            _claim: claim,
+            claimed => records.on_disk(claimed)?,
         };
-        checkpoint.identify(pipeline, accept_changes)?;
-        let planned = checkpoint.on_disk(epochs(&checkpoint.storage, PLANS))?;
-        let wanted = protocol::wanted(&planned, &checkpoint.committed);
-        let plans = wanted.into_iter().map(|epoch| checkpoint.plan(epoch));
-        let resume = protocol::resume(plans.collect::<Result<_, _>>()?, &checkpoint.committed)
-            .map_err(|wrong| checkpoint.damaged(&wrong))?;
-        if let Some(lost) = protocol::reads_a_lost_source(&resume, pipeline) {
+        identify(&records, pipeline, accept_changes)?;
+        let (planned, committed) = (records.planned()?, records.committed()?);
+        let wanted = protocol::wanted(&planned, &committed);
+        let plans = wanted
+            .into_iter()
+            .filter_map(|epoch| records.plan(epoch).transpose());
+        let resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
+            .map_err(|wrong| records.damaged(&wrong))?;
+        if let Some((epoch, source)) = protocol::reads_a_lost_source(&resume, pipeline) {
             let message = format!(
-                "epoch {} was planned with input of the source `{}`, and is not committed; the pipeline has no such source any more",
-                lost.0, lost.1
+                "epoch {epoch} was planned with input of the source `{source}`, and is not committed; the pipeline has no such source any more"
             );
             return Err(Failure::user(message)
                 .help("run the pipeline as it was until it has ended, then change it"));
         }
+        let checkpoint = Self {
+            records,
+            retain: config.retain,
+            committed,
+            _claim: claim,
+        };
         Ok((checkpoint, resume))
-    }
-
-    /// Whether this is the pipeline that the records are of; notes it if they are of none yet.
-    fn identify(&mut self, pipeline: &PipelineRecord, accept_changes: bool) -> Result<(), Failure> {
-        let known = self.on_disk(self.storage.get(PIPELINE))?;
-        if let Some(bytes) = known {
-            let known: PipelineRecord = self.decoded(PIPELINE, &bytes)?;
-            let changes = protocol::changes(&known, pipeline);
-            if !changes.is_empty() && !accept_changes {
-                let path = self.config.path.display();
-                let message = format!(
-                    "the checkpoint in `{path}` is of another pipeline: {}",
-                    changes.join("; ")
-                );
-                return Err(Failure::user(message).help(
-                    "undo the change, use another checkpoint, or confirm with --accept-changes: what was kept for a name that is gone is then forgotten",
-                ));
-            }
-            if known == *pipeline {
-                return Ok(());
-            }
-        }
-        self.on_disk(self.storage.put(PIPELINE, &record::encode(pipeline)))
     }
 
     /// Makes an epoch's plan durable. From here on it is run with exactly this input, however often it takes.
@@ -184,7 +224,8 @@ impl Checkpoint {
     ) -> Result<(), Failure> {
         // May be there from an epoch that was never planned.
         let name = input_name(epoch, partition);
-        self.on_disk(self.storage.put(&name, &record::sealed(bytes)))
+        self.records
+            .on_disk(self.records.storage.put(&name, &record::sealed(bytes)))
     }
 
     /// The input that [`Self::keep_input`] has kept.
@@ -193,11 +234,11 @@ impl Checkpoint {
     /// When it is not there as it was.
     pub fn kept_input(&self, epoch: Epoch, partition: PartitionId) -> Result<Vec<u8>, Failure> {
         let name = input_name(epoch, partition);
-        let bytes = self.on_disk(self.storage.get(&name))?;
-        let bytes = bytes.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))?;
+        let bytes = self.records.on_disk(self.records.storage.get(&name))?;
+        let bytes = bytes.ok_or_else(|| self.records.damaged(&format!("`{name}` is not there")))?;
         let content = record::unsealed(&bytes);
         Ok(content
-            .map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))?
+            .map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))?
             .to_vec())
     }
 
@@ -213,7 +254,7 @@ impl Checkpoint {
         )?;
         crate::abort::crash_point!("commit-after");
         self.committed.insert(epoch);
-        for old in protocol::forgotten(&self.committed, self.config.retain) {
+        for old in protocol::forgotten(&self.committed, self.retain) {
             self.forget(old)?;
             self.committed.remove(&old);
         }
@@ -222,54 +263,58 @@ impl Checkpoint {
 
     /// Removes all of an epoch, its commit last: what is left after a crash is still recognised as committed.
     fn forget(&self, epoch: Epoch) -> Result<(), Failure> {
-        let inputs = self.on_disk(self.storage.list(&format!("{INPUT}/{:020}", epoch.0)))?;
+        let inputs = self.records.on_disk(
+            self.records
+                .storage
+                .list(&format!("{INPUT}/{:020}", epoch.0)),
+        )?;
         for input in inputs {
-            self.on_disk(
-                self.storage
+            self.records.on_disk(
+                self.records
+                    .storage
                     .delete(&format!("{INPUT}/{:020}/{input}", epoch.0)),
             )?;
         }
-        self.on_disk(self.storage.delete(&name(PLANS, epoch)))?;
-        self.on_disk(self.storage.delete(&name(COMMITS, epoch)))
-    }
-
-    fn plan(&self, epoch: Epoch) -> Result<EpochRecord, Failure> {
-        let name = name(PLANS, epoch);
-        let bytes = self.on_disk(self.storage.get(&name))?;
-        let bytes = bytes.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))?;
-        self.decoded(&name, &bytes)
-    }
-
-    fn decoded<T: serde::de::DeserializeOwned>(
-        &self,
-        name: &str,
-        bytes: &[u8],
-    ) -> Result<T, Failure> {
-        record::decode(bytes).map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))
+        self.records
+            .on_disk(self.records.storage.delete(&name(PLANS, epoch)))?;
+        self.records
+            .on_disk(self.records.storage.delete(&name(COMMITS, epoch)))
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        match self.storage.put_new(name, bytes) {
+        match self.records.storage.put_new(name, bytes) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let path = self.config.path.display();
+                let path = self.records.path.display();
                 Err(Failure::external(format!(
                     "another process has written `{name}` to the checkpoint in `{path}`: it has taken over this pipeline"
                 )))
             }
-            written => self.on_disk(written),
+            written => self.records.on_disk(written),
         }
     }
+}
 
-    fn on_disk<T>(&self, result: std::io::Result<T>) -> Result<T, Failure> {
-        result.map_err(|error| self.config.failure(&error))
+/// Whether this is the pipeline that the records are of; notes it if they are of none yet.
+fn identify(
+    records: &Records,
+    pipeline: &PipelineRecord,
+    accept_changes: bool,
+) -> Result<(), Failure> {
+    if let Some(known) = records.read::<PipelineRecord>(PIPELINE)? {
+        let changes = protocol::changes(&known, pipeline);
+        if !changes.is_empty() && !accept_changes {
+            let path = records.path.display();
+            let changes = changes.join("; ");
+            let message = format!("the checkpoint in `{path}` is of another pipeline: {changes}");
+            return Err(Failure::user(message).help(
+                "undo the change, use another checkpoint, or confirm with --accept-changes: what was kept for a name that is gone is then forgotten",
+            ));
+        }
+        if known == *pipeline {
+            return Ok(());
+        }
     }
-
-    fn damaged(&self, wrong: &str) -> Failure {
-        let path = self.config.path.display();
-        Failure::external(format!("the checkpoint in `{path}` is damaged: {wrong}")).help(
-            "restore the directory from a copy, or start anew with another `path`, knowing what the sinks already hold",
-        )
-    }
+    records.on_disk(records.storage.put(PIPELINE, &record::encode(pipeline)))
 }
 
 fn name(kind: &str, epoch: Epoch) -> String {
@@ -278,13 +323,4 @@ fn name(kind: &str, epoch: Epoch) -> String {
 
 fn input_name(epoch: Epoch, partition: PartitionId) -> String {
     format!("{INPUT}/{:020}/{:010}", epoch.0, partition.0)
-}
-
-/// The epochs that have a record of this kind.
-fn epochs(storage: &LocalDisk, kind: &str) -> std::io::Result<BTreeSet<Epoch>> {
-    let names = storage.list(kind)?;
-    Ok(names
-        .iter()
-        .filter_map(|name| name.parse().ok().map(Epoch))
-        .collect())
 }

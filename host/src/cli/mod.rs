@@ -5,6 +5,7 @@
 mod check;
 mod completions;
 mod engine;
+mod epoch;
 mod exit;
 mod log;
 mod output;
@@ -48,6 +49,7 @@ Examples:
   wasmill check pipeline.toml              Say what is wrong with a pipeline, or show its plan
   wasmill run pipeline.toml                Run it until its input ends or Ctrl-C
   wasmill run pipeline.toml --workers 4    On four threads; the result is the same
+  wasmill epoch ls checkpoint              List the epochs that its checkpoint holds
   wasmill plugin build plugins/my-plugin   Make a component of a Rust crate
   wasmill plugin inspect my-plugin         Say what a component is and what it may do
 
@@ -64,6 +66,8 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     #[command(subcommand)]
+    Epoch(epoch::EpochCommand),
+    #[command(subcommand)]
     Plugin(plugin::Plugin),
     Completions(completions::Completions),
 }
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Run(run) => run.run(log),
         Command::Check(check) => check.run(log),
+        Command::Epoch(epoch) => epoch.run().map(|()| Exit::Done),
         Command::Plugin(plugin) => plugin.run().map(|()| Exit::Done),
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)

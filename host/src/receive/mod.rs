@@ -10,6 +10,7 @@ mod generate;
 mod tcp;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -76,6 +77,23 @@ impl Range {
         match self {
             Range::Held { block, .. } => Some(*block),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Range::File {
+                path,
+                start,
+                end,
+                size,
+            } => write!(f, "{path}, bytes {start} to {end} of {size}"),
+            Range::Rows { first, count, .. } => write!(f, "rows {first} to {}", first + count),
+            Range::Held { block, rows, bytes } => {
+                write!(f, "block {block}: {rows} rows, {bytes} bytes")
+            }
         }
     }
 }

@@ -1,0 +1,171 @@
+//! `wasmill epoch ..`: what a checkpoint holds.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::check::Format;
+use super::output;
+use crate::checkpoint::{EpochRecord, Records};
+use crate::error::Failure;
+use crate::ids::Epoch;
+
+/// Look into a pipeline's checkpoint
+#[derive(Debug, clap::Subcommand)]
+pub enum EpochCommand {
+    /// List the epochs that a checkpoint holds, the oldest first
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Say what input an epoch has and where the sources stand after it
+    Show(Show),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Ls {
+    /// The folder that `[checkpoint]` names
+    checkpoint: PathBuf,
+
+    /// How to show them
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// The folder that `[checkpoint]` names
+    checkpoint: PathBuf,
+
+    /// The epoch's number
+    epoch: u64,
+
+    /// How to show it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl EpochCommand {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    /// When there is no checkpoint, it is damaged, or it does not hold the epoch.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Ls(ls) => ls.run(),
+            Self::Show(show) => show.run(),
+        }
+    }
+}
+
+impl Ls {
+    fn run(self) -> anyhow::Result<()> {
+        let records = Records::open(&self.checkpoint)?;
+        // Read in this order: an epoch that is committed meanwhile is shown as planned, never the other way round.
+        let committed = records.committed()?;
+        let mut epochs = Vec::new();
+        for epoch in records.planned()? {
+            // It may have been forgotten since it was listed.
+            if let Some(plan) = records.plan(epoch)? {
+                epochs.push((committed.contains(&epoch), plan));
+            }
+        }
+        let shown = match self.format {
+            Format::Json => lines_of(&epochs),
+            Format::Text => table(&epochs),
+        };
+        output::write(shown.as_bytes())
+    }
+}
+
+impl Show {
+    fn run(self) -> anyhow::Result<()> {
+        let records = Records::open(&self.checkpoint)?;
+        let epoch = Epoch(self.epoch);
+        let is_committed = records.committed()?.contains(&epoch);
+        let plan = records.plan(epoch)?.ok_or_else(|| {
+            Failure::user(format!("the checkpoint holds no epoch {epoch}"))
+                .help("`wasmill epoch ls` lists those that it holds; older ones are forgotten, see `retain`")
+        })?;
+        let shown = match self.format {
+            Format::Json => format!("{}\n", whole(is_committed, &plan)),
+            Format::Text => text(is_committed, &plan),
+        };
+        output::write(shown.as_bytes())
+    }
+}
+
+fn state(is_committed: bool) -> &'static str {
+    if is_committed { "committed" } else { "planned" }
+}
+
+fn time(plan: &EpochRecord) -> String {
+    jiff::Timestamp::from_millisecond(plan.time.0)
+        .map_or_else(|_| plan.time.0.to_string(), |time| time.to_string())
+}
+
+fn bytes(plan: &EpochRecord) -> u64 {
+    plan.reads.iter().map(|read| read.range.bytes()).sum()
+}
+
+fn summary(is_committed: bool, plan: &EpochRecord) -> Value {
+    json!({
+        "epoch": plan.epoch,
+        "state": state(is_committed),
+        "time": time(plan),
+        "partitions": plan.reads.len(),
+        "bytes": bytes(plan),
+    })
+}
+
+/// A JSON object a line.
+fn lines_of(epochs: &[(bool, EpochRecord)]) -> String {
+    let lines = epochs
+        .iter()
+        .map(|(is_committed, plan)| format!("{}\n", summary(*is_committed, plan)));
+    lines.collect()
+}
+
+fn table(epochs: &[(bool, EpochRecord)]) -> String {
+    let mut text = format!(
+        "{:>8}  {:<9}  {:<24}  {:>10}  {:>12}\n",
+        "epoch", "state", "time", "partitions", "bytes"
+    );
+    for (is_committed, plan) in epochs {
+        let (epoch, state, time) = (plan.epoch, state(*is_committed), time(plan));
+        let (partitions, bytes) = (plan.reads.len(), bytes(plan));
+        // Writing to a String cannot fail, here and below.
+        writeln!(
+            text,
+            "{epoch:>8}  {state:<9}  {time:<24}  {partitions:>10}  {bytes:>12}"
+        )
+        .ok();
+    }
+    text
+}
+
+/// All that the record says.
+fn whole(is_committed: bool, plan: &EpochRecord) -> Value {
+    let mut all = summary(is_committed, plan);
+    all["pipeline"] = json!(plan.pipeline);
+    all["input"] = json!(plan.reads);
+    all["positions"] = json!(plan.positions);
+    all
+}
+
+fn text(is_committed: bool, plan: &EpochRecord) -> String {
+    let mut text = format!(
+        "epoch {} of {}: {}\npipeline {}\n\npartition  source  input\n",
+        plan.epoch,
+        time(plan),
+        state(is_committed),
+        plan.pipeline
+    );
+    for (partition, read) in plan.reads.iter().enumerate() {
+        writeln!(text, "{partition:>9}  {}  {}", read.source, read.range).ok();
+    }
+    text.push_str("\nafter it\n");
+    for (source, position) in &plan.positions {
+        writeln!(text, "  {source}: {position}").ok();
+    }
+    text
+}
