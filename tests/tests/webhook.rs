@@ -9,6 +9,7 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 use wasmill::batch::ColumnType;
+use wasmill::checkpoint::Lineage;
 use wasmill::deliver::{EpochInfo, OpenOptions, Output, PluginSink, Sink};
 use wasmill::error::{Failure, Fault};
 use wasmill::ids::{BatchTime, Digest, Epoch, PartitionId, ProcessIndex};
@@ -58,6 +59,14 @@ fn bind(to: SocketAddr, granted: &[String], deadline: Duration) -> Result<SinkPl
     )
 }
 
+fn lineage() -> Lineage {
+    Lineage {
+        id: "test".to_owned(),
+        is_recorded: true,
+        committed: None,
+    }
+}
+
 fn sink_to(to: SocketAddr, granted: &[String], deadline: Duration, retries: u32) -> Box<dyn Sink> {
     let plugin = bind(to, granted, deadline).expect("the plugin takes these rows");
     let options = OpenOptions {
@@ -65,8 +74,7 @@ fn sink_to(to: SocketAddr, granted: &[String], deadline: Duration, retries: u32)
         node: "hook".into(),
         process: ProcessIndex(0),
         processes: 1,
-        committed: None,
-        checkpoint: false,
+        lineage: lineage(),
         output: Output::stdout(),
     };
     PluginSink { plugin, retries }
@@ -95,7 +103,7 @@ fn rows_are_posted_as_json_objects_with_a_key() {
     assert_eq!(refused, Ok(Vec::new()));
     assert_eq!(sink.finish(EPOCH), Ok(()));
     let first = received.recv().expect("a request");
-    assert_eq!(first.key, "demo/hook/7/3-0");
+    assert_eq!(first.key, "demo/test/hook/7/3-0");
     assert_eq!(
         first.rows,
         json!([{ "name": "a", "length": 1 }, { "name": "bc", "length": 2 }])
@@ -103,7 +111,10 @@ fn rows_are_posted_as_json_objects_with_a_key() {
     let second = received.recv().expect("another");
     assert_eq!(
         (second.key.as_str(), second.rows),
-        ("demo/hook/7/3-1", json!([{ "name": "def", "length": 3 }]))
+        (
+            "demo/test/hook/7/3-1",
+            json!([{ "name": "def", "length": 3 }])
+        )
     );
 }
 
@@ -135,10 +146,10 @@ fn what_is_sent_again_has_the_same_key() {
         .expect("the third answer is good");
     assert_eq!(sink.finish(EPOCH), Ok(()));
     let expected = [
-        "demo/hook/7/0-0",
-        "demo/hook/7/0-1",
-        "demo/hook/7/0-0",
-        "demo/hook/7/0-1",
+        "demo/test/hook/7/0-0",
+        "demo/test/hook/7/0-1",
+        "demo/test/hook/7/0-0",
+        "demo/test/hook/7/0-1",
     ];
     assert_eq!(keys(&received), expected);
 }
@@ -176,7 +187,10 @@ fn a_call_that_waits_for_a_silent_server_is_given_up_and_made_again() {
     );
     sink.write(EPOCH, PartitionId(0), &rows(&["a"]), true)
         .expect("the second answer comes");
-    assert_eq!(keys(&received), ["demo/hook/7/0-0", "demo/hook/7/0-0"]);
+    assert_eq!(
+        keys(&received),
+        ["demo/test/hook/7/0-0", "demo/test/hook/7/0-0"]
+    );
 }
 
 #[test]

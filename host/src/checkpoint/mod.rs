@@ -20,7 +20,8 @@ use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId};
 
 pub use protocol::Resume;
-pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
+use record::{CommitRecord, IdentityRecord};
+pub use record::{EpochRecord, PipelineRecord, RecordedRead};
 use storage::{Claim, LocalDisk, Storage};
 
 /// Committed epochs whose records are kept by default: enough to look at what has just happened.
@@ -49,16 +50,48 @@ impl CheckpointConfig {
         })
     }
 
-    /// The last epoch committed, for a process that only reads.
+    /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint.
     ///
     /// # Errors
     /// When there is no checkpoint, or it cannot be read.
-    pub fn last_commit(&self) -> Result<Option<Epoch>, Failure> {
+    pub fn lineage(&self) -> Result<Lineage, Failure> {
         let records = Records::open(&self.path).map_err(|failure| {
             failure.help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
         })?;
-        Ok(records.committed()?.last().copied())
+        Ok(Lineage {
+            id: records.identity()?.id,
+            is_recorded: true,
+            committed: records.committed()?.last().copied(),
+        })
     }
+}
+
+/// What numbers the epochs of a run: a number means the same epoch only within one lineage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// Tells it from every other.
+    pub id: String,
+    /// Whether a checkpoint goes on with it after a crash; else it ends with the run.
+    pub is_recorded: bool,
+    /// The last epoch that was over when the run began.
+    pub committed: Option<Epoch>,
+}
+
+impl Lineage {
+    /// Of a run without a checkpoint.
+    pub fn of_one_run() -> Self {
+        Self {
+            id: new_id(),
+            is_recorded: false,
+            committed: None,
+        }
+    }
+}
+
+fn new_id() -> String {
+    // Every hash table of the process has needed it before.
+    let id = getrandom::u64().expect("the system has random numbers");
+    format!("{id:016x}")
 }
 
 /// The records of a pipeline, to be read while it runs or after.
@@ -75,11 +108,7 @@ impl Records {
     /// When there are none.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let records = Self::at(path);
-        if records.on_disk(records.storage.get(PIPELINE))?.is_none() {
-            let message = format!("there is no checkpoint in `{}`", path.display());
-            return Err(Failure::user(message));
-        }
-        Ok(records)
+        records.identity().map(|_| records)
     }
 
     fn at(path: &Path) -> Self {
@@ -87,6 +116,16 @@ impl Records {
             path: path.to_owned(),
             storage: LocalDisk::new(path),
         }
+    }
+
+    /// Whose they are.
+    fn identity(&self) -> Result<IdentityRecord, Failure> {
+        self.read(PIPELINE)?.ok_or_else(|| {
+            Failure::user(format!(
+                "there is no checkpoint in `{}`",
+                self.path.display()
+            ))
+        })
     }
 
     /// The epochs whose plans are there.
@@ -300,8 +339,9 @@ fn identify(
     pipeline: &PipelineRecord,
     accept_changes: bool,
 ) -> Result<(), Failure> {
-    if let Some(known) = records.read::<PipelineRecord>(PIPELINE)? {
-        let changes = protocol::changes(&known, pipeline);
+    let known = records.read::<IdentityRecord>(PIPELINE)?;
+    if let Some(known) = &known {
+        let changes = protocol::changes(&known.pipeline, pipeline);
         if !changes.is_empty() && !accept_changes {
             let path = records.path.display();
             let changes = changes.join("; ");
@@ -310,11 +350,15 @@ fn identify(
                 "undo the change, use another checkpoint, or confirm with --accept-changes: what was kept for a name that is gone is then forgotten",
             ));
         }
-        if known == *pipeline {
+        if known.pipeline == *pipeline {
             return Ok(());
         }
     }
-    records.on_disk(records.storage.put(PIPELINE, &record::encode(pipeline)))
+    let identity = IdentityRecord {
+        id: known.map_or_else(new_id, |known| known.id),
+        pipeline: pipeline.clone(),
+    };
+    records.on_disk(records.storage.put(PIPELINE, &record::encode(&identity)))
 }
 
 fn name(kind: &str, epoch: Epoch) -> String {

@@ -19,6 +19,15 @@ pub struct PipelineRecord {
     pub nodes: BTreeMap<NodeName, String>,
 }
 
+/// Whose a checkpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityRecord {
+    /// Tells its epochs from those of any other checkpoint or run.
+    pub id: String,
+    /// The pipeline.
+    pub pipeline: PipelineRecord,
+}
+
 /// The input of an epoch, and where each source stands after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {

@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::batch::ColumnType;
+use crate::checkpoint::Lineage;
 use crate::config::{Table, did_you_mean};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, PipelineName, ProcessIndex};
@@ -78,10 +79,8 @@ pub struct OpenOptions {
     pub process: ProcessIndex,
     /// How many processes the run has.
     pub processes: usize,
-    /// The last epoch that a checkpoint says is over, if there is a checkpoint and it says so.
-    pub committed: Option<Epoch>,
-    /// Whether what a crash leaves behind may be of an epoch that a checkpoint says is over.
-    pub checkpoint: bool,
+    /// What numbers the epochs.
+    pub lineage: Lineage,
     /// Where `print` prints.
     pub output: Output,
 }

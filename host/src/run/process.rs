@@ -14,12 +14,13 @@ use super::epochs::{self, Driven, Journal, Placement, Wiring};
 use super::worker::{Crew, work};
 use super::{Options, Summary};
 use crate::abort::Abort;
+use crate::checkpoint::Lineage;
 use crate::deliver::{self, SinkConfig, rejected_schema};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::outlet::{self, Outlet};
 use crate::flow::plan::EpochFeed;
-use crate::ids::{Epoch, NodeName, ProcessIndex};
+use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::Trigger;
 use crate::pipeline::{Node, NodeKind, OnError, Plan};
 use crate::receive::{self, Readers};
@@ -52,15 +53,12 @@ pub fn run(
     let live = LiveBytes::new(plan.epoch.max_live_bytes);
     options.status.attach(counters.clone());
 
-    let committed = match (&journal, &plan.checkpoint) {
-        (Some(journal), _) => journal.resume.committed,
-        (None, Some(checkpoint)) => checkpoint.last_commit()?,
-        (None, None) => None,
+    let lineage = match &plan.checkpoint {
+        Some(checkpoint) => checkpoint.lineage()?,
+        None => Lineage::of_one_run(),
     };
     let (readers, driven) = open_sources(&plan, &counters, place)?;
-    let sinks = Sinks::open(
-        &plan, &counters, &readers, committed, options, place, &abort,
-    )?;
+    let sinks = Sinks::open(&plan, &counters, &readers, &lineage, options, place, &abort)?;
     let (feed, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
         let (feed, delivered, wiring) = wire(&plan, options, &live, &abort);
@@ -213,7 +211,7 @@ impl Sinks {
         plan: &Plan,
         counters: &Counters,
         readers: &Readers,
-        committed: Option<Epoch>,
+        lineage: &Lineage,
         options: &Options,
         place: Place,
         abort: &Abort,
@@ -232,8 +230,7 @@ impl Sinks {
                         node: node.name.clone(),
                         process: place.process,
                         processes: place.processes,
-                        committed,
-                        checkpoint: plan.checkpoint.is_some(),
+                        lineage: lineage.clone(),
                         output: options.output.clone(),
                     },
                 )

@@ -88,9 +88,10 @@ impl FilesSink {
             if options.process == ProcessIndex(0) {
                 self.settle_leftovers(&temporary, &options)?;
             }
-            self.settle(&mine, options.committed)?;
+            self.settle(&mine, options.lineage.committed)?;
             fs::create_dir(&mine)?;
-            Ok(options.process == ProcessIndex(0) && self.has_foreign_epochs(options.committed)?)
+            Ok(options.process == ProcessIndex(0)
+                && self.has_foreign_epochs(options.lineage.committed)?)
         };
         let foreign = prepare().map_err(|error| self.failure(&error).at_node(&options.node))?;
         if foreign {
@@ -109,7 +110,7 @@ impl FilesSink {
         Ok(Box::new(FileWriter {
             config: self.clone(),
             node: options.node,
-            keeps_unpublished: options.checkpoint,
+            keeps_unpublished: options.lineage.is_recorded,
             temporary: mine,
             parts: BTreeMap::new(),
             buffered: 0,
@@ -143,7 +144,7 @@ impl FilesSink {
                 .filter(|(node, _)| *node == options.node.as_str())
                 .and_then(|(_, process)| process.parse::<usize>().ok());
             if process.is_some_and(|process| process >= options.processes) {
-                self.settle(&path, options.committed)?;
+                self.settle(&path, options.lineage.committed)?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::batch::ColumnType;
+use crate::checkpoint::Lineage;
 use crate::deliver::Output;
 use crate::ids::BatchTime;
 
@@ -30,8 +31,7 @@ fn options(process: usize, processes: usize) -> OpenOptions {
         node: "out".into(),
         process: ProcessIndex(process),
         processes,
-        committed: None,
-        checkpoint: false,
+        lineage: Lineage::of_one_run(),
         output: Output::stdout(),
     }
 }
@@ -301,6 +301,41 @@ fn what_a_dead_run_left_in_the_making_is_removed_at_the_start() {
     );
     assert!(temporary.join("other.7/3-1").exists(), "another sink's");
     drop(sink);
+}
+
+#[test]
+fn what_a_crash_left_of_committed_epochs_is_made_visible_at_the_start_and_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = config(directory.path(), FileFormat::Text);
+    let temporary = directory.path().join("out").join(TEMPORARY);
+    // Process 1 is of an earlier run that had more of them.
+    for name in ["out.0/3-1", "out.0/4-0", "out.1/2-7", "out.1/4-1"] {
+        let path = temporary.join(name);
+        fs::create_dir_all(path.parent().expect("below")).expect("makes");
+        fs::write(path, name).expect("writes");
+    }
+    let options = OpenOptions {
+        lineage: Lineage {
+            id: "test".to_owned(),
+            is_recorded: true,
+            committed: Some(Epoch(3)),
+        },
+        ..options(0, 1)
+    };
+    let sink = config.open(lines([]).schema(), options).expect("opens");
+    let expected = BTreeMap::from([
+        (
+            "epoch-00000002/part-00007.txt".to_owned(),
+            "out.1/2-7".to_owned(),
+        ),
+        (
+            "epoch-00000003/part-00001.txt".to_owned(),
+            "out.0/3-1".to_owned(),
+        ),
+    ]);
+    assert_eq!(files(&directory), expected);
+    drop(sink);
+    assert!(!temporary.exists(), "nothing is left over");
 }
 
 #[test]

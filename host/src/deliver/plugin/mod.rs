@@ -24,6 +24,7 @@ use written::Written;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{EpochInfo, OpenOptions, Refused, Sink};
+use crate::checkpoint::Lineage;
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName, PartitionId, PipelineName};
 use crate::plugin::{
@@ -61,6 +62,7 @@ impl PluginSink {
             sink: self.clone(),
             pipeline: options.pipeline,
             node: options.node,
+            lineage: options.lineage,
             runtime: Arc::new(runtime),
             idle: Vec::new(),
             parts: BTreeMap::new(),
@@ -74,6 +76,7 @@ struct Writer {
     sink: PluginSink,
     pipeline: PipelineName,
     node: NodeName,
+    lineage: Lineage,
     runtime: Arc<Runtime>,
     /// Instances between two partitions.
     idle: Vec<SinkInstance>,
@@ -197,9 +200,10 @@ impl Writer {
         Ok(refused)
     }
 
-    /// Whether a marker sink holds the epoch already.
+    /// Whether a marker sink holds the epoch already. Without a checkpoint it cannot: what it holds under that number is an
+    /// epoch of another run.
     fn holds(&mut self, epoch: Epoch, partition: PartitionId) -> Result<bool, Failure> {
-        if self.sink.plugin.delivery() != Delivery::Marker {
+        if self.sink.plugin.delivery() != Delivery::Marker || !self.lineage.is_recorded {
             return Ok(false);
         }
         if !self.held.contains_key(&partition) {
@@ -210,7 +214,11 @@ impl Writer {
     }
 
     fn part(&self, info: EpochInfo, partition: PartitionId) -> Part {
-        let key = format!("{}/{}/{}/{partition}", self.pipeline, self.node, info.epoch);
+        let (pipeline, lineage) = (&self.pipeline, &self.lineage.id);
+        let key = format!(
+            "{pipeline}/{lineage}/{}/{}/{partition}",
+            self.node, info.epoch
+        );
         let context = CallContext {
             epoch: info.epoch,
             time: info.time,

@@ -24,6 +24,15 @@ fn words(words: &[&str]) -> RecordBatch {
 }
 
 fn open(guest: &SinkGuest<'_>, retries: u32, deadline: Duration) -> Box<dyn Sink> {
+    open_in(guest, retries, deadline, lineage())
+}
+
+fn open_in(
+    guest: &SinkGuest<'_>,
+    retries: u32,
+    deadline: Duration,
+    lineage: Lineage,
+) -> Box<dyn Sink> {
     let limits = Limits {
         deadline,
         ..Limits::of_sinks()
@@ -42,13 +51,20 @@ fn open(guest: &SinkGuest<'_>, retries: u32, deadline: Duration) -> Box<dyn Sink
         node: "hook".into(),
         process: ProcessIndex(0),
         processes: 1,
-        committed: None,
-        checkpoint: false,
+        lineage,
         output: Output::stdout(),
     };
     PluginSink { plugin, retries }
         .open(options)
         .expect("a runtime starts")
+}
+
+fn lineage() -> Lineage {
+    Lineage {
+        id: "test".to_owned(),
+        is_recorded: true,
+        committed: None,
+    }
 }
 
 fn sink(guest: &SinkGuest<'_>) -> Box<dyn Sink> {
@@ -104,9 +120,9 @@ fn interleaved_partitions_are_written_apart_and_committed_with_their_epoch() {
     write(&mut *sink, epoch(7), 1, &[], true);
     assert_eq!(
         committed(&mut *sink, epoch(7)),
-        "demo/hook/7/0;abc;demo/hook/7/1;x;"
+        "demo/test/hook/7/0;abc;demo/test/hook/7/1;x;"
     );
-    assert_eq!(committed(&mut *sink, epoch(8)), "demo/hook/8/0;later;");
+    assert_eq!(committed(&mut *sink, epoch(8)), "demo/test/hook/8/0;later;");
 }
 
 #[test]
@@ -152,7 +168,7 @@ fn after_a_retryable_error_the_partition_begins_again_with_all_its_rows() {
     for (rows, last) in [(["a"], false), (["b"], false), (["c"], true)] {
         write(&mut *sink, epoch(7), 0, &rows, last);
     }
-    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;abc;");
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/test/hook/7/0;abc;");
 }
 
 #[test]
@@ -199,7 +215,7 @@ fn rows_that_an_error_blames_are_refused_and_the_others_written() {
             reason: "again".into()
         }]
     );
-    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;ac;");
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/test/hook/7/0;ac;");
 }
 
 #[test]
@@ -211,7 +227,24 @@ fn a_marker_sink_is_not_given_what_it_holds() {
     write(&mut *sink, epoch(5), 0, &["held"], true);
     assert_eq!(sink.finish(epoch(5)), Ok(()));
     write(&mut *sink, epoch(6), 0, &["new"], true);
-    assert_eq!(committed(&mut *sink, epoch(6)), "demo/hook/6/0;new;");
+    assert_eq!(committed(&mut *sink, epoch(6)), "demo/test/hook/6/0;new;");
+}
+
+#[test]
+fn what_a_marker_sink_holds_of_other_runs_is_no_reason_to_skip() {
+    let guest = SinkGuest {
+        delivery: 1,
+        ..SinkGuest::default()
+    };
+    let mut sink = open_in(
+        &guest,
+        3,
+        Limits::of_sinks().deadline,
+        Lineage::of_one_run(),
+    );
+    write(&mut *sink, epoch(5), 0, &["new"], true);
+    let held = committed(&mut *sink, epoch(5));
+    assert!(held.ends_with("/hook/5/0;new;"), "{held}");
 }
 
 #[test]
@@ -220,5 +253,5 @@ fn a_batch_is_cut_into_calls_that_a_plugin_can_take() {
         writing("(if (i32.gt_u (local.get $rows) (i32.const 65536)) (then unreachable))");
     let rows = vec![""; (64 << 10) + 1];
     write(&mut *sink, epoch(7), 0, &rows, true);
-    assert_eq!(committed(&mut *sink, epoch(7)), "demo/hook/7/0;;");
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/test/hook/7/0;;");
 }

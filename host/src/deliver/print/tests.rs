@@ -3,6 +3,7 @@
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 
 use super::*;
+use crate::checkpoint::Lineage;
 use crate::ids::{BatchTime, ProcessIndex};
 
 #[derive(Clone, Default)]
@@ -52,8 +53,7 @@ fn sink(config: &PrintSink, batch: &RecordBatch, output: Output) -> Box<dyn Sink
         node: "out".into(),
         process: ProcessIndex(0),
         processes: 1,
-        committed: None,
-        checkpoint: false,
+        lineage: Lineage::of_one_run(),
         output,
     };
     config.open(batch.schema(), options)
