@@ -67,6 +67,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
             max_rows: u64::MAX,
             max_bytes: 64 << 20,
             max_rate: None,
+            adaptive: true,
             max_in_flight: 3,
             max_live_bytes: 256 << 20,
         },

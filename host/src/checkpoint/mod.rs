@@ -50,6 +50,11 @@ impl CheckpointConfig {
         })
     }
 
+    /// Where the records are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint.
     ///
     /// # Errors

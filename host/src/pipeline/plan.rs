@@ -34,16 +34,11 @@ pub struct Plan {
 impl Plan {
     /// What has to stay the same for its checkpoint to be of use.
     pub fn record(&self) -> PipelineRecord {
-        let kind = |node: &Node| match &node.kind {
-            NodeKind::Source(_) => "source",
-            NodeKind::Transform(_) | NodeKind::Aggregate(_) => "step",
-            NodeKind::Sink(_) => "sink",
-        };
         let nodes = self.nodes.iter();
         PipelineRecord {
             name: self.name.clone(),
             nodes: nodes
-                .map(|node| (node.name.clone(), kind(node).to_owned()))
+                .map(|node| (node.name.clone(), node.role().to_owned()))
                 .collect(),
         }
     }
@@ -60,6 +55,8 @@ pub struct EpochRules {
     pub max_bytes: u64,
     /// At most so many rows a second over all sources.
     pub max_rate: Option<u64>,
+    /// Whether epochs of an interval are kept as small as it takes to be done within it.
+    pub adaptive: bool,
     /// At most so many epochs cut and not yet delivered.
     pub max_in_flight: u32,
     /// Rows and batches alive in the data plane of a process stay below this; above it sources pause.
@@ -103,6 +100,15 @@ pub struct Node {
 }
 
 impl Node {
+    /// `source`, `step` or `sink`, as its table in the file is called.
+    pub fn role(&self) -> &'static str {
+        match self.kind {
+            NodeKind::Source(_) => "source",
+            NodeKind::Transform(_) | NodeKind::Aggregate(_) => "step",
+            NodeKind::Sink(_) => "sink",
+        }
+    }
+
     /// The digest of its component, if it is user code.
     pub fn digest(&self) -> Option<Digest> {
         match &self.kind {

@@ -17,10 +17,19 @@ pub fn text(plan: &Plan) -> String {
     let mut text = format!("{}  {}\n  {}\n", plan.name, plan.hash, epochs(plan));
     for node in &plan.nodes {
         // Writing to a String cannot fail, here and below.
-        write!(text, "\n{} {}\n", role(node), node.name).ok();
+        write!(text, "\n{} {}\n", node.role(), node.name).ok();
         for (label, line) in lines(plan, node) {
             writeln!(text, "  {label:<7} {line}").ok();
         }
+    }
+    if let Some(checkpoint) = &plan.checkpoint {
+        write!(
+            text,
+            "\ncheckpoint\n  {:<7} {}\n",
+            "in",
+            checkpoint.path().display()
+        )
+        .ok();
     }
     if let Some(rejected) = &plan.rejected {
         write!(text, "\nrejected rows\n  {:<7} {}\n", "is", rejected.kind()).ok();
@@ -34,11 +43,15 @@ fn epochs(plan: &Plan) -> String {
         max_rows,
         max_bytes,
         max_rate,
+        adaptive,
         max_in_flight,
         max_live_bytes,
     } = &plan.epoch;
     let mut parts = vec![match trigger {
-        Trigger::Interval(interval) => format!("an epoch every {}", format_duration(*interval)),
+        Trigger::Interval(interval) => {
+            let adaptive = if *adaptive { ", adaptive" } else { "" };
+            format!("an epoch every {}{adaptive}", format_duration(*interval))
+        }
         Trigger::AvailableNow => "epochs until what is there now is read".to_owned(),
     }];
     parts.push(format!("at most {} each", format_size(*max_bytes)));
@@ -50,14 +63,6 @@ fn epochs(plan: &Plan) -> String {
     parts.push(format!("{} alive", format_size(*max_live_bytes)));
     parts.push(format!("{} partitions", plan.partitions));
     parts.join(", ")
-}
-
-fn role(node: &Node) -> &'static str {
-    match node.kind {
-        NodeKind::Source(_) => "source",
-        NodeKind::Transform(_) | NodeKind::Aggregate(_) => "step",
-        NodeKind::Sink(_) => "sink",
-    }
 }
 
 fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
@@ -186,11 +191,13 @@ pub fn json(plan: &Plan) -> Value {
             "max_rows": Some(epoch.max_rows).filter(|rows| *rows != u64::MAX),
             "max_bytes": epoch.max_bytes,
             "max_rate": epoch.max_rate,
+            "adaptive": epoch.adaptive,
             "max_in_flight": epoch.max_in_flight,
             "max_live_bytes": epoch.max_live_bytes,
         },
         "partitions": plan.partitions,
         "nodes": plan.nodes.iter().map(|node| node_as_json(plan, node)).collect::<Vec<_>>(),
+        "checkpoint": plan.checkpoint.as_ref().map(|checkpoint| checkpoint.path()),
         "rejected": plan.rejected.as_ref().map(|sink| sink.kind()),
     })
 }
@@ -198,7 +205,7 @@ pub fn json(plan: &Plan) -> Value {
 fn node_as_json(plan: &Plan, node: &Node) -> Value {
     let mut json = json!({
         "name": node.name,
-        "role": role(node),
+        "role": node.role(),
         "reads": reads(plan, node),
         "input": fields(&node.input_schema),
         "on_error": match node.on_error {

@@ -228,6 +228,7 @@ fn default_epoch() -> EpochRules {
         max_rows: u64::MAX,
         max_bytes: DEFAULT_MAX_BYTES,
         max_rate: None,
+        adaptive: true,
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         max_live_bytes: DEFAULT_MAX_LIVE_BYTES,
     }
@@ -263,6 +264,7 @@ fn epoch(mut table: Table<'_>) -> (EpochRules, Span) {
         rules.max_bytes = bytes.into_inner();
     }
     rules.max_rate = table.integer("max_rate", 1).map(Spanned::into_inner);
+    rules.adaptive = table.boolean("adaptive", true);
     if let Some(epochs) = table.integer("max_in_flight", 1) {
         rules.max_in_flight = u32::try_from(epochs.into_inner()).unwrap_or(u32::MAX);
     }

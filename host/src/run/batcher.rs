@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rate::{Delivered, RateEstimator};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::receive::Budget;
 
@@ -45,20 +46,26 @@ pub struct Batcher {
     /// Rows that `max_rate` allows by now and that were not used.
     allowance: f64,
     counted_to: Duration,
+    /// Keeps epochs as small as it takes to be done within the interval.
+    estimator: Option<RateEstimator>,
 }
 
 impl Batcher {
     /// Before the first epoch, at time zero.
     pub fn new(rules: EpochRules) -> Self {
-        let due = match rules.trigger {
-            Trigger::Interval(interval) => interval,
-            Trigger::AvailableNow => Duration::ZERO,
+        let (due, estimator) = match rules.trigger {
+            Trigger::Interval(interval) => {
+                let estimator = rules.adaptive.then(|| RateEstimator::new(interval));
+                (interval, estimator)
+            }
+            Trigger::AvailableNow => (Duration::ZERO, None),
         };
         Self {
             rules,
             due,
             allowance: 0.0,
             counted_to: Duration::ZERO,
+            estimator,
         }
     }
 
@@ -75,7 +82,12 @@ impl Batcher {
         if moment.in_flight >= self.rules.max_in_flight || moment.overfull {
             return Decision::Wait(IDLE);
         }
-        let full = moment.waiting_bytes >= self.rules.max_bytes;
+        let most = self
+            .estimator
+            .as_ref()
+            .map_or(u64::MAX, RateEstimator::bytes);
+        // Before its time only if there is time for so much.
+        let full = moment.waiting_bytes >= self.rules.max_bytes && most >= self.rules.max_bytes;
         if let Trigger::Interval(_) = self.rules.trigger
             && moment.now < self.due
             && !full
@@ -99,8 +111,15 @@ impl Batcher {
         };
         Decision::Cut(Budget {
             rows,
-            bytes: self.rules.max_bytes,
+            bytes: self.rules.max_bytes.min(most),
         })
+    }
+
+    /// An epoch was delivered.
+    pub fn deliver(&mut self, epoch: Delivered) {
+        if let Some(estimator) = &mut self.estimator {
+            estimator.deliver(epoch);
+        }
     }
 
     /// An epoch was cut at `now` with so many rows (as far as its sources know).
@@ -140,6 +159,7 @@ mod tests {
             max_rows: u64::MAX,
             max_bytes: 1000,
             max_rate: None,
+            adaptive: true,
             max_in_flight: 3,
             max_live_bytes: 1 << 20,
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, Sender};
 
 use super::batcher::{Batcher, Decision, Moment};
+use super::rate::Delivered;
 use super::{Status, Stop};
 use crate::abort::Abort;
 use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
@@ -98,6 +99,22 @@ pub struct Journal {
     pub pipeline: Digest,
 }
 
+struct InFlight {
+    epoch: Epoch,
+    cut: Instant,
+    bytes: u64,
+}
+
+impl InFlight {
+    fn new(plan: &EpochPlan) -> Self {
+        Self {
+            epoch: plan.epoch,
+            cut: Instant::now(),
+            bytes: plan.reads.iter().map(|read| read.range.bytes()).sum(),
+        }
+    }
+}
+
 struct Driver {
     journal: Option<Journal>,
     batcher: Batcher,
@@ -107,8 +124,8 @@ struct Driver {
     started: Instant,
     next: Epoch,
     last_time: BatchTime,
-    /// Epochs not delivered yet and when they were cut.
-    in_flight: VecDeque<(Epoch, Instant)>,
+    /// Epochs not delivered yet, in order.
+    in_flight: VecDeque<InFlight>,
     last_delivery: Instant,
     stopped: bool,
     /// Which source is asked first: they take turns, so that one with a backlog does not starve the others.
@@ -165,7 +182,7 @@ impl Driver {
                 time: plan.time,
                 reads,
             };
-            self.in_flight.push_back((plan.epoch, Instant::now()));
+            self.in_flight.push_back(InFlight::new(&plan));
             self.wiring.begin(plan);
         }
         Ok(())
@@ -241,7 +258,7 @@ impl Driver {
             reads,
         };
         self.record(&plan)?;
-        self.in_flight.push_back((epoch, Instant::now()));
+        self.in_flight.push_back(InFlight::new(&plan));
         self.wiring.begin(plan);
         Ok(())
     }
@@ -303,17 +320,21 @@ impl Driver {
 
     fn note_delivered(&mut self, before: u64) -> Result<(), Failure> {
         let now = Instant::now();
-        while let Some((epoch, cut)) = self.in_flight.front()
+        while let Some(&InFlight { epoch, cut, bytes }) = self.in_flight.front()
             && epoch.0 < before
         {
-            let begun = (*cut).max(self.last_delivery);
-            self.wiring
-                .status
-                .count_delivered(now - begun, begun - *cut);
+            let begun = cut.max(self.last_delivery);
+            let (processing, delay) = (now - begun, begun - cut);
+            self.wiring.status.count_delivered(processing, delay);
+            self.batcher.deliver(Delivered {
+                bytes,
+                processing,
+                delay,
+            });
             self.last_delivery = now;
             if let Some(journal) = &mut self.journal {
-                journal.checkpoint.commit_epoch(*epoch)?;
-                self.wiring.say(Notice::Committed(*epoch));
+                journal.checkpoint.commit_epoch(epoch)?;
+                self.wiring.say(Notice::Committed(epoch));
             }
             self.in_flight.pop_front();
         }

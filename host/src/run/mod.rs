@@ -8,6 +8,7 @@ pub mod batcher;
 pub mod cluster;
 pub mod epochs;
 mod process;
+pub mod rate;
 pub mod status;
 mod worker;
 
