@@ -172,7 +172,7 @@ const GUEST_PROFILE: [&str; 6] = [
     "profile.guest.lto=true",
     "profile.guest.codegen-units=1",
     "profile.guest.panic='abort'",
-    "profile.guest.strip='none'",
+    "profile.guest.strip='debuginfo'",
 ];
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
