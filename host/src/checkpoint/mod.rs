@@ -60,11 +60,12 @@ impl CheckpointConfig {
     /// # Errors
     /// When there is no checkpoint, or it cannot be read.
     pub fn lineage(&self) -> Result<Lineage, Failure> {
-        let records = Records::open(&self.path).map_err(|failure| {
-            failure.help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
+        let records = Records::at(&self.path);
+        let identity = records.identity()?.ok_or_else(|| {
+            records.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
         })?;
         Ok(Lineage {
-            id: records.identity()?.id,
+            id: identity.id,
             is_recorded: true,
             committed: records.committed()?.last().copied(),
         })
@@ -113,7 +114,10 @@ impl Records {
     /// When there are none.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let records = Self::at(path);
-        records.identity().map(|_| records)
+        match records.identity()? {
+            Some(_) => Ok(records),
+            None => Err(records.missing()),
+        }
     }
 
     fn at(path: &Path) -> Self {
@@ -123,14 +127,16 @@ impl Records {
         }
     }
 
-    /// Whose they are.
-    fn identity(&self) -> Result<IdentityRecord, Failure> {
-        self.read(PIPELINE)?.ok_or_else(|| {
-            Failure::user(format!(
-                "there is no checkpoint in `{}`",
-                self.path.display()
-            ))
-        })
+    /// Whose they are; of nobody yet where there are none.
+    fn identity(&self) -> Result<Option<IdentityRecord>, Failure> {
+        self.read(PIPELINE)
+    }
+
+    fn missing(&self) -> Failure {
+        Failure::user(format!(
+            "there is no checkpoint in `{}`",
+            self.path.display()
+        ))
     }
 
     /// The epochs whose plans are there.
@@ -307,22 +313,16 @@ impl Checkpoint {
 
     /// Removes all of an epoch, its commit last: what is left after a crash is still recognised as committed.
     fn forget(&self, epoch: Epoch) -> Result<(), Failure> {
-        let inputs = self.records.on_disk(
-            self.records
-                .storage
-                .list(&format!("{INPUT}/{:020}", epoch.0)),
-        )?;
-        for input in inputs {
-            self.records.on_disk(
-                self.records
-                    .storage
-                    .delete(&format!("{INPUT}/{:020}/{input}", epoch.0)),
-            )?;
-        }
-        self.records
-            .on_disk(self.records.storage.delete(&name(PLANS, epoch)))?;
-        self.records
-            .on_disk(self.records.storage.delete(&name(COMMITS, epoch)))
+        let Records { storage, .. } = &self.records;
+        let forget = || {
+            let inputs = name(INPUT, epoch);
+            for input in storage.list(&inputs)? {
+                storage.delete(&format!("{inputs}/{input}"))?;
+            }
+            storage.delete(&name(PLANS, epoch))?;
+            storage.delete(&name(COMMITS, epoch))
+        };
+        self.records.on_disk(forget())
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -344,7 +344,7 @@ fn identify(
     pipeline: &PipelineRecord,
     accept_changes: bool,
 ) -> Result<(), Failure> {
-    let known = records.read::<IdentityRecord>(PIPELINE)?;
+    let known = records.identity()?;
     if let Some(known) = &known {
         let changes = protocol::changes(&known.pipeline, pipeline);
         if !changes.is_empty() && !accept_changes {
@@ -371,5 +371,5 @@ fn name(kind: &str, epoch: Epoch) -> String {
 }
 
 fn input_name(epoch: Epoch, partition: PartitionId) -> String {
-    format!("{INPUT}/{:020}/{:010}", epoch.0, partition.0)
+    format!("{}/{:010}", name(INPUT, epoch), partition.0)
 }

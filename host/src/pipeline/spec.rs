@@ -130,18 +130,7 @@ pub fn read(mut file: Table<'_>) -> Spec {
         Some(table) => epoch(table),
         None => (default_epoch(), 0..0),
     };
-    let partitions = match file.integer("partitions", 1) {
-        Some(count) if *count.get_ref() > u64::from(crate::ids::KEY_GROUPS) => {
-            let message = format!(
-                "`partitions` can be at most {}, the number of key groups",
-                crate::ids::KEY_GROUPS
-            );
-            file.problem(count.span(), message, None);
-            DEFAULT_PARTITIONS
-        }
-        Some(count) => u32::try_from(count.into_inner()).unwrap_or(DEFAULT_PARTITIONS),
-        None => DEFAULT_PARTITIONS,
-    };
+    let partitions = partitions(&mut file);
     let checkpoint = file
         .table("checkpoint", "`[checkpoint]`")
         .and_then(|mut table| {
@@ -153,24 +142,7 @@ pub fn read(mut file: Table<'_>) -> Spec {
     for role in [Role::Source, Role::Step, Role::Sink] {
         nodes.extend(nodes_of(&mut file, role));
     }
-    let rejected = file.table("rejected", "`[rejected]`").map(|mut table| {
-        let span = table.span();
-        let config = match table.peek("type") {
-            Some("files") => SinkConfig::from_table(&mut table),
-            Some(_) => {
-                table.problem(span.clone(), "`[rejected]` must be a `files` sink", None);
-                table.ignore_rest();
-                None
-            }
-            None => {
-                table.missing("type", "which is always \"files\"", None);
-                table.ignore_rest();
-                None
-            }
-        };
-        table.finish();
-        Spanned::new(span, config)
-    });
+    let rejected = file.table("rejected", "`[rejected]`").map(rejected);
     file.finish();
     Spec {
         name,
@@ -181,6 +153,41 @@ pub fn read(mut file: Table<'_>) -> Spec {
         checkpoint,
         rejected,
     }
+}
+
+fn partitions(file: &mut Table<'_>) -> u32 {
+    match file.integer("partitions", 1) {
+        Some(count) if *count.get_ref() > u64::from(crate::ids::KEY_GROUPS) => {
+            let message = format!(
+                "`partitions` can be at most {}, the number of key groups",
+                crate::ids::KEY_GROUPS
+            );
+            file.problem(count.span(), message, None);
+            DEFAULT_PARTITIONS
+        }
+        Some(count) => u32::try_from(count.into_inner()).unwrap_or(DEFAULT_PARTITIONS),
+        None => DEFAULT_PARTITIONS,
+    }
+}
+
+/// `[rejected]`, with its place.
+fn rejected(mut table: Table<'_>) -> Spanned<Option<SinkConfig>> {
+    let span = table.span();
+    let config = match table.peek("type") {
+        Some("files") => SinkConfig::from_table(&mut table),
+        Some(_) => {
+            table.problem(span.clone(), "`[rejected]` must be a `files` sink", None);
+            table.ignore_rest();
+            None
+        }
+        None => {
+            table.missing("type", "which is always \"files\"", None);
+            table.ignore_rest();
+            None
+        }
+    };
+    table.finish();
+    Spanned::new(span, config)
 }
 
 /// The nodes of one kind; `[surces.x]` is reported and read as what it was meant to be.

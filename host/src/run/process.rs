@@ -1,5 +1,6 @@
 //! The threads of one process: outlets, workers, and in process 0 the epoch driver.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use timely::CommunicationConfig;
 use timely::communication::WorkerGuards;
+use timely::communication::allocator::AllocatorBuilder;
 
 use super::cluster::{Cluster, GRACE};
 use super::epochs::{self, Driven, Journal, Placement, Wiring};
@@ -21,7 +23,7 @@ use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::outlet::{self, Outlet};
 use crate::flow::plan::EpochFeed;
 use crate::ids::{NodeName, ProcessIndex};
-use crate::pipeline::plan::Trigger;
+use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::pipeline::{Node, NodeKind, OnError, Plan};
 use crate::receive::{self, Readers};
 use crate::telemetry::Counters;
@@ -59,23 +61,14 @@ pub fn run(
     };
     let (readers, driven) = open_sources(&plan, &counters, place)?;
     let sinks = Sinks::open(&plan, &counters, &readers, &lineage, options, place, &abort)?;
-    let (feed, driver) = if place.is_first() {
+    let (feed, delivered, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
         let (feed, delivered, wiring) = wire(&plan, options, &live, &abort);
-        let rules = plan.epoch.clone();
-        let guard = abort.clone();
-        let driver = spawn("epochs", move || {
-            if let Err(failure) =
-                guard.guard(|| epochs::drive(rules, placement, driven, journal, wiring))
-            {
-                guard.fail(failure);
-            }
-        });
-        (Some((feed, delivered)), Some(driver))
+        let driver = start_driver(plan.epoch.clone(), placement, driven, journal, wiring);
+        (Some(feed), Some(delivered), Some(driver))
     } else {
-        (None, None)
+        (None, None, None)
     };
-    let (feed, delivered) = feed.unzip();
     let crew = Arc::new(Crew {
         plan: plan.clone(),
         abort: abort.clone(),
@@ -98,24 +91,7 @@ pub fn run(
             (allocators, network, None)
         }
     };
-    let (left, exits) = crossbeam_channel::unbounded();
-    let workers = timely::communication::initialize_from(allocators, network, {
-        let crew = crew.clone();
-        move |allocator| {
-            if let Err(failure) = crew.abort.guard(|| work(allocator, &crew)) {
-                // timely panics in a worker when a peer has gone.
-                if is_cluster && failure.message.contains("timely") {
-                    give_way(&crew.abort);
-                }
-                crew.abort.fail(failure);
-            }
-            // The process has given up waiting.
-            left.send(()).ok();
-        }
-    })
-    .map_err(Failure::internal)?;
-    // The outlets end when the last worker has dropped its end of them.
-    drop(crew);
+    let (workers, exits) = start_workers(allocators, network, crew, is_cluster)?;
     let threads = Threads {
         workers,
         exits,
@@ -137,6 +113,47 @@ pub fn run(
         peak_live_bytes: live.peak(),
         nodes,
     })
+}
+
+/// The thread that cuts epochs.
+fn start_driver(
+    rules: EpochRules,
+    placement: Placement,
+    sources: Vec<Driven>,
+    journal: Option<Journal>,
+    wiring: Wiring,
+) -> JoinHandle<()> {
+    let abort = wiring.abort.clone();
+    spawn("epochs", move || {
+        if let Err(failure) =
+            abort.guard(|| epochs::drive(rules, placement, sources, journal, wiring))
+        {
+            abort.fail(failure);
+        }
+    })
+}
+
+/// The workers' threads, and a channel that says each time one has left. They alone keep the crew, and with it their end of
+/// the outlets, which end when the last of them has gone.
+fn start_workers(
+    allocators: Vec<AllocatorBuilder>,
+    network: Box<dyn Any + Send>,
+    crew: Arc<Crew>,
+    is_cluster: bool,
+) -> Result<(WorkerGuards<()>, Receiver<()>), Failure> {
+    let (left, exits) = crossbeam_channel::unbounded();
+    let workers = timely::communication::initialize_from(allocators, network, move |allocator| {
+        if let Err(failure) = crew.abort.guard(|| work(allocator, &crew)) {
+            // timely panics in a worker when a peer has gone.
+            if is_cluster && failure.message.contains("timely") {
+                give_way(&crew.abort);
+            }
+            crew.abort.fail(failure);
+        }
+        // The process has given up waiting.
+        left.send(()).ok();
+    });
+    Ok((workers.map_err(Failure::internal)?, exits))
 }
 
 /// Which process this is.
@@ -243,7 +260,7 @@ impl Sinks {
                     workers: options.workers,
                     counters: counters.of(&node.name),
                     readers: readers.clone(),
-                    checkpoint: plan.checkpoint.is_some(),
+                    checkpoint: lineage.is_recorded,
                     abort: abort.clone(),
                 },
             );
