@@ -45,15 +45,16 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         Node {
             name: "in".into(),
             inputs: vec![],
-            input_schema: Arc::new(Schema::empty()),
             ports: vec![schema.clone()],
             on_error,
             kind: NodeKind::Source(source),
         },
         Node {
             name: "out".into(),
-            inputs: vec![PortRef { node: 0, port: 0 }],
-            input_schema: schema,
+            inputs: vec![Input {
+                ports: vec![PortRef { node: 0, port: 0 }],
+                schema,
+            }],
             ports: vec![],
             on_error: OnError::Fail,
             kind: NodeKind::Sink(sink(base, SINK)),

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use super::accumulate::{Accumulator, accumulator, widened};
 use super::groups::Groups;
-use super::key_group::{key_groups, partition_of};
+use super::key_group::by_partition;
 use super::{Aggregate, Function, bug};
 use crate::error::Failure;
 use crate::ids::PartitionId;
@@ -136,20 +135,7 @@ impl Combiner {
         partial: RecordBatch,
         partitions: u32,
     ) -> Result<Vec<(PartitionId, RecordBatch)>, ArrowError> {
-        let keys: &[ArrayRef] = &partial.columns()[..self.keys.len()];
-        if keys.is_empty() || partitions == 1 {
-            return Ok(vec![(PartitionId(0), partial)]);
-        }
-        let mut rows = vec![Vec::new(); partitions as usize];
-        for (row, group) in (0..).zip(key_groups(keys)?) {
-            rows[partition_of(group, partitions).0 as usize].push(row);
-        }
-        let rows = (0..).map(PartitionId).zip(rows);
-        rows.filter(|(_, rows)| !rows.is_empty())
-            .map(|(partition, rows)| {
-                let rows = UInt32Array::from(rows);
-                Ok((partition, take_record_batch(&partial, &rows)?))
-            })
-            .collect()
+        let keys = &partial.columns()[..self.keys.len()];
+        by_partition(&partial, keys, partitions)
     }
 }

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, ToByteSlice,
 };
@@ -31,6 +31,27 @@ pub fn key_groups(keys: &[ArrayRef]) -> Result<Vec<KeyGroup>, ArrowError> {
 /// The partition that owns a key group when there are `partitions` of them (at most [`KEY_GROUPS`]).
 pub fn partition_of(group: KeyGroup, partitions: u32) -> PartitionId {
     PartitionId(u32::from(group.0) * partitions / u32::from(KEY_GROUPS))
+}
+
+/// The rows of each partition, without partitions that have none; `keys` are the batch's keys. Rows without a key are all of partition 0.
+pub fn by_partition(
+    batch: &RecordBatch,
+    keys: &[ArrayRef],
+    partitions: u32,
+) -> Result<Vec<(PartitionId, RecordBatch)>, ArrowError> {
+    if keys.is_empty() || partitions == 1 {
+        return Ok(vec![(PartitionId(0), batch.clone())]);
+    }
+    let mut rows = vec![Vec::new(); partitions as usize];
+    for (row, group) in (0..).zip(key_groups(keys)?) {
+        rows[partition_of(group, partitions).0 as usize].push(row);
+    }
+    let rows = (0..).map(PartitionId).zip(rows);
+    rows.filter(|(_, rows)| !rows.is_empty())
+        .map(|(partition, rows)| {
+            Ok((partition, take_record_batch(batch, &UInt32Array::from(rows))?))
+        })
+        .collect()
 }
 
 fn fold(hashes: &mut [u64], column: &ArrayRef) -> Result<(), ArrowError> {

@@ -3,7 +3,9 @@
 //! Pure: batches in, batches out. The data plane combines per source partition with [`Combiner`], ships partial results
 //! and merges them with [`Merger`] in (partition, sequence) order, so that float sums are equal on any number of workers.
 //!
-//! Both are a group table ([`groups`] over [`table`]) beside one accumulator a measure ([`accumulate`]); [`key_group`] says which partition a key
+//! [`grouping`] brings whole rows together for those who need them all.
+//!
+//! All are a group table ([`groups`] over [`table`]) beside one accumulator a measure ([`accumulate`]); [`key_group`] says which partition a key
 //! belongs to.
 
 use std::fmt;
@@ -18,6 +20,7 @@ use crate::error::Failure;
 mod accumulate;
 mod combine;
 mod extreme;
+pub mod grouping;
 mod groups;
 pub mod key_group;
 mod merge;

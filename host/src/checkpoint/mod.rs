@@ -8,20 +8,24 @@
 
 mod protocol;
 mod record;
+mod segment;
+mod state;
 mod storage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
 use crate::config::Table;
 use crate::error::Failure;
-use crate::ids::{Epoch, PartitionId};
+use crate::ids::{Epoch, NodeName, PartitionId};
 
 pub use protocol::Resume;
 use record::{CommitRecord, IdentityRecord};
 pub use record::{EpochRecord, PipelineRecord, RecordedRead};
+pub use segment::{MARKS, PartitionState, Segment};
+pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
 use storage::{Claim, LocalDisk, Storage};
 
 /// Committed epochs whose records are kept by default: enough to look at what has just happened.
@@ -55,6 +59,11 @@ impl CheckpointConfig {
         &self.path
     }
 
+    /// Where the state of steps is kept.
+    pub fn state(&self) -> StateStore {
+        StateStore::at(&self.path)
+    }
+
     /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint.
     ///
     /// # Errors
@@ -64,10 +73,12 @@ impl CheckpointConfig {
         let identity = records.identity()?.ok_or_else(|| {
             records.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
         })?;
+        let committed = records.committed()?.last().copied();
         Ok(Lineage {
             id: identity.id,
             is_recorded: true,
-            committed: records.committed()?.last().copied(),
+            committed,
+            state: records.state_after(committed)?,
         })
     }
 }
@@ -81,6 +92,8 @@ pub struct Lineage {
     pub is_recorded: bool,
     /// The last epoch that was over when the run began.
     pub committed: Option<Epoch>,
+    /// What the steps remembered after it.
+    pub state: Manifest,
 }
 
 impl Lineage {
@@ -90,6 +103,7 @@ impl Lineage {
             id: new_id(),
             is_recorded: false,
             committed: None,
+            state: Manifest::new(),
         }
     }
 }
@@ -169,6 +183,22 @@ impl Records {
         self.read(&name(PLANS, epoch))
     }
 
+    /// What the steps remember after an epoch; nothing before the first.
+    ///
+    /// # Errors
+    /// When the epoch's commit is not there, cannot be read or is damaged.
+    pub fn state_after(&self, epoch: Option<Epoch>) -> Result<Manifest, Failure> {
+        let Some(epoch) = epoch else {
+            return Ok(Manifest::new());
+        };
+        let name = name(COMMITS, epoch);
+        let commit: Option<CommitRecord> = self.read(&name)?;
+        match commit {
+            Some(commit) => Ok(commit.state),
+            None => Err(self.damaged(&format!("`{name}` is not there"))),
+        }
+    }
+
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
         let Some(bytes) = self.on_disk(self.storage.get(name))? else {
             return Ok(None);
@@ -208,13 +238,15 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Claims the records, and says where to go on. `accept_changes` lets a pipeline go on that is not what it was.
+    /// Claims the records, and says where to go on. `states` are what the steps of the pipeline remember; `accept_changes` lets a
+    /// pipeline go on that is not what it was.
     ///
     /// # Errors
     /// When another process has them, they are another pipeline's, or they cannot be read.
     pub fn open(
         config: &CheckpointConfig,
         pipeline: &PipelineRecord,
+        states: &BTreeMap<NodeName, StateRecord>,
         accept_changes: bool,
     ) -> Result<(Self, Resume), Failure> {
         let records = Records::at(&config.path);
@@ -227,14 +259,18 @@ impl Checkpoint {
             }
             claimed => records.on_disk(claimed)?,
         };
-        identify(&records, pipeline, accept_changes)?;
         let (planned, committed) = (records.planned()?, records.committed()?);
+        let mut state = records.state_after(committed.last().copied())?;
+        let has_state = state.values().any(|state| !state.partitions.is_empty());
+        identify(&records, pipeline, has_state, accept_changes)?;
+        adapt(&records, &mut state, states, accept_changes)?;
         let wanted = protocol::wanted(&planned, &committed);
         let plans = wanted
             .into_iter()
             .filter_map(|epoch| records.plan(epoch).transpose());
-        let resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
+        let mut resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
             .map_err(|wrong| records.damaged(&wrong))?;
+        resume.state = state;
         if let Some((epoch, source)) = protocol::reads_a_lost_source(&resume, pipeline) {
             let message = format!(
                 "epoch {epoch} was planned with input of the source `{source}`, and is not committed; the pipeline has no such source any more"
@@ -292,21 +328,35 @@ impl Checkpoint {
             .to_vec())
     }
 
-    /// Makes an epoch's end durable, and forgets epochs that need not be remembered any more.
+    /// Makes an epoch's end durable, with what the steps remember after it, and forgets epochs that need not be remembered any more.
     ///
     /// # Errors
     /// When it cannot be written, or another writer has committed the epoch.
-    pub fn commit_epoch(&mut self, epoch: Epoch) -> Result<(), Failure> {
+    pub fn commit_epoch(&mut self, epoch: Epoch, state: &Manifest) -> Result<(), Failure> {
         crate::abort::crash_point!("commit-before");
-        self.put_new(
-            &name(COMMITS, epoch),
-            &record::encode(&CommitRecord { epoch }),
-        )?;
+        let commit = CommitRecord {
+            epoch,
+            state: state.clone(),
+        };
+        self.put_new(&name(COMMITS, epoch), &record::encode(&commit))?;
         crate::abort::crash_point!("commit-after");
         self.committed.insert(epoch);
         for old in protocol::forgotten(&self.committed, self.retain) {
+            self.forget_state(old)?;
             self.forget(old)?;
             self.committed.remove(&old);
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that an epoch is the last to need.
+    fn forget_state(&self, epoch: Epoch) -> Result<(), Failure> {
+        let after = self.committed.range(Epoch(epoch.0 + 1)..).next().copied();
+        let needed = state::names(&self.records.state_after(after)?);
+        let mut names = state::names(&self.records.state_after(Some(epoch))?);
+        names.retain(|name| !needed.contains(name));
+        for name in names {
+            self.records.on_disk(self.records.storage.delete(&name))?;
         }
         Ok(())
     }
@@ -338,14 +388,56 @@ impl Checkpoint {
     }
 }
 
+/// Leaves of the state what the steps of the pipeline can go on with, as they keep it.
+fn adapt(
+    records: &Records,
+    state: &mut Manifest,
+    states: &BTreeMap<NodeName, StateRecord>,
+    accept_changes: bool,
+) -> Result<(), Failure> {
+    for (node, kept) in std::mem::take(state) {
+        let refusal = match states.get(&node) {
+            _ if kept.partitions.is_empty() => continue,
+            None => Some("it remembered something, and does not any more".to_owned()),
+            Some(now) => now.refuses(&kept),
+        };
+        match refusal {
+            None => drop(state.insert(node, kept)),
+            Some(_) if accept_changes => {}
+            Some(reason) => {
+                let path = records.path.display();
+                let message = format!("the checkpoint in `{path}` cannot be used: {reason}");
+                return Err(Failure::user(message).at_node(&node).help(
+                    "use the plugin's earlier version, give it a `migrate`, or confirm with --accept-changes: the step's state is then forgotten",
+                ));
+            }
+        }
+    }
+    for (node, now) in states {
+        let kept = state.entry(node.clone()).or_default();
+        kept.keys.clone_from(&now.keys);
+        kept.versions.insert(now.version, now.columns.clone());
+    }
+    Ok(())
+}
+
 /// Whether this is the pipeline that the records are of; notes it if they are of none yet.
 fn identify(
     records: &Records,
     pipeline: &PipelineRecord,
+    has_state: bool,
     accept_changes: bool,
 ) -> Result<(), Failure> {
     let known = records.identity()?;
     if let Some(known) = &known {
+        let (before, now) = (known.pipeline.partitions, pipeline.partitions);
+        if has_state && before != now {
+            let path = records.path.display();
+            return Err(Failure::user(format!(
+                "the checkpoint in `{path}` keeps state in {before} partitions, and the pipeline has {now}"
+            ))
+            .help(format!("write partitions = {before}, or use another checkpoint")));
+        }
         let changes = protocol::changes(&known.pipeline, pipeline);
         if !changes.is_empty() && !accept_changes {
             let path = records.path.display();

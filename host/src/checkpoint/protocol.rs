@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::record::{EpochRecord, PipelineRecord};
+use super::state::Manifest;
 use crate::ids::{BatchTime, Epoch, NodeName};
 
 /// Where a run goes on.
@@ -23,6 +24,8 @@ pub struct Resume {
     pub time: BatchTime,
     /// Where each source goes on after all of that.
     pub positions: BTreeMap<NodeName, Value>,
+    /// What the steps remember after the last epoch that is over.
+    pub state: Manifest,
 }
 
 /// The plans to read at a start: those to run again, or else the one that says where the sources stand.
@@ -61,6 +64,7 @@ pub fn resume(plans: Vec<EpochRecord>, committed: &BTreeSet<Epoch>) -> Result<Re
         next: Epoch(newest.epoch.0 + 1),
         time: newest.time,
         positions: newest.positions,
+        state: Manifest::new(),
     })
 }
 
@@ -89,6 +93,12 @@ pub fn changes(known: &PipelineRecord, now: &PipelineRecord) -> Vec<String> {
         changes.push(format!(
             "it was called `{}` and is called `{}`",
             known.name, now.name
+        ));
+    }
+    if known.partitions != now.partitions {
+        changes.push(format!(
+            "it had {} partitions and has {}",
+            known.partitions, now.partitions
         ));
     }
     for (name, kind) in &known.nodes {
@@ -188,6 +198,7 @@ mod tests {
                 .iter()
                 .map(|(name, kind)| ((*name).into(), (*kind).to_owned()))
                 .collect(),
+            partitions: 8,
         };
         let known = record("p", &[("a", "source"), ("b", "sink")]);
         assert!(

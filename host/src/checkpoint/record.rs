@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::state::Manifest;
 use crate::ids::{BatchTime, Epoch, NodeName, PipelineName};
 use crate::receive::Range;
 
@@ -17,6 +18,8 @@ pub struct PipelineRecord {
     pub name: PipelineName,
     /// Its nodes, each with whether it is a source, step or sink.
     pub nodes: BTreeMap<NodeName, String>,
+    /// Partitions after an exchange: state is kept by them.
+    pub partitions: u32,
 }
 
 /// Whose a checkpoint is.
@@ -57,6 +60,9 @@ pub struct RecordedRead {
 pub struct CommitRecord {
     /// Its number.
     pub epoch: Epoch,
+    /// What the steps remember after it.
+    #[serde(default, skip_serializing_if = "Manifest::is_empty")]
+    pub state: Manifest,
 }
 
 /// Before the checksum, after the content.
@@ -101,8 +107,12 @@ mod tests {
 
     #[test]
     fn any_bit_flipped_and_any_byte_missing_is_noticed() {
-        let bytes = encode(&CommitRecord { epoch: Epoch(7) });
-        assert_eq!(decode(&bytes), Ok(CommitRecord { epoch: Epoch(7) }));
+        let commit = CommitRecord {
+            epoch: Epoch(7),
+            state: Manifest::new(),
+        };
+        let bytes = encode(&commit);
+        assert_eq!(decode(&bytes), Ok(commit));
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -91,6 +91,11 @@ impl<'a> Table<'a> {
         &self.file.problems
     }
 
+    /// Where the value of `key` is, if it is there and not taken yet.
+    pub fn span_of(&self, key: &str) -> Option<Span> {
+        Some(self.entry(key)?.span())
+    }
+
     /// Whether `key` is there and not taken yet.
     pub fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use crossbeam_channel::Sender;
+
 use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::operators::{Concatenate, Probe};
-use timely::dataflow::{Scope, Stream};
+use timely::dataflow::{Scope, Stream, StreamVec};
 use timely::worker::Worker;
 
 use super::context::Shared;
 use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
+use super::keyed::Kept;
 use super::plan::EpochFeed;
-use super::{aggregate, combine, gather, plan, route, sink, source, transform};
+use super::store::Stored;
+use super::{aggregate, combine, gather, keyed, plan, route, scatter, sink, source, store, transform};
 use crate::deliver::Routing;
-use crate::ids::PartitionId;
-use crate::pipeline::NodeKind;
-use crate::pipeline::plan::PortRef;
+use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::pipeline::{Input, NodeKind};
 
 /// What a worker brings to the graph beside its [`Shared`] context.
 pub struct Ends {
@@ -27,12 +30,16 @@ pub struct Ends {
     pub rejected: Option<Outlet>,
     /// This worker's place among those of its process.
     pub local: usize,
+    /// Where steps that remember something keep it.
+    pub kept: BTreeMap<NodeName, Kept>,
+    /// The epoch driver's ear for what is kept, on worker 0 only.
+    pub stored: Option<Sender<(Epoch, Stored)>>,
 }
 
 type Rows<'scope> = Stream<'scope, u64, Parcels>;
 
 /// Builds the graph. The probe's frontier has passed an epoch when every sink of every process has delivered it.
-pub fn build(worker: &mut Worker, context: Shared, ends: Ends) -> Handle<u64> {
+pub fn build(worker: &mut Worker, context: Shared, mut ends: Ends) -> Handle<u64> {
     let name = context.plan.name.to_string();
     worker.dataflow_core(&name, None, Box::new(()), |_, scope| {
         let mut graph = Graph {
@@ -41,9 +48,10 @@ pub fn build(worker: &mut Worker, context: Shared, ends: Ends) -> Handle<u64> {
             ports: BTreeMap::new(),
             rejected: Vec::new(),
             delivered: Vec::new(),
+            stored: Vec::new(),
         };
-        graph.nodes(ends.feed, &ends.outlets, ends.rejected.as_ref(), ends.local);
-        graph.finish(ends.rejected, ends.local)
+        graph.nodes(&mut ends);
+        graph.finish(ends)
     })
 }
 
@@ -53,19 +61,15 @@ struct Graph<'scope> {
     ports: BTreeMap<(usize, usize), Rows<'scope>>,
     rejected: Vec<Rows<'scope>>,
     delivered: Vec<Rows<'scope>>,
+    stored: Vec<StreamVec<'scope, u64, Stored>>,
 }
 
 impl<'scope> Graph<'scope> {
-    fn nodes(
-        &mut self,
-        feed: Option<EpochFeed>,
-        outlets: &BTreeMap<usize, Outlet>,
-        rejected: Option<&Outlet>,
-        local: usize,
-    ) {
-        let all = outlets.values().chain(rejected);
+    fn nodes(&mut self, ends: &mut Ends) {
+        let (outlets, local) = (&ends.outlets, ends.local);
+        let all = outlets.values().chain(&ends.rejected);
         let told = all.filter(|_| local == 0).cloned().collect();
-        let directives = plan::epochs(self.scope, self.context.clone(), feed, told);
+        let epochs = plan::epochs(self.scope, self.context.clone(), ends.feed.take(), told);
         let nodes = self.context.plan.clone();
         for (index, node) in nodes.nodes.iter().enumerate() {
             let context = self.context.clone();
@@ -73,12 +77,12 @@ impl<'scope> Graph<'scope> {
                 NodeKind::Source(_) => {
                     let reader = context.readers[&index].clone();
                     let (rows, rejected) =
-                        source::source(directives.clone(), context, index, reader);
+                        source::source(epochs.reads.clone(), context, index, reader);
                     self.ports.insert((index, 0), rows);
                     self.rejected.push(rejected);
                 }
                 NodeKind::Transform(step) => {
-                    let input = self.input(&node.inputs);
+                    let input = self.input(node.input());
                     let (ports, rejected) =
                         transform::transform(input, context, index, step.clone());
                     for (port, rows) in ports.into_iter().enumerate() {
@@ -86,14 +90,30 @@ impl<'scope> Graph<'scope> {
                     }
                     self.rejected.push(rejected);
                 }
+                NodeKind::Keyed(step) => {
+                    let inputs = node.inputs.iter().zip(&step.group_by);
+                    let inputs = inputs.map(|(input, keys)| {
+                        let rows = self.input(input);
+                        scatter::scatter(rows, context.clone(), index, keys.clone())
+                    });
+                    let inputs = inputs.collect();
+                    let (times, step) = (epochs.times.clone(), step.clone());
+                    let kept = ends.kept.get(&node.name).cloned();
+                    let made = keyed::keyed(inputs, times, context, index, step, kept);
+                    for (port, rows) in made.ports.into_iter().enumerate() {
+                        self.ports.insert((index, port), rows);
+                    }
+                    self.rejected.push(made.rejected);
+                    self.stored.push(made.stored);
+                }
                 NodeKind::Aggregate(what) => {
-                    let input = self.input(&node.inputs);
+                    let input = self.input(node.input());
                     let partials = combine::combine(input, context.clone(), index, what.clone());
                     let rows = aggregate::aggregate(partials, context, index, what.clone());
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Sink(config) => {
-                    let input = self.input(&node.inputs);
+                    let input = self.input(node.input());
                     let outlet = outlets[&index].clone();
                     let refused = sink::sink(
                         input,
@@ -112,10 +132,10 @@ impl<'scope> Graph<'scope> {
     }
 
     /// The rows of several ports as one stream, each partition under a number of its own.
-    fn input(&self, inputs: &[PortRef]) -> Rows<'scope> {
-        let ports: Vec<_> = inputs
-            .iter()
-            .map(|input| self.ports[&(input.node, input.port)].clone())
+    fn input(&self, input: &Input) -> Rows<'scope> {
+        let ports = input.ports.iter();
+        let ports: Vec<_> = ports
+            .map(|port| self.ports[&(port.node, port.port)].clone())
             .collect();
         if let [only] = ports.as_slice() {
             return only.clone();
@@ -134,8 +154,8 @@ impl<'scope> Graph<'scope> {
         self.scope.concatenate(renumbered)
     }
 
-    fn finish(mut self, outlet: Option<Outlet>, local: usize) -> Handle<u64> {
-        if let Some(outlet) = outlet {
+    fn finish(mut self, ends: Ends) -> Handle<u64> {
+        if let Some(outlet) = ends.rejected {
             let rejected = self.scope.concatenate(std::mem::take(&mut self.rejected));
             let rejected = gather::gather(rejected, self.context.clone());
             let context = self.context.clone();
@@ -143,11 +163,16 @@ impl<'scope> Graph<'scope> {
                 rejected,
                 context,
                 outlet,
-                local,
+                ends.local,
                 "rejected",
                 Routing::Anywhere,
             ));
         }
-        self.scope.concatenate(self.delivered).probe().0
+        let probe = self.scope.concatenate(self.delivered).probe().0;
+        if !self.stored.is_empty() {
+            let stored = self.scope.concatenate(self.stored);
+            store::collect(stored, ends.stored).probe_with(&probe);
+        }
+        probe
     }
 }

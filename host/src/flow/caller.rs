@@ -16,7 +16,7 @@ use crate::plugin::{CallContext, CallError, ErrorKind, Produced, Rejected, Trans
 use crate::telemetry::{NodeCounters, count};
 
 /// Time per epoch for finding rows at fault: a few calls that run into their deadline, or thousands that trap at once.
-const ISOLATION_BUDGET: Duration = Duration::from_secs(5);
+pub const ISOLATION_BUDGET: Duration = Duration::from_secs(5);
 
 /// How often a call is repeated that the plugin itself calls retryable.
 const RETRIES: u32 = 3;
@@ -68,21 +68,7 @@ impl Caller<'_> {
     }
 
     fn attempt(&mut self, rows: &Range<usize>) -> Result<Produced, CallError> {
-        let mut tries = 0;
-        loop {
-            let result = self.call(rows);
-            match &result {
-                Err(CallError::Refused {
-                    kind: ErrorKind::Retryable,
-                    after,
-                    ..
-                }) if tries < RETRIES => {
-                    tries += 1;
-                    std::thread::sleep(after.unwrap_or_default().min(Duration::from_millis(100)));
-                }
-                _ => return result,
-            }
-        }
+        with_retries(|| self.call(rows))
     }
 
     fn call(&mut self, rows: &Range<usize>) -> Result<Produced, CallError> {
@@ -132,10 +118,7 @@ impl Caller<'_> {
                 let (message, blamed) = (message.clone(), blamed.clone());
                 return self.without(rows, &blamed, &message, give);
             }
-            CallError::Refused {
-                kind: ErrorKind::Fatal,
-                ..
-            } => return Err(failure(&error, &rows)),
+            error if is_fatal(error) => return Err(failure_at(error, &rows)),
             _ => {}
         }
         if self.on_error == OnError::Fail {
@@ -187,7 +170,7 @@ impl Caller<'_> {
             && let Some(first) = blamed.first()
         {
             let row = rows.start + *first as usize;
-            return failure(&error, &(row..row + 1));
+            return failure_at(&error, &(row..row + 1));
         }
         let quick = !matches!(error, CallError::Deadline(_));
         let deadline = Instant::now() + Duration::from_millis(500);
@@ -202,25 +185,54 @@ impl Caller<'_> {
                 break; // Only the rows together fail.
             }
         }
-        failure(&error, &rows)
+        failure_at(&error, &rows)
     }
 }
 
+/// Makes a call, and again where the plugin itself says that it may succeed later.
+pub fn with_retries<T>(mut call: impl FnMut() -> Result<T, CallError>) -> Result<T, CallError> {
+    let mut tries = 0;
+    loop {
+        let result = call();
+        match &result {
+            Err(CallError::Refused {
+                kind: ErrorKind::Retryable,
+                after,
+                ..
+            }) if tries < RETRIES => {
+                tries += 1;
+                std::thread::sleep(after.unwrap_or_default().min(Duration::from_millis(100)));
+            }
+            _ => return result,
+        }
+    }
+}
+
+/// Whether the plugin says that there is no use in going on.
+pub fn is_fatal(error: &CallError) -> bool {
+    let fatal = ErrorKind::Fatal;
+    matches!(error, CallError::Refused { kind, .. } if *kind == fatal)
+}
+
 /// A plugin's failure as the end of the run.
-fn failure(error: &CallError, rows: &Range<usize>) -> Failure {
+pub fn failure(error: &CallError) -> Failure {
     let message = match error {
         CallError::Trap { stack, .. } if !stack.is_empty() => {
             format!("{error}\n  in {}", stack.join("\n  in "))
         }
         _ => error.to_string(),
     };
-    let failure = Failure::user(message).help(match error {
+    Failure::user(message).help(match error {
         CallError::Deadline(_) => "raise `limits.deadline`, or mend the plugin",
         CallError::Limit(_) | CallError::OutputTooLarge { .. } => {
             "raise the step's `limits`, or mend the plugin"
         }
         _ => "set `on_error = \"skip\"` or `\"reject\"` on the step to go on without rows at fault",
-    });
+    })
+}
+
+fn failure_at(error: &CallError, rows: &Range<usize>) -> Failure {
+    let failure = failure(error);
     if rows.len() == 1 {
         failure.at_row(rows.start as u64)
     } else {

@@ -95,8 +95,16 @@ pub fn epochs<'scope>(
     context: Shared,
     feed: Option<EpochFeed>,
     outlets: Vec<Outlet>,
-) -> StreamVec<'scope, u64, ReadDirective> {
+) -> Epochs<'scope> {
     directives(planned(scope, &context, feed), context, outlets)
+}
+
+/// What a worker hears of epochs.
+pub struct Epochs<'scope> {
+    /// What it is to read.
+    pub reads: StreamVec<'scope, u64, ReadDirective>,
+    /// The batch time of every epoch, whether anything is read in it or not.
+    pub times: StreamVec<'scope, u64, BatchTime>,
 }
 
 fn planned<'scope>(
@@ -178,17 +186,19 @@ fn directives<'scope>(
     planned: StreamVec<'scope, u64, Directive>,
     context: Shared,
     outlets: Vec<Outlet>,
-) -> StreamVec<'scope, u64, ReadDirective> {
+) -> Epochs<'scope> {
     let mut builder = OperatorBuilder::new("directives".to_owned(), planned.scope());
     let mut input = builder.new_input(
         planned,
         Exchange::new(|directive: &Directive| directive.worker),
     );
-    let (output, stream) = builder.new_output::<Vec<ReadDirective>>();
+    let (output, reads) = builder.new_output::<Vec<ReadDirective>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    let (times_output, times) = builder.new_output::<Vec<BatchTime>>();
+    let mut times_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(times_output);
     builder.build(move |_capabilities| {
         move |_frontiers| {
-            let mut output = output.activate();
+            let (mut output, mut times_output) = (output.activate(), times_output.activate());
             input.for_each(|capability, directives| {
                 let epoch = Epoch(*capability.time());
                 let mut session = output.session(&capability);
@@ -196,6 +206,7 @@ fn directives<'scope>(
                     match directive.what {
                         What::Begin(time) => {
                             context.times.borrow_mut().insert(epoch, time);
+                            times_output.session(&capability).give(time);
                         }
                         What::Read(read) => session.give(read),
                         What::Commit(epoch) => {
@@ -209,5 +220,5 @@ fn directives<'scope>(
             });
         }
     });
-    stream
+    Epochs { reads, times }
 }

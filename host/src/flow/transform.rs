@@ -28,11 +28,11 @@ use crate::plugin::{CallContext, Origin, Output, TransformInstance, chunks};
 use crate::telemetry::{NodeCounters, count};
 
 /// Time in the plugin per activation: short against an epoch, long against a scheduling round.
-const SLICE: Duration = Duration::from_millis(10);
+pub const SLICE: Duration = Duration::from_millis(10);
 /// Bytes made per activation.
-const SLICE_BYTES: usize = 4 << 20;
+pub const SLICE_BYTES: usize = 4 << 20;
 /// How long to wait before looking at the gauge of live bytes again.
-const PAUSE: Duration = Duration::from_millis(1);
+pub const PAUSE: Duration = Duration::from_millis(1);
 
 /// A parcel being worked on: one capability per output, the rejected rows' last.
 struct Work {

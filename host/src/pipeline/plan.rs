@@ -1,12 +1,13 @@
 //! A checked pipeline: the truth that the data plane builds from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
 use crate::aggregate::Aggregate;
-use crate::checkpoint::{CheckpointConfig, PipelineRecord};
+use crate::checkpoint::{CheckpointConfig, ColumnRecord, PipelineRecord, StateRecord};
 use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
 use crate::plugin;
@@ -40,7 +41,16 @@ impl Plan {
             nodes: nodes
                 .map(|node| (node.name.clone(), node.role().to_owned()))
                 .collect(),
+            partitions: self.partitions,
         }
+    }
+
+    /// What its steps remember, of those that remember anything.
+    pub fn states(&self) -> BTreeMap<NodeName, StateRecord> {
+        let nodes = self.nodes.iter();
+        nodes
+            .filter_map(|node| Some((node.name.clone(), node.state()?)))
+            .collect()
     }
 }
 
@@ -81,15 +91,22 @@ pub struct PortRef {
     pub port: usize,
 }
 
+/// One of the separate inputs of a node.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// What comes in, in the order written; several are a union and have equal schemas.
+    pub ports: Vec<PortRef>,
+    /// The columns that reach the node.
+    pub schema: SchemaRef,
+}
+
 /// A source, step or sink.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Its name.
     pub name: NodeName,
-    /// What it reads, in the order written; several are a union and have equal schemas.
-    pub inputs: Vec<PortRef>,
-    /// The schema of its (united) input, the columns that reach it. Empty for a source.
-    pub input_schema: SchemaRef,
+    /// What it reads, each input for itself: none for a source, one for most steps and every sink.
+    pub inputs: Vec<Input>,
     /// What it gives, one entry a port, pruned to columns that a later node reads; none of a port that no node reads.
     /// Empty for a sink.
     pub ports: Vec<SchemaRef>,
@@ -100,12 +117,26 @@ pub struct Node {
 }
 
 impl Node {
+    /// The first input, which is the only one of a sink and of most steps. A source has none.
+    pub fn input(&self) -> &Input {
+        &self.inputs[0]
+    }
+
     /// `source`, `step` or `sink`, as its table in the file is called.
     pub fn role(&self) -> &'static str {
         match self.kind {
             NodeKind::Source(_) => "source",
-            NodeKind::Transform(_) | NodeKind::Aggregate(_) => "step",
+            NodeKind::Transform(_) | NodeKind::Keyed(_) | NodeKind::Aggregate(_) => "step",
             NodeKind::Sink(_) => "sink",
+        }
+    }
+
+    /// The ports as its plugin names them; none if it is not a plugin with ports.
+    pub fn plugin_ports(&self) -> &[plugin::Port] {
+        match &self.kind {
+            NodeKind::Transform(step) => step.transform.ports(),
+            NodeKind::Keyed(step) => step.keyed.ports(),
+            NodeKind::Source(_) | NodeKind::Aggregate(_) | NodeKind::Sink(_) => &[],
         }
     }
 
@@ -113,9 +144,25 @@ impl Node {
     pub fn digest(&self) -> Option<Digest> {
         match &self.kind {
             NodeKind::Transform(step) => Some(step.transform.digest()),
+            NodeKind::Keyed(step) => Some(step.keyed.digest()),
             NodeKind::Sink(SinkConfig::Plugin(sink)) => Some(sink.plugin.digest()),
             NodeKind::Source(_) | NodeKind::Aggregate(_) | NodeKind::Sink(_) => None,
         }
+    }
+
+    /// What it remembers, if it remembers anything.
+    pub fn state(&self) -> Option<StateRecord> {
+        let NodeKind::Keyed(step) = &self.kind else {
+            return None;
+        };
+        let state = step.keyed.state();
+        let record = StateRecord {
+            keys: ColumnRecord::of(&step.key_schema),
+            columns: ColumnRecord::of(&state.columns),
+            version: state.version,
+            migrates_from: state.migrates_from.clone(),
+        };
+        (!record.columns.is_empty()).then_some(record)
     }
 }
 
@@ -126,6 +173,8 @@ pub enum NodeKind {
     Source(SourceConfig),
     /// User code, world `transform`.
     Transform(TransformStep),
+    /// User code, world `keyed`.
+    Keyed(KeyedStep),
     /// Native grouping.
     Aggregate(Aggregate),
     /// Output. World `sink` is one of them.
@@ -139,8 +188,27 @@ pub struct TransformStep {
     pub transform: Arc<plugin::Transform>,
     /// Where an instance lives.
     pub lifetime: Lifetime,
-    /// Per port, the input columns (indices into [`Node::input_schema`]) that are carried beside what the plugin made.
+    /// Per port, the input columns (indices into its input) that are carried beside what the plugin made.
     /// In the port's schema carried columns come first, in this order, then the plugin's in its order, minus the pruned.
+    pub carried: Vec<Vec<usize>>,
+    /// Per port, which of the plugin's columns are kept (indices into the plugin's port).
+    pub kept: Vec<Vec<usize>>,
+}
+
+/// A `plugin` step whose plugin remembers something of each key.
+#[derive(Clone, Debug)]
+pub struct KeyedStep {
+    /// Compiled, configured, described; opens instances.
+    pub keyed: Arc<plugin::Keyed>,
+    /// The key's columns.
+    pub key_schema: SchemaRef,
+    /// Of each input, where the key's columns are.
+    pub group_by: Vec<Vec<usize>>,
+    /// Of each input, its columns; those of [`Node::inputs`].
+    pub input_schemas: Vec<SchemaRef>,
+    /// Whether keys that have state are called in every epoch, as Spark's `updateStateByKey` does.
+    pub every_key: bool,
+    /// Per port, the key's columns (indices into [`Self::key_schema`]) that are carried before what the plugin made.
     pub carried: Vec<Vec<usize>>,
     /// Per port, which of the plugin's columns are kept (indices into the plugin's port).
     pub kept: Vec<Vec<usize>>,

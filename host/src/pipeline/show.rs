@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 
-use super::plan::{EpochRules, Lifetime, Node, NodeKind, OnError, Plan, TransformStep, Trigger};
+use super::plan::{
+    EpochRules, Input, KeyedStep, Lifetime, Node, NodeKind, OnError, Plan, TransformStep, Trigger,
+};
 use super::types::columns;
 use crate::aggregate::Aggregate;
 use crate::batch::name_of;
 use crate::config::{format_duration, format_size};
-use crate::plugin::Limits;
+use crate::plugin::{Component, Limits};
 
 /// For people; ends with a line end.
 pub fn text(plan: &Plan) -> String {
@@ -70,23 +72,21 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
     match &node.kind {
         NodeKind::Source(source) => lines.push(("is", source.kind().to_owned())),
         NodeKind::Transform(step) => lines.extend(transform(node, step)),
+        NodeKind::Keyed(step) => lines.extend(keyed(node, step)),
         NodeKind::Aggregate(aggregate) => lines.extend(grouping(node, aggregate)),
         NodeKind::Sink(sink) => lines.push(("is", sink.kind().to_owned())),
     }
-    if !node.inputs.is_empty() {
-        lines.push(("reads", reads(plan, node).join(", ")));
-        lines.push(("takes", columns(&node.input_schema)));
+    for input in &node.inputs {
+        lines.push(("reads", reads(plan, input).join(", ")));
+        lines.push(("takes", columns(&input.schema)));
     }
-    match &node.kind {
-        NodeKind::Transform(step) if node.ports.len() > 1 => {
-            for (port, schema) in step.transform.ports().iter().zip(&node.ports) {
-                lines.push((
-                    "gives",
-                    format!("{}.{}: {}", node.name, port.name, columns(schema)),
-                ));
-            }
+    if node.ports.len() > 1 {
+        for (port, schema) in node.plugin_ports().iter().zip(&node.ports) {
+            let gives = format!("{}.{}: {}", node.name, port.name, columns(schema));
+            lines.push(("gives", gives));
         }
-        _ => lines.extend(node.ports.iter().map(|schema| ("gives", columns(schema)))),
+    } else {
+        lines.extend(node.ports.iter().map(|schema| ("gives", columns(schema))));
     }
     match node.on_error {
         OnError::Fail => (),
@@ -96,16 +96,14 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The names of what a node reads, with the port where there are several.
-fn reads(plan: &Plan, node: &Node) -> Vec<String> {
-    node.inputs
-        .iter()
-        .map(|input| {
-            let read = &plan.nodes[input.node];
-            match &read.kind {
-                NodeKind::Transform(step) if read.ports.len() > 1 => {
-                    format!("{}.{}", read.name, step.transform.ports()[input.port].name)
-                }
+/// The names of what comes in, with the port where a node has several.
+fn reads(plan: &Plan, input: &Input) -> Vec<String> {
+    let ports = input.ports.iter();
+    ports
+        .map(|port| {
+            let read = &plan.nodes[port.node];
+            match read.plugin_ports().get(port.port) {
+                Some(named) if read.ports.len() > 1 => format!("{}.{}", read.name, named.name),
                 _ => read.name.to_string(),
             }
         })
@@ -113,34 +111,52 @@ fn reads(plan: &Plan, node: &Node) -> Vec<String> {
 }
 
 fn transform(node: &Node, step: &TransformStep) -> Vec<(&'static str, String)> {
-    let component = step.transform.component();
-    let mut lines = vec![
-        ("is", format!("plugin {}", component.name())),
-        ("digest", component.digest().to_string()),
-        ("imports", imports(step)),
-        ("limits", limits(step.transform.limits())),
-        ("needs", needed(node, step).join(", ")),
-    ];
+    let mut lines = plugin(step.transform.component(), step.transform.limits());
+    lines.push(("needs", needed(node, 0, step.transform.columns()).join(", ")));
     if step.lifetime == Lifetime::Worker {
         lines.push(("lives", "as long as its worker".to_owned()));
     }
     lines
 }
 
-fn needed(node: &Node, step: &TransformStep) -> Vec<String> {
-    let columns = step.transform.columns().iter();
-    columns
-        .map(|column| node.input_schema.field(*column).name().clone())
-        .collect()
+fn keyed(node: &Node, step: &KeyedStep) -> Vec<(&'static str, String)> {
+    let mut lines = plugin(step.keyed.component(), step.keyed.limits());
+    lines.push(("key", columns(&step.key_schema)));
+    for input in 0..node.inputs.len() {
+        let needed = needed(node, input, step.keyed.columns(input));
+        lines.push(("needs", needed.join(", ")));
+    }
+    let state = step.keyed.state();
+    if !state.columns.fields().is_empty() {
+        let what = format!("{} (version {})", columns(&state.columns), state.version);
+        lines.push(("keeps", what));
+    }
+    if step.every_key {
+        lines.push(("calls", "every key in every epoch".to_owned()));
+    }
+    lines
 }
 
-fn imports(step: &TransformStep) -> String {
-    let imports = step.transform.component().imports();
-    let names: Vec<_> = imports.iter().map(ToString::to_string).collect();
-    match names.is_empty() {
+fn plugin(component: &Component, of_calls: &Limits) -> Vec<(&'static str, String)> {
+    let imports: Vec<_> = component.imports().iter().map(ToString::to_string).collect();
+    let imports = match imports.is_empty() {
         true => "nothing".to_owned(),
-        false => names.join(", "),
-    }
+        false => imports.join(", "),
+    };
+    vec![
+        ("is", format!("plugin {}", component.name())),
+        ("digest", component.digest().to_string()),
+        ("imports", imports),
+        ("limits", limits(of_calls)),
+    ]
+}
+
+fn needed(node: &Node, input: usize, columns: &[usize]) -> Vec<String> {
+    let schema = &node.inputs[input].schema;
+    let columns = columns.iter();
+    columns
+        .map(|column| schema.field(*column).name().clone())
+        .collect()
 }
 
 fn limits(limits: &Limits) -> String {
@@ -156,7 +172,7 @@ fn limits(limits: &Limits) -> String {
 }
 
 fn grouping(node: &Node, aggregate: &Aggregate) -> Vec<(&'static str, String)> {
-    let name = |column: usize| node.input_schema.field(column).name().as_str();
+    let name = |column: usize| node.input().schema.field(column).name().as_str();
     let keys: Vec<_> = aggregate.keys.iter().map(|key| name(*key)).collect();
     let measures: Vec<_> = aggregate
         .measures
@@ -206,20 +222,19 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
     let mut json = json!({
         "name": node.name,
         "role": node.role(),
-        "reads": reads(plan, node),
-        "input": fields(&node.input_schema),
+        "inputs": node.inputs.iter().map(|input| json!({
+            "reads": reads(plan, input),
+            "columns": fields(&input.schema),
+        })).collect::<Vec<_>>(),
         "on_error": match node.on_error {
             OnError::Fail => "fail",
             OnError::Skip => "skip",
             OnError::Reject => "reject",
         },
     });
-    let port_names: Vec<Option<&str>> = match &node.kind {
-        NodeKind::Transform(step) => {
-            let ports = step.transform.ports().iter();
-            ports.map(|port| Some(port.name.as_str())).collect()
-        }
-        _ => vec![None; node.ports.len()],
+    let port_names: Vec<Option<&str>> = match node.plugin_ports() {
+        [] => vec![None; node.ports.len()],
+        ports => ports.iter().map(|port| Some(port.name.as_str())).collect(),
     };
     json["ports"] = port_names
         .into_iter()
@@ -231,18 +246,34 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
         NodeKind::Sink(sink) => json["type"] = sink.kind().into(),
         NodeKind::Aggregate(_) => json["type"] = "aggregate".into(),
         NodeKind::Transform(step) => {
-            let component = step.transform.component();
+            let needed = needed(node, 0, step.transform.columns());
             json["type"] = "plugin".into();
-            json["plugin"] = json!({
-                "name": component.name(),
-                "digest": component.digest().to_string(),
-                "imports": component.imports().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "columns": needed(node, step),
-                "limits": limits_as_json(step.transform.limits()),
-            });
+            json["plugin"] =
+                plugin_as_json(step.transform.component(), step.transform.limits(), &[needed]);
+        }
+        NodeKind::Keyed(step) => {
+            let inputs = 0..node.inputs.len();
+            let needed = inputs.map(|input| needed(node, input, step.keyed.columns(input)));
+            let needed: Vec<_> = needed.collect();
+            json["type"] = "keyed".into();
+            json["plugin"] = plugin_as_json(step.keyed.component(), step.keyed.limits(), &needed);
+            json["key"] = fields(&step.key_schema).into();
+            json["state"] = fields(&step.keyed.state().columns).into();
+            json["state_version"] = step.keyed.state().version.into();
         }
     }
     json
+}
+
+/// `needed` are the columns it reads of each input.
+fn plugin_as_json(component: &Component, limits: &Limits, needed: &[Vec<String>]) -> Value {
+    json!({
+        "name": component.name(),
+        "digest": component.digest().to_string(),
+        "imports": component.imports().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "columns": needed.concat(),
+        "limits": limits_as_json(limits),
+    })
 }
 
 fn limits_as_json(limits: &Limits) -> Value {

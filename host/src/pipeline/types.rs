@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use toml::Spanned;
 
-use super::graph::{Graph, Link};
-use super::plan::PortRef;
+use super::graph::{Graph, Link, Links};
+use super::plan::{Input, PortRef};
+use super::prune::Carried;
 use super::search::SearchPath;
 use super::spec::{AggregateSpec, NodeSpec, PluginSpec, Settings};
 use crate::aggregate::{Aggregate, Measure};
@@ -16,14 +17,12 @@ use crate::batch::name_of;
 use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
 use crate::error::Failure;
-use crate::plugin::{Component, Engine, Transform};
+use crate::plugin::{Component, Engine, Keyed, Transform, World};
 
 /// A node whose columns are known.
 pub struct Typed {
-    /// What it reads, by index into the file's nodes.
-    pub inputs: Vec<PortRef>,
-    /// Columns of its united input; none for a source.
-    pub input: SchemaRef,
+    /// What it reads, by index into the file's nodes, with all columns there could be; none for a source.
+    pub inputs: Vec<Input>,
     /// Its ports, with all columns they could have.
     pub ports: Vec<TypedPort>,
     /// What it does.
@@ -36,8 +35,8 @@ pub struct TypedPort {
     pub name: String,
     /// All its columns: those carried, then those made.
     pub schema: SchemaRef,
-    /// Which columns of the input are the first ones here.
-    pub carried: Vec<usize>,
+    /// Which columns of the inputs are the first ones here.
+    pub carried: Vec<Carried>,
 }
 
 /// What a typed node does.
@@ -46,6 +45,8 @@ pub enum TypedKind {
     Source,
     /// User code.
     Transform(Transform),
+    /// User code that works by key, with the key's columns in each input.
+    Keyed(Keyed, Vec<Vec<usize>>),
     /// Native grouping.
     Aggregate(Aggregate),
     /// A sink.
@@ -83,10 +84,10 @@ impl<'a> Typer<'a> {
     pub fn all(mut self, graph: &Graph) -> Vec<Option<Typed>> {
         let mut typed: Vec<Option<Typed>> = self.nodes.iter().map(|_| None).collect();
         for &index in &graph.order {
-            let input = graph.inputs[index]
+            let inputs = graph.inputs[index]
                 .as_deref()
-                .and_then(|links| self.input(links, &typed));
-            let node = self.node(index, input, &typed);
+                .and_then(|inputs| self.inputs(inputs, &typed));
+            let node = self.node(index, inputs, &typed);
             typed[index] = node;
         }
         // Behind a circle nothing has columns, but its plugins can be looked for.
@@ -100,21 +101,33 @@ impl<'a> Typer<'a> {
     fn node(
         &mut self,
         index: usize,
-        input: Option<Input>,
+        inputs: Option<Vec<Input>>,
         typed: &[Option<Typed>],
     ) -> Option<Typed> {
         let node = &self.nodes[index];
+        let component = match &node.settings {
+            Some(Settings::Plugin { plugin, .. }) => self.component(plugin),
+            _ => None,
+        };
+        let is_keyed = component.as_ref().map(Component::world) == Some(World::Keyed);
+        let fits = is_keyed || self.takes_one_input(node);
+        // Of what takes one input.
+        let input = inputs.as_ref().filter(|_| fits).and_then(|all| all.first());
         let (ports, kind) = match node.settings.as_ref()? {
             Settings::Source(config) => (vec![only_port(config.schema())], TypedKind::Source),
+            Settings::Plugin {
+                plugin, group_by, ..
+            } if is_keyed => {
+                let (component, inputs) = (component?, inputs.as_deref()?);
+                self.keyed(node, plugin, group_by, &component, inputs, typed)?
+            }
             Settings::Plugin { plugin, .. } => {
-                let component = self.component(plugin);
-                self.transform(node, plugin, &component?, &input.as_ref()?.schema)?
+                self.refuse_keys(node);
+                self.transform(node, plugin, &component?, &input?.schema)?
             }
-            Settings::Aggregate(aggregate) => {
-                self.aggregate(node, aggregate, input.as_ref()?, typed)?
-            }
+            Settings::Aggregate(aggregate) => self.aggregate(node, aggregate, input?, typed)?,
             Settings::Sink(config) => {
-                if let Err(reason) = config.check(&input.as_ref()?.schema) {
+                if let Err(reason) = config.check(&input?.schema) {
                     self.sink_refuses(node, &reason);
                     return None;
                 }
@@ -122,21 +135,41 @@ impl<'a> Typer<'a> {
             }
             Settings::SinkPlugin { plugin, retries } => {
                 let component = self.component(plugin);
-                let schema = &input.as_ref()?.schema;
+                let schema = &input?.schema;
                 let config = self.sink_plugin(node, plugin, *retries, &component?, schema)?;
                 (Vec::new(), TypedKind::Sink(config))
             }
         };
-        let input = input?;
         Some(Typed {
-            inputs: input.ports,
-            input: input.schema,
+            inputs: inputs?,
             ports,
             kind,
         })
     }
 
-    /// The united columns of what a node reads; `None` after a problem, here or before.
+    /// Reports a step of one input that is given several. A source is right without any.
+    fn takes_one_input(&self, node: &NodeSpec) -> bool {
+        let Some(second) = node.inputs.get(1) else {
+            return true;
+        };
+        let (name, count) = (node.name.get_ref(), node.inputs.len());
+        let message = format!("step `{name}` takes one input, and is given {count}");
+        let span = second[0].node.span();
+        let help = "rows of several nodes become one input with `input`: input = [\"a\", \"b\"]";
+        self.problems.add(span, message, Some(help.into()));
+        false
+    }
+
+    /// The inputs of a node; `None` after a problem, here or before.
+    fn inputs(&self, inputs: &[Links], typed: &[Option<Typed>]) -> Option<Vec<Input>> {
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|links| self.input(links, typed))
+            .collect();
+        inputs.into_iter().collect()
+    }
+
+    /// The united columns of what comes in by one input; `None` after a problem, here or before.
     fn input(&self, links: &[Link], typed: &[Option<Typed>]) -> Option<Input> {
         let mut ports = Vec::new();
         for link in links {
@@ -149,12 +182,7 @@ impl<'a> Typer<'a> {
             node.ports[port.port].schema.clone()
         };
         let mut schemas = ports.iter().map(|(link, port)| (link, schema_of(port)));
-        let Some((first, mut united)) = schemas.next() else {
-            return Some(Input {
-                ports: Vec::new(),
-                schema: Arc::new(Schema::empty()),
-            });
-        };
+        let (first, mut united) = schemas.next()?;
         for (link, schema) in schemas {
             united = match unite(&united, &schema) {
                 Ok(schema) => schema,
@@ -244,12 +272,13 @@ impl<'a> Typer<'a> {
         let transform = self.reported(&plugin.plugin.span(), transform)?;
         let ports = transform.ports().iter().map(|port| {
             let replaced = |field: &Field| port.columns.field_with_name(field.name()).is_ok();
-            let carried: Vec<usize> = (0..input.fields().len())
+            let carried: Vec<Carried> = (0..input.fields().len())
                 .filter(|&column| port.carry && !replaced(input.field(column)))
+                .map(|column| Carried { input: 0, column })
                 .collect();
             let fields = carried
                 .iter()
-                .map(|&column| input.fields()[column].clone())
+                .map(|carried| input.fields()[carried.column].clone())
                 .chain(port.columns.fields().iter().cloned());
             TypedPort {
                 name: port.name.clone(),
@@ -258,6 +287,117 @@ impl<'a> Typer<'a> {
             }
         });
         Some((ports.collect(), TypedKind::Transform(transform)))
+    }
+
+    /// A plugin that works by key has no use for a place of its instances, and one that does not none for a key.
+    fn refuse_keys(&self, node: &NodeSpec) {
+        let Some(Settings::Plugin {
+            group_by,
+            every_key,
+            ..
+        }) = &node.settings
+        else {
+            return;
+        };
+        let by_key = (!group_by.get_ref().is_empty()).then(|| ("group_by", group_by.span()));
+        let every = every_key.as_ref().map(|every| ("every_key", every.span()));
+        for (setting, span) in by_key.into_iter().chain(every) {
+            let message = format!("`{setting}` is for plugins that work by key");
+            let help = "a transform sees every row for itself; leave it out, or use a plugin of the world `keyed-plugin`";
+            self.problems.add(span, message, Some(help.into()));
+        }
+    }
+
+    fn keyed(
+        &self,
+        node: &NodeSpec,
+        plugin: &PluginSpec,
+        group_by: &Spanned<Vec<Spanned<String>>>,
+        component: &Component,
+        inputs: &[Input],
+        typed: &[Option<Typed>],
+    ) -> Option<(Vec<TypedPort>, TypedKind)> {
+        let names = group_by.get_ref();
+        if names.is_empty() {
+            let message = format!(
+                "step `{}` needs `group_by`, the columns of the key that its plugin works by",
+                node.name.get_ref()
+            );
+            self.problems.add(plugin.plugin.span(), message, None);
+            return None;
+        }
+        let columns = |input: &Input| {
+            let columns = names.iter().map(|name| self.column(name, input, node, typed));
+            columns.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()
+        };
+        let keys: Vec<_> = inputs.iter().map(columns).collect();
+        let keys: Vec<Vec<usize>> = keys.into_iter().collect::<Option<_>>()?;
+        let schema = self.key_schema(names, inputs, &keys)?;
+        let schemas: Vec<SchemaRef> = inputs.iter().map(|input| input.schema.clone()).collect();
+        let keyed = Keyed::new(
+            component,
+            &node.name.get_ref().as_str().into(),
+            plugin.config.get_ref(),
+            &schema,
+            &schemas,
+            &plugin.limits,
+            &plugin.grants,
+        );
+        let keyed = self.reported(&plugin.plugin.span(), keyed)?;
+        let ports = keyed.ports().iter().map(|port| {
+            let replaced = |field: &Field| port.columns.field_with_name(field.name()).is_ok();
+            let carried = schema.fields().iter().zip(&keys[0]);
+            let carried = carried.filter(|(field, _)| port.carry && !replaced(field));
+            let fields = carried.clone().map(|(field, _)| field.clone());
+            let fields = fields.chain(port.columns.fields().iter().cloned());
+            TypedPort {
+                name: port.name.clone(),
+                schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+                carried: carried
+                    .map(|(_, &column)| Carried { input: 0, column })
+                    .collect(),
+            }
+        });
+        Some((ports.collect(), TypedKind::Keyed(keyed, keys)))
+    }
+
+    /// The columns of a key that all inputs have, each of one type.
+    fn key_schema(
+        &self,
+        names: &[Spanned<String>],
+        inputs: &[Input],
+        keys: &[Vec<usize>],
+    ) -> Option<SchemaRef> {
+        let mut fields = Vec::new();
+        for (place, name) in names.iter().enumerate() {
+            let of_inputs = inputs.iter().zip(keys);
+            let mut of_inputs = of_inputs.map(|(input, keys)| input.schema.field(keys[place]));
+            let first = of_inputs.next()?;
+            let alone = Aggregate {
+                keys: vec![keys[0][place]],
+                measures: Vec::new(),
+            };
+            if let Err(reason) = alone.output_schema(&inputs[0].schema) {
+                self.problems.add(name.span(), reason, None);
+                return None;
+            }
+            if let Some(other) = of_inputs.find(|other| other.data_type() != first.data_type()) {
+                let message = format!(
+                    "`{}` is {} in one input and {} in another",
+                    name.get_ref(),
+                    name_of(first),
+                    name_of(other)
+                );
+                self.problems.add(name.span(), message, None);
+                return None;
+            }
+            let of_inputs = inputs.iter().zip(keys);
+            let nullable = of_inputs
+                .map(|(input, keys)| input.schema.field(keys[place]).is_nullable())
+                .any(|nullable| nullable);
+            fields.push(first.clone().with_nullable(nullable));
+        }
+        Some(Arc::new(Schema::new(fields)))
     }
 
     fn sink_plugin(
@@ -374,11 +514,11 @@ impl<'a> Typer<'a> {
     /// The step on the way to `ports` that has a column of this name in its input and not in its output.
     fn loser(&self, column: &str, ports: &[PortRef], typed: &[Option<Typed>]) -> Option<&NodeSpec> {
         ports.iter().find_map(|port| {
-            let read = typed[port.node].as_ref()?;
-            match read.input.index_of(column) {
+            let mut inputs = typed[port.node].as_ref()?.inputs.iter();
+            inputs.find_map(|input| match input.schema.index_of(column) {
                 Ok(_) => Some(&self.nodes[port.node]),
-                Err(_) => self.loser(column, &read.inputs, typed),
-            }
+                Err(_) => self.loser(column, &input.ports, typed),
+            })
         })
     }
 
@@ -386,6 +526,7 @@ impl<'a> Typer<'a> {
         let span = node
             .inputs
             .first()
+            .and_then(|input| input.first())
             .map_or(node.name.span(), |input| input.node.span());
         let message = format!(
             "sink `{}` cannot take its input: {reason}",
@@ -402,12 +543,6 @@ impl<'a> Typer<'a> {
             })
             .ok()
     }
-}
-
-/// What a node reads, resolved.
-struct Input {
-    ports: Vec<PortRef>,
-    schema: SchemaRef,
 }
 
 fn only_port(schema: SchemaRef) -> TypedPort {

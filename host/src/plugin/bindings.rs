@@ -1,6 +1,6 @@
-//! Generated from `wit/`: one binding for both worlds, so that their shared types exist once.
+//! Generated from `wit/`: one binding for all worlds, so that their shared types exist once.
 //!
-//! Transforms are called synchronously, inline in a worker. Sinks are called on a fiber, so that the host can give up
+//! What a step calls is called synchronously, inline in a worker. Sinks are called on a fiber, so that the host can give up
 //! on a call that is blocked in the host itself (an HTTP server that never answers).
 
 wasmtime::component::bindgen!({
@@ -10,6 +10,8 @@ wasmtime::component::bindgen!({
         world every-world {
             import wasmill:plugin/host@0.1.0;
             export wasmill:plugin/transform@0.1.0;
+            export wasmill:plugin/reducer@0.1.0;
+            export wasmill:plugin/keyed@0.1.0;
             export wasmill:plugin/sink@0.1.0;
         }
     ",

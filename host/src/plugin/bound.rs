@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
 use wasmtime::Store;
-use wasmtime::component::{InstancePre, Linker};
+use wasmtime::component::{Instance, InstancePre, Linker};
 
 use super::bindings::wasmill::plugin::types::{Error, ErrorKind as GuestErrorKind, FieldParam};
 use super::call::{CallError, ErrorKind};
@@ -15,6 +15,7 @@ use super::host::{Log, State};
 use super::http::Http;
 use super::imports::{self, Grants, HostPort};
 use super::limits::Limits;
+use super::live::Answer;
 use super::{World, trap};
 use crate::batch;
 use crate::config::nearest;
@@ -49,10 +50,12 @@ impl Bound {
     ) -> Result<Self, Failure> {
         let name = component.name();
         if component.world() != world {
-            let (is, wanted) = (called(component.world()), called(world));
+            let (is, wanted) = (component.world(), world);
             let message = format!("plugin `{name}` is a {is}, where a {wanted} is needed");
             return Err(Failure::user(message).help(match component.world() {
-                World::Transform => "use it as the `plugin` of a step, and let the sink read that",
+                World::Transform | World::Reducer | World::Keyed => {
+                    "use it as the `plugin` of a step, and let the sink read that"
+                }
                 World::Sink => "use it as the `plugin` of a sink of `type = \"plugin\"`",
             }));
         }
@@ -119,17 +122,35 @@ impl Bound {
         trap::classify(error, limits, store.data_mut().log.last_error.take())
     }
 
-    /// Turns what `describe` came to, told of `input`, into the plan, or says in the plugin's name what is wrong.
+    /// Has the plugin describe what it will do with `input`, in an instance of its own in which it can only compute.
+    pub fn describe<G, P>(
+        &self,
+        inputs: &[WireSchema],
+        load: impl FnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<G>,
+        call: impl FnOnce(&mut Store<State>, &G) -> Answer<P>,
+    ) -> Result<P, Failure> {
+        let (mut store, pre, limits) = self.for_describe()?;
+        let answer = pre
+            .instantiate(&mut store)
+            .and_then(|instance| load(&mut store, &instance))
+            .and_then(|guest| call(&mut store, &guest))
+            .map_err(|error| self.classify(&mut store, &error, &limits));
+        self.described(inputs, answer)
+    }
+
+    /// Turns what `describe` came to, told of `inputs`, into the plan, or says in the plugin's name what is wrong.
     pub fn described<P>(
         &self,
-        input: &WireSchema,
+        inputs: &[WireSchema],
         answer: Result<Result<P, Error>, CallError>,
     ) -> Result<P, Failure> {
         match answer {
             Ok(Ok(plan)) => Ok(plan),
             Ok(Err(error)) => {
                 let what = format!("refuses its input or configuration: {}", error.message);
-                let help = format!("its settings are in `config`; its input has {input}");
+                let inputs: Vec<_> = inputs.iter().map(ToString::to_string).collect();
+                let inputs = inputs.join("; another has ");
+                let help = format!("its settings are in `config`; its input has {inputs}");
                 Err(self.failure(&what).help(help))
             }
             Err(CallError::Trap { message, .. }) if message.contains("unknown import") => Err(self
@@ -213,10 +234,17 @@ pub(super) struct Planned {
     pub schema: WireSchema,
 }
 
-fn called(world: World) -> &'static str {
-    match world {
-        World::Transform => "transform",
-        World::Sink => "sink",
+impl Planned {
+    /// Finds the columns again in an input of fewer columns.
+    ///
+    /// # Panics
+    /// When one is missing.
+    pub fn narrow(&mut self, input: &Schema) {
+        for (asked, column) in self.asked.iter_mut().zip(&mut self.columns) {
+            *column = asked
+                .found_in(input)
+                .expect("a narrowed input keeps the columns that the plugin asked for");
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{Array, ArrayRef, UInt32Array};
+
+use super::bindings::wasmill::plugin::types::Rejects;
+use super::columns::reasons;
 
 use crate::ids::{BatchTime, Epoch, PartitionId};
 
@@ -112,4 +115,29 @@ pub enum ErrorKind {
     Rejected,
     /// No use going on.
     Fatal,
+}
+
+/// The rows that a call turned away, ascending.
+pub(super) fn rejected(input_rows: usize, wire: Rejects) -> Result<Vec<Rejected>, String> {
+    if wire.rows.is_empty() && wire.reasons.data.is_empty() {
+        return Ok(Vec::new());
+    }
+    let reasons = reasons(wire.rows.len(), wire.reasons)?;
+    let reasons = (0..reasons.len()).map(|row| reasons.value(row).to_owned());
+    let mut rejected: Vec<_> = wire
+        .rows
+        .into_iter()
+        .zip(reasons)
+        .map(|(row, reason)| Rejected { row, reason })
+        .collect();
+    rejected.sort_by_key(|rejected| rejected.row);
+    if let Some(last) = rejected.last()
+        && last.row as usize >= input_rows
+    {
+        return Err(format!("it rejected row {} of {input_rows}", last.row));
+    }
+    match rejected.windows(2).find(|pair| pair[0].row == pair[1].row) {
+        Some(twice) => Err(format!("it rejected row {} twice", twice[0].row)),
+        None => Ok(rejected),
+    }
 }

@@ -7,9 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 
 /// Rows of one call: keeps parents and offsets small, and a call long enough to hide its fixed cost of about 1 us.
-const CALL_ROWS: usize = 64 << 10;
+pub const CALL_ROWS: usize = 64 << 10;
 /// Bytes of column data of one call: fits a guest's memory limit many times over.
-const CALL_BYTES: usize = 4 << 20;
+pub const CALL_BYTES: usize = 4 << 20;
 
 /// The pieces of `batch`, each small enough for one call of a plugin, in order, looking only at `columns` (those it asked for).
 /// Halves until a piece has at most 4 MiB; a single row may be larger.
@@ -40,7 +40,7 @@ fn halve(
 }
 
 /// Bytes of column data in some rows of some columns.
-fn bytes(batch: &RecordBatch, columns: &[usize], rows: &Range<usize>) -> usize {
+pub fn bytes(batch: &RecordBatch, columns: &[usize], rows: &Range<usize>) -> usize {
     columns
         .iter()
         .map(|column| column_bytes(batch.column(*column), rows))

@@ -145,21 +145,20 @@ fn implemented(resolve: &Resolve, world: WorldId) -> Result<(World, String), Fai
         .collect();
     let mut worlds = exports.iter().filter_map(|export| {
         let (interface, version) = export.strip_prefix(PACKAGE)?.split_once('@')?;
-        match interface {
-            "transform" => Some((World::Transform, version.to_owned())),
-            "sink" => Some((World::Sink, version.to_owned())),
-            _ => None,
-        }
+        let world = World::ALL.into_iter().find(|world| world.interface() == interface)?;
+        Some((world, version.to_owned()))
     });
     match (worlds.next(), worlds.next()) {
         (Some(world), None) => Ok(world),
-        (Some(_), Some(_)) => Err(Failure::user("the component is both a transform and a sink")
-            .help("make two plugins of it")),
+        (Some((one, _)), Some((other, _))) => Err(Failure::user(format!(
+            "the component is both a {one} and a {other}"
+        ))
+        .help("make two plugins of it")),
         (None, _) => Err(Failure::user(format!(
-            "the component exports neither `{PACKAGE}transform` nor `{PACKAGE}sink`, but {}",
+            "the component exports none of `{PACKAGE}transform`, `reducer`, `keyed` and `sink`, but {}",
             if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
         ))
-        .help("a plugin implements one of the worlds `transform-plugin` and `sink-plugin` of `wasmill:plugin`")),
+        .help("a plugin implements one of the worlds `transform-plugin`, `reducer-plugin`, `keyed-plugin` and `sink-plugin` of `wasmill:plugin`")),
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use super::component::{ImportedFunction, by_interface};
 use crate::config::Table;
 use crate::error::Failure;
+use crate::ids::NodeName;
 
 /// What a pipeline file grants a plugin beyond `host.log`: a step's or sink's `grants` table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,18 @@ impl fmt::Display for HostPort {
 }
 
 impl Grants {
+    /// Refuses what a step cannot have.
+    ///
+    /// # Errors
+    /// When anything is granted.
+    pub fn refuse_on_steps(&self, node: &NodeName) -> Result<(), Failure> {
+        if self.http.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::user(format!("`{node}` is a step, and only sinks can be granted `http`"))
+            .help("a step runs in the data plane, which must not wait for anything outside; move the requests to a sink plugin"))
+    }
+
     /// Reads a `grants` table to its end. What is no host is a problem, and stays a grant that covers nothing: the plugin
     /// is not refused for want of it as well.
     pub fn from_table(mut table: Table<'_>) -> Self {

@@ -1,11 +1,12 @@
 //! User code: WASM components behind typed calls.
 //!
-//! Load a [`Component`], bind it to a configuration and an input schema as a [`Transform`] or a [`SinkPlugin`], open an
+//! Load a [`Component`], bind it to a configuration and an input schema as a [`Transform`], [`Reducer`], [`Keyed`] or [`SinkPlugin`], open an
 //! instance and call it with Arrow batches. What comes back has been checked while it was copied.
 //!
 //! In the order in which a file becomes a call: [`component`] reads it, `imports` decides whether it may run, `engine` compiles it
-//! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits`, `transform` and
-//! `sink` call it with what `chunk` cuts, `columns` carries the rows over, `trap` says what went wrong.
+//! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits`, `transform`,
+//! `reducer`, `keyed` and `sink` each know a world and call its `live` instances with what `chunk` cuts, `columns` carries the rows
+//! over, `ports` checks what comes back, `trap` says what went wrong.
 
 mod bindings;
 mod bound;
@@ -18,8 +19,11 @@ mod engine;
 mod host;
 mod http;
 mod imports;
-mod instance;
+mod keyed;
 mod limits;
+mod live;
+mod ports;
+mod reducer;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -27,13 +31,15 @@ mod transform;
 mod trap;
 
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
-pub use chunk::chunks;
+pub use chunk::{CALL_BYTES, CALL_ROWS, bytes as bytes_of, chunks};
 pub use engine::{Component, Engine};
 pub use imports::{Grants, HostPort};
-pub use instance::TransformInstance;
+pub use keyed::{Keyed, KeyedBatch, KeyedChanges, KeyedInstance, Op, StateShape, Timer, status};
 pub use limits::Limits;
+pub use ports::Port;
+pub use reducer::{Reduced, Reducer, ReducerInstance};
 pub use sink::{Delivery, SinkInstance, SinkPlugin};
-pub use transform::{Port, Transform};
+pub use transform::{Transform, TransformInstance};
 
 /// For tests of what stands on the plugin host.
 #[cfg(test)]
@@ -47,6 +53,35 @@ pub(crate) mod testing {
 pub enum World {
     /// `transform-plugin`.
     Transform,
+    /// `reducer-plugin`.
+    Reducer,
+    /// `keyed-plugin`.
+    Keyed,
     /// `sink-plugin`.
     Sink,
+}
+
+impl World {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Transform, Self::Reducer, Self::Keyed, Self::Sink];
+
+    /// The interface that a component of this world exports.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Reducer => "reducer",
+            Self::Keyed => "keyed",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// What a component of it is, in messages.
+impl std::fmt::Display for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Keyed => "keyed plugin",
+            other => other.interface(),
+        })
+    }
 }

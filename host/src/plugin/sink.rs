@@ -17,15 +17,14 @@ use super::World;
 use super::bindings::exports::wasmill::plugin::sink::{
     Delivery as WireDelivery, Guest, GuestIndices, Plan,
 };
-use super::bindings::wasmill::plugin::types::Error;
 use super::bound::{Bound, Planned, WireSchema, refused};
-use super::call::{CallContext, CallError, Rejected};
+use super::call::{CallContext, CallError, Rejected, rejected};
 use super::columns::Views;
 use super::engine::{Component, ticks};
 use super::host::State;
 use super::imports::Grants;
-use super::instance::{rejected, wire_context};
 use super::limits::Limits;
+use super::live::{Answer, wire_context};
 use crate::error::Failure;
 use crate::ids::{Digest, Epoch, NodeName, PartitionId};
 
@@ -158,7 +157,7 @@ fn describe(bound: &Bound, indices: &GuestIndices, input: &SchemaRef) -> Result<
             .await
     });
     bound.described(
-        &schema,
+        std::slice::from_ref(&schema),
         answer.map_err(|error| bound.classify(&mut store, &error, &limits)),
     )
 }
@@ -180,9 +179,6 @@ pub struct SinkInstance {
     /// `None` after a trap or an abandoned call.
     live: Option<(Store<State>, Guest)>,
 }
-
-/// One call's answer: the runtime's error, the plugin's own, or a value.
-type Answer<R> = wasmtime::Result<Result<R, Error>>;
 
 impl SinkInstance {
     /// Whether it can be called again.

@@ -3,46 +3,32 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 use super::World;
-use super::bindings::exports::wasmill::plugin::transform::{GuestIndices, Plan};
-use super::bindings::wasmill::plugin::types::Port as WirePort;
+use super::bindings::exports::wasmill::plugin::transform::{Guest, GuestIndices};
 use super::bound::{Bound, Planned, WireSchema};
-use super::call::CallError;
-use super::columns::Made;
+use super::call::{CallContext, CallError, Produced, rejected};
+use super::columns::Views;
 use super::engine::Component;
 use super::imports::Grants;
-use super::instance::TransformInstance;
 use super::limits::Limits;
-use crate::batch::ColumnType;
+use super::live::{Live, wire_context};
+use super::ports::{Port, Ports};
 use crate::error::Failure;
 use crate::ids::{Digest, NodeName};
 
-/// An output of a transform.
-#[derive(Clone, Debug)]
-pub struct Port {
-    /// Its name; a reader says `input = "step.name"`, the first port also goes by the step's name.
-    pub name: String,
-    /// What the plugin makes.
-    pub columns: SchemaRef,
-    /// Whether the input's other columns go along.
-    pub carry: bool,
-}
-
 /// A component bound to configuration, schema, limits and grants; cheap to clone.
 #[derive(Clone)]
-pub struct Transform(pub(super) Arc<Described>);
+pub struct Transform(Arc<Described>);
 
-/// What an instance needs of its transform.
 #[derive(Clone)]
-pub(super) struct Described {
-    pub bound: Bound,
-    pub indices: GuestIndices,
-    pub planned: Planned,
-    /// What each port's columns are checked against.
-    pub made: Vec<Vec<Made>>,
-    pub ports: Vec<Port>,
+struct Described {
+    bound: Bound,
+    indices: GuestIndices,
+    planned: Planned,
+    ports: Ports,
 }
 
 impl fmt::Debug for Transform {
@@ -50,7 +36,7 @@ impl fmt::Debug for Transform {
         f.debug_struct("Transform")
             .field("component", &self.0.bound.component)
             .field("columns", &self.columns())
-            .field("ports", &self.0.ports)
+            .field("ports", &self.ports())
             .finish_non_exhaustive()
     }
 }
@@ -68,21 +54,22 @@ impl Transform {
         limits: &Limits,
         grants: &Grants,
     ) -> Result<Self, Failure> {
-        if !grants.http.is_empty() {
-            return Err(Failure::user(format!("`{node}` is a step, and only sinks can be granted `http`"))
-                .help("a transform runs in the data plane, which must not wait for anything outside; move the requests to a sink plugin"));
-        }
+        grants.refuse_on_steps(node)?;
         let bound = Bound::new(component, World::Transform, node, config, limits, grants)?;
         let indices = GuestIndices::new(&bound.pre)
             .map_err(|error| bound.failure(&format!("does not fit the contract: {error:#}")))?;
-        let plan = describe(&bound, &indices, input)?;
+        let schema = WireSchema::new(input.fields().iter().cloned());
+        let plan = bound.describe(
+            std::slice::from_ref(&schema),
+            |store, instance| indices.load(store, instance),
+            |store, guest| guest.call_describe(store, &bound.config, &schema.fields()),
+        )?;
         let planned = bound.planned(&plan.columns, input)?;
-        let (ports, made) = ports(&bound, plan.ports)?;
+        let ports = Ports::planned(&bound, plan.ports)?;
         Ok(Self(Arc::new(Described {
             bound,
             indices,
             planned,
-            made,
             ports,
         })))
     }
@@ -94,7 +81,7 @@ impl Transform {
 
     /// Its outputs.
     pub fn ports(&self) -> &[Port] {
-        &self.0.ports
+        &self.0.ports.ports
     }
 
     /// The same transform for an input of fewer columns: what nobody reads is left out before it gets here.
@@ -103,12 +90,7 @@ impl Transform {
     /// When a column is missing that [`Self::columns`] named.
     pub fn narrowed(self, input: &SchemaRef) -> Self {
         let mut described = Arc::unwrap_or_clone(self.0);
-        let planned = &mut described.planned;
-        for (asked, column) in planned.asked.iter_mut().zip(&mut planned.columns) {
-            *column = asked
-                .found_in(input)
-                .expect("a narrowed input keeps the columns that the plugin asked for");
-        }
+        described.planned.narrow(input);
         Self(Arc::new(described))
     }
 
@@ -132,90 +114,61 @@ impl Transform {
     /// # Errors
     /// When the plugin refuses, traps or exceeds a limit.
     pub fn open(&self) -> Result<TransformInstance, CallError> {
-        TransformInstance::open(&self.0)
+        let Described {
+            bound,
+            indices,
+            planned,
+            ..
+        } = &*self.0;
+        let live = Live::open(
+            bound,
+            |store, instance| indices.load(store, instance),
+            |store, guest| guest.call_open(store, &bound.config, &planned.schema.fields()),
+        )?;
+        Ok(TransformInstance {
+            transform: self.0.clone(),
+            live,
+        })
     }
 }
 
-fn describe(bound: &Bound, indices: &GuestIndices, input: &Schema) -> Result<Plan, Failure> {
-    let (mut store, pre, limits) = bound.for_describe()?;
-    let schema = WireSchema::new(input.fields().iter().cloned());
-    let answer = pre
-        .instantiate(&mut store)
-        .and_then(|instance| indices.load(&mut store, &instance))
-        .and_then(|guest| guest.call_describe(&mut store, &bound.config, &schema.fields()))
-        .map_err(|error| bound.classify(&mut store, &error, &limits));
-    bound.described(&schema, answer)
+/// A live instance.
+pub struct TransformInstance {
+    transform: Arc<Described>,
+    live: Live<Guest>,
 }
 
-fn ports(bound: &Bound, wire: Vec<WirePort>) -> Result<(Vec<Port>, Vec<Vec<Made>>), Failure> {
-    if wire.is_empty() {
-        return Err(bound.failure("plans no output port"));
+impl TransformInstance {
+    /// Calls the guest with the planned columns of `input`, whose schema is the one bound. At most 64 Ki rows.
+    ///
+    /// # Errors
+    /// Why the call failed. After any error but [`CallError::Refused`] the instance is gone, and every further call fails.
+    pub fn process(
+        &mut self,
+        context: &CallContext,
+        input: &RecordBatch,
+    ) -> Result<Produced, CallError> {
+        let Described {
+            bound,
+            planned,
+            ports,
+            ..
+        } = &*self.transform;
+        let views = Views::new(&planned.asked, input)?;
+        let rows = input.num_rows();
+        let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
+        let call = |store: &mut _, guest: &Guest| {
+            views.with(|buffers| guest.call_process(store, wire_context(context), wire_rows, buffers))
+        };
+        self.live.call(bound, context, rows, call, |produced| {
+            let outputs = produced
+                .outputs
+                .into_iter()
+                .map(|wire| ports.output(rows, wire));
+            Ok(Produced {
+                outputs: outputs.collect::<Result<_, _>>()?,
+                rejected: rejected(rows, produced.rejected)?,
+            })
+        })
     }
-    let (mut ports, mut made) = (Vec::<Port>::new(), Vec::new());
-    for port in wire {
-        if !is_identifier(&port.name) {
-            return Err(bound.failure(&format!(
-                "plans a port `{}`; a port's name has letters, digits, `_` and `-`, and begins with a letter",
-                port.name.escape_debug()
-            )));
-        }
-        if ports.iter().any(|other| other.name == port.name) {
-            return Err(bound.failure(&format!("plans two ports `{}`", port.name)));
-        }
-        let columns = made_columns(bound, &port)?;
-        let fields: Vec<_> = columns
-            .iter()
-            .map(|made| made.column_type.field(&made.name, made.nullable))
-            .collect();
-        ports.push(Port {
-            name: port.name,
-            columns: Arc::new(Schema::new(fields)),
-            carry: port.carry,
-        });
-        made.push(columns);
-    }
-    Ok((ports, made))
-}
-
-fn made_columns(bound: &Bound, port: &WirePort) -> Result<Vec<Made>, Failure> {
-    if port.columns.is_empty() && !port.carry {
-        return Err(bound.failure(&format!(
-            "plans a port `{}` without columns that carries none",
-            port.name
-        )));
-    }
-    let mut columns: Vec<Made> = Vec::new();
-    for field in &port.columns {
-        let place = format!(
-            "a column `{}` of its port `{}`",
-            field.name.escape_debug(),
-            port.name
-        );
-        if field.name.is_empty() {
-            return Err(bound.failure(&format!(
-                "plans a column without a name in its port `{}`",
-                port.name
-            )));
-        }
-        if columns.iter().any(|other| other.name == field.name) {
-            return Err(bound.failure(&format!("plans {place} twice")));
-        }
-        let column_type: ColumnType = field
-            .data_type
-            .parse()
-            .map_err(|unknown| bound.failure(&format!("plans {place}: {unknown}")))?;
-        columns.push(Made {
-            name: field.name.clone(),
-            column_type,
-            nullable: field.nullable,
-        });
-    }
-    Ok(columns)
-}
-
-fn is_identifier(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }

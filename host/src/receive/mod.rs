@@ -7,6 +7,7 @@
 
 mod files;
 mod generate;
+mod queue;
 mod tcp;
 
 use std::collections::BTreeMap;
@@ -20,12 +21,13 @@ use serde_json::Value;
 
 use crate::config::{Table, did_you_mean};
 use crate::error::Failure;
-use crate::ids::NodeName;
+use crate::ids::{BatchTime, NodeName};
 use crate::telemetry::NodeCounters;
 
 pub use crate::format::{BadRecord, PART_BYTES, PART_ROWS, Read};
 pub use files::FilesSource;
 pub use generate::GenerateSource;
+pub use queue::QueueSource;
 pub use tcp::TcpSource;
 
 /// A piece of a source's input that one worker reads; serialised into the epoch's plan.
@@ -131,6 +133,8 @@ pub struct Waiting {
     /// Nothing more will ever come beyond them (under `trigger = "available-now"`: nothing more was there at the start; after
     /// [`Receiver::stop`]: nothing more is on its way).
     pub ended: bool,
+    /// The time of the epoch that its next input belongs to, if the input itself says so. [`Receiver::poll`] gives that epoch's input alone.
+    pub time: Option<BatchTime>,
 }
 
 /// The half of a source that knows what input there is. One per source, on the epoch driver's thread of process 0;
@@ -222,6 +226,8 @@ pub enum SourceConfig {
     Files(FilesSource),
     /// `type = "generate"`
     Generate(GenerateSource),
+    /// `type = "queue"`
+    Queue(QueueSource),
     /// `type = "tcp"`
     Tcp(TcpSource),
 }
@@ -230,7 +236,7 @@ impl SourceConfig {
     /// Reads `type` and the settings of that kind. Problems are collected in the table; `None` if there were any that
     /// leave nothing to check further. The caller takes its own keys and calls [`Table::finish`].
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        const KINDS: [&str; 3] = ["files", "generate", "tcp"];
+        const KINDS: [&str; 4] = ["files", "generate", "queue", "tcp"];
         let wanted = format!(
             "the kind of source: {}",
             KINDS.map(|kind| format!("\"{kind}\"")).join(", ")
@@ -242,6 +248,7 @@ impl SourceConfig {
         match kind.get_ref().as_str() {
             "files" => FilesSource::from_table(table).map(Self::Files),
             "generate" => GenerateSource::from_table(table).map(Self::Generate),
+            "queue" => QueueSource::from_table(table).map(Self::Queue),
             "tcp" => TcpSource::from_table(table).map(Self::Tcp),
             other => {
                 let message = format!("there is no source of type `{other}`");
@@ -257,6 +264,7 @@ impl SourceConfig {
         match self {
             Self::Files(_) => "files",
             Self::Generate(_) => "generate",
+            Self::Queue(_) => "queue",
             Self::Tcp(_) => "tcp",
         }
     }
@@ -266,6 +274,7 @@ impl SourceConfig {
         match self {
             Self::Files(source) => source.schema(),
             Self::Generate(source) => source.schema(),
+            Self::Queue(source) => source.schema(),
             Self::Tcp(source) => source.schema(),
         }
     }
@@ -275,6 +284,7 @@ impl SourceConfig {
         match self {
             Self::Files(source) => source.is_endless(),
             Self::Generate(source) => source.is_endless(),
+            Self::Queue(_) => false,
             Self::Tcp(source) => source.is_endless(),
         }
     }
@@ -282,7 +292,7 @@ impl SourceConfig {
     /// Whether `trigger = "available-now"` has an end to wait for.
     pub fn can_drain(&self) -> bool {
         match self {
-            Self::Files(_) | Self::Tcp(_) => true,
+            Self::Files(_) | Self::Queue(_) | Self::Tcp(_) => true,
             Self::Generate(source) => !source.is_endless(),
         }
     }
@@ -292,6 +302,7 @@ impl SourceConfig {
         match self {
             Self::Files(source) => source.open(options),
             Self::Generate(source) => source.open(options),
+            Self::Queue(source) => source.open(options),
             Self::Tcp(source) => source.open(options),
         }
     }

@@ -13,6 +13,8 @@ pub struct Moment {
     pub now: Duration,
     /// Bytes waiting at the receivers, as far as they know; a receiver that only knows "something" says 1.
     pub waiting_bytes: u64,
+    /// Whether a step is to be called though no rows may be there: a timer is due, or a window has come to its end.
+    pub due: bool,
     /// Epochs cut and not yet delivered.
     pub in_flight: u32,
     /// The process is over its limit of live bytes.
@@ -72,12 +74,11 @@ impl Batcher {
     /// The decision at `moment`. Moments come in order of time.
     pub fn decide(&mut self, moment: Moment) -> Decision {
         self.earn(moment.now);
-        if moment.waiting_bytes == 0 {
-            return if moment.ended {
-                Decision::End
-            } else {
-                Decision::Wait(IDLE)
-            };
+        if moment.waiting_bytes == 0 && moment.ended {
+            return Decision::End;
+        }
+        if moment.waiting_bytes == 0 && !moment.due {
+            return Decision::Wait(IDLE);
         }
         if moment.in_flight >= self.rules.max_in_flight || moment.overfull {
             return Decision::Wait(IDLE);

@@ -4,7 +4,7 @@
 //! this file acts on both. With a [`Checkpoint`], an epoch is handed on when its plan is durable, and committed when
 //! every sink holds it; a start first hands on what an earlier run had planned and not committed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,12 +14,13 @@ use super::batcher::{Batcher, Decision, Moment};
 use super::rate::Delivered;
 use super::{Status, Stop};
 use crate::abort::Abort;
-use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
+use crate::checkpoint::{Checkpoint, EpochRecord, Manifest, RecordedRead, Resume};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::plan::{EpochPlan, Notice, PlannedRead};
+use crate::flow::store::Stored;
 use crate::ids::{BatchTime, Digest, Epoch, NodeName, PartitionId, WorkerIndex};
-use crate::pipeline::plan::EpochRules;
+use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::receive::{Budget, Range, Receiver, Waiting};
 
 /// A source's receiver, with the node it belongs to.
@@ -38,8 +39,10 @@ pub struct Wiring {
     pub notices: Option<Sender<Notice>>,
     /// Schedules worker 0's end.
     pub waker: Arc<Waker>,
-    /// Every epoch below the number received is delivered everywhere.
+    /// Every epoch below the number received is delivered everywhere, and its state is durable.
     pub delivered: Channel<u64>,
+    /// What is kept of an epoch; told before the epoch is delivered.
+    pub stored: Channel<(Epoch, Stored)>,
     /// The process's gauge.
     pub live: LiveBytes,
     /// Shows how it goes.
@@ -60,6 +63,10 @@ pub fn drive(
 ) -> Result<(), Failure> {
     let mut driver = Driver {
         journal,
+        interval: match rules.trigger {
+            Trigger::Interval(interval) => Some(interval),
+            Trigger::AvailableNow => None,
+        },
         batcher: Batcher::new(rules),
         placement,
         sources,
@@ -68,8 +75,11 @@ pub fn drive(
         next: Epoch(0),
         last_time: BatchTime(0),
         in_flight: VecDeque::new(),
+        state: Manifest::new(),
+        stored: BTreeMap::new(),
         last_delivery: Instant::now(),
         stopped: false,
+        dictated: None,
         turn: 0,
     };
     driver.resume()?;
@@ -101,6 +111,7 @@ pub struct Journal {
 
 struct InFlight {
     epoch: Epoch,
+    time: BatchTime,
     cut: Instant,
     bytes: u64,
 }
@@ -109,6 +120,7 @@ impl InFlight {
     fn new(plan: &EpochPlan) -> Self {
         Self {
             epoch: plan.epoch,
+            time: plan.time,
             cut: Instant::now(),
             bytes: plan.reads.iter().map(|read| read.range.bytes()).sum(),
         }
@@ -117,6 +129,7 @@ impl InFlight {
 
 struct Driver {
     journal: Option<Journal>,
+    interval: Option<Duration>,
     batcher: Batcher,
     placement: Placement,
     sources: Vec<Driven>,
@@ -126,8 +139,14 @@ struct Driver {
     last_time: BatchTime,
     /// Epochs not delivered yet, in order.
     in_flight: VecDeque<InFlight>,
+    /// What the steps remember after the last epoch that is delivered.
+    state: Manifest,
+    /// What epochs in flight change of it.
+    stored: BTreeMap<Epoch, Vec<Stored>>,
     last_delivery: Instant,
     stopped: bool,
+    /// The time of the next epoch, if a source says so.
+    dictated: Option<BatchTime>,
     /// Which source is asked first: they take turns, so that one with a backlog does not starve the others.
     turn: usize,
 }
@@ -140,6 +159,7 @@ impl Driver {
         };
         let resume = std::mem::take(&mut journal.resume);
         (self.next, self.last_time) = (resume.next, resume.time);
+        self.state = resume.state;
         for source in &mut self.sources {
             // A source that is new to the pipeline stands at its beginning.
             if let Some(position) = resume.positions.get(&source.name) {
@@ -195,6 +215,7 @@ impl Driver {
         let mut all = Waiting {
             bytes: 0,
             ended: true,
+            time: None,
         };
         for source in &mut self.sources {
             let waiting = source
@@ -203,13 +224,16 @@ impl Driver {
                 .map_err(|failure| failure.at_node(&source.name))?;
             all.bytes = all.bytes.saturating_add(waiting.bytes);
             all.ended &= waiting.ended;
+            all.time = earlier(all.time, waiting.time);
         }
+        self.dictated = all.time;
         self.wiring
             .status
             .set_load(all.bytes, self.wiring.live.now());
         Ok(self.batcher.decide(Moment {
             now: self.started.elapsed(),
             waiting_bytes: all.bytes,
+            due: self.is_due(now_millis()),
             in_flight: self.in_flight.len() as u32,
             overfull: self.wiring.live.is_over(),
             draining: self.stopped,
@@ -223,8 +247,13 @@ impl Driver {
         let mut rows = 0;
         let count = self.sources.len();
         self.turn = (self.turn + 1) % count.max(1);
+        let dictated = self.dictated;
         for place in 0..count {
             let source = &mut self.sources[(place + self.turn) % count];
+            // Input that says its time belongs to the epoch of that time.
+            if source.receiver.waiting()?.time.is_some_and(|time| Some(time) != dictated) {
+                continue;
+            }
             if left.rows == 0 || left.bytes == 0 {
                 break;
             }
@@ -244,14 +273,23 @@ impl Driver {
             }
         }
         self.batcher.cut(self.started.elapsed(), rows);
-        if reads.is_empty() {
+        if reads.is_empty() && !self.is_due(now_millis()) {
             return Ok(());
         }
         // The order of partitions is that of the sources in the file, whoever was asked first.
         reads.sort_by_key(|read| read.source);
         let epoch = self.next;
         self.next = Epoch(epoch.0 + 1);
-        self.last_time = BatchTime(now_millis().max(self.last_time.0 + 1));
+        self.last_time = match dictated {
+            Some(time) if time > self.last_time => time,
+            Some(time) => {
+                let last = self.last_time;
+                return Err(Failure::user(format!(
+                    "a batch has the time {time}, and the epoch before it {last}: batch times begin after 0 and only grow"
+                )));
+            }
+            None => batch_time(now_millis(), self.interval, self.last_time),
+        };
         let plan = EpochPlan {
             epoch,
             time: self.last_time,
@@ -261,6 +299,19 @@ impl Driver {
         self.in_flight.push_back(InFlight::new(&plan));
         self.wiring.begin(plan);
         Ok(())
+    }
+
+    /// Whether a step is to be called at a time even if there are no rows.
+    fn is_due(&self, now: i64) -> bool {
+        if self.dictated.is_some() {
+            return false;
+        }
+        let steps = self.state.values();
+        let partitions = steps.flat_map(|step| step.partitions.values());
+        let next = partitions.filter_map(|state| state.next_timer).min();
+        let latest = self.in_flight.back().map(|epoch| epoch.time.0);
+        // What is due at an epoch in flight is called in it.
+        next.is_some_and(|due| due <= now && latest.is_none_or(|latest| latest < due))
     }
 
     /// Makes a plan durable, and before it what its sources could not give again.
@@ -320,9 +371,18 @@ impl Driver {
 
     fn note_delivered(&mut self, before: u64) -> Result<(), Failure> {
         let now = Instant::now();
-        while let Some(&InFlight { epoch, cut, bytes }) = self.in_flight.front()
+        for (epoch, stored) in self.wiring.stored.try_iter() {
+            self.stored.entry(epoch).or_default().push(stored);
+        }
+        while let Some(&InFlight {
+            epoch, cut, bytes, ..
+        }) = self.in_flight.front()
             && epoch.0 < before
         {
+            for stored in self.stored.remove(&epoch).unwrap_or_default() {
+                let step = self.state.entry(stored.node).or_default();
+                step.partitions.insert(stored.partition, stored.state);
+            }
             let begun = cut.max(self.last_delivery);
             let (processing, delay) = (now - begun, begun - cut);
             self.wiring.status.count_delivered(processing, delay);
@@ -333,7 +393,7 @@ impl Driver {
             });
             self.last_delivery = now;
             if let Some(journal) = &mut self.journal {
-                journal.checkpoint.commit_epoch(epoch)?;
+                journal.checkpoint.commit_epoch(epoch, &self.state)?;
                 self.wiring.say(Notice::Committed(epoch));
             }
             self.in_flight.pop_front();
@@ -355,6 +415,22 @@ impl Wiring {
             self.waker.wake();
         }
     }
+}
+
+fn earlier(one: Option<BatchTime>, other: Option<BatchTime>) -> Option<BatchTime> {
+    one.into_iter().chain(other).min()
+}
+
+/// The time of an epoch that is cut now: the interval's last tick since 1970, unless there was an epoch since then. So windows whose lengths are
+/// multiples of the interval end at epochs, as Spark's do.
+fn batch_time(now: i64, interval: Option<Duration>, last: BatchTime) -> BatchTime {
+    let interval = interval.and_then(|interval| i64::try_from(interval.as_millis()).ok());
+    let tick = match interval {
+        Some(interval) if interval > 0 => now - now.rem_euclid(interval),
+        _ => now,
+    };
+    let time = if tick > last.0 { tick } else { now };
+    BatchTime(time.max(last.0.saturating_add(1)))
 }
 
 fn now_millis() -> i64 {
@@ -399,6 +475,17 @@ impl Placement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn epochs_have_the_time_of_their_tick_and_those_between_ticks_their_own() {
+        let second = Some(Duration::from_secs(1));
+        let time = |now, last| batch_time(now, second, BatchTime(last)).0;
+        assert_eq!(time(5003, 4000), 5000);
+        assert_eq!(time(5400, 5000), 5400);
+        assert_eq!(time(5400, 5400), 5401);
+        assert_eq!(time(9999, 5401), 9000);
+        assert_eq!(batch_time(5003, None, BatchTime(4000)), BatchTime(5003));
+    }
 
     #[test]
     fn ranges_are_spread_evenly_and_held_ones_stay_in_process_0() {

@@ -102,7 +102,8 @@ pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
     let journal = match &plan.checkpoint {
         Some(config) if writes => {
             let record = plan.record();
-            let (checkpoint, resume) = Checkpoint::open(config, &record, options.accept_changes)?;
+            let (checkpoint, resume) =
+                Checkpoint::open(config, &record, &plan.states(), options.accept_changes)?;
             Some(Journal {
                 checkpoint,
                 resume,

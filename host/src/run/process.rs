@@ -13,18 +13,20 @@ use timely::communication::allocator::AllocatorBuilder;
 
 use super::cluster::{Cluster, GRACE};
 use super::epochs::{self, Driven, Journal, Placement, Wiring};
-use super::worker::{Crew, work};
+use super::worker::{Crew, Progress, work};
 use super::{Options, Summary};
 use crate::abort::Abort;
 use crate::checkpoint::Lineage;
 use crate::deliver::{self, SinkConfig, rejected_schema};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
+use crate::flow::keyed::Kept;
 use crate::flow::outlet::{self, Outlet};
 use crate::flow::plan::EpochFeed;
+use crate::flow::store;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
-use crate::pipeline::{Node, NodeKind, OnError, Plan};
+use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use crate::receive::{self, Readers};
 use crate::telemetry::Counters;
 
@@ -61,11 +63,13 @@ pub fn run(
     };
     let (readers, driven) = open_sources(&plan, &counters, place)?;
     let sinks = Sinks::open(&plan, &counters, &readers, &lineage, options, place, &abort)?;
-    let (feed, delivered, driver) = if place.is_first() {
+    let mut threads = sinks.threads;
+    let kept = keep_state(&plan, lineage, &abort, &mut threads);
+    let (feed, progress, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
-        let (feed, delivered, wiring) = wire(&plan, options, &live, &abort);
+        let (feed, progress, wiring) = wire(&plan, options, &live, &abort);
         let driver = start_driver(plan.epoch.clone(), placement, driven, journal, wiring);
-        (Some(feed), Some(delivered), Some(driver))
+        (Some(feed), Some(progress), Some(driver))
     } else {
         (None, None, None)
     };
@@ -78,7 +82,8 @@ pub fn run(
         outlets: sinks.outlets,
         rejected: sinks.rejected,
         feed: Mutex::new(feed),
-        delivered,
+        progress,
+        kept,
         local: options.workers,
     });
     let is_cluster = cluster.is_some();
@@ -95,7 +100,7 @@ pub fn run(
     let threads = Threads {
         workers,
         exits,
-        sinks: sinks.threads,
+        outside: threads,
         driver,
     };
     threads.finish(options.workers, &abort, is_cluster);
@@ -241,7 +246,7 @@ impl Sinks {
         let mut start = |config: &SinkConfig, node: &Node, index| {
             let sink = config
                 .open(
-                    node.input_schema.clone(),
+                    node.input().schema.clone(),
                     deliver::OpenOptions {
                         pipeline: plan.name.clone(),
                         node: node.name.clone(),
@@ -275,8 +280,10 @@ impl Sinks {
         if let Some(config) = &plan.rejected {
             let node = Node {
                 name: NodeName::from(REJECTED),
-                inputs: Vec::new(),
-                input_schema: rejected_schema(),
+                inputs: vec![Input {
+                    ports: Vec::new(),
+                    schema: rejected_schema(),
+                }],
                 ports: Vec::new(),
                 on_error: OnError::Fail,
                 kind: NodeKind::Sink(config.clone()),
@@ -287,19 +294,48 @@ impl Sinks {
     }
 }
 
-type Feed = (EpochFeed, crossbeam_channel::Sender<u64>, Wiring);
+/// Starts the thread that writes down what steps remember, if any does and there is a checkpoint. What there is of each step goes to its operators.
+fn keep_state(
+    plan: &Plan,
+    lineage: Lineage,
+    abort: &Abort,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> BTreeMap<NodeName, Kept> {
+    let states = plan.states();
+    let Some(config) = plan.checkpoint.as_ref().filter(|_| !states.is_empty()) else {
+        return BTreeMap::new();
+    };
+    let (store, thread) = store::start(config.state(), lineage.state.clone(), abort.clone());
+    threads.push(thread);
+    let segments = Arc::new(config.state());
+    let mut state = lineage.state;
+    let kept = states.into_keys().map(|node| {
+        let kept = Kept {
+            store: store.clone(),
+            segments: segments.clone(),
+            state: state.remove(&node).unwrap_or_default(),
+        };
+        (node, kept)
+    });
+    kept.collect()
+}
+
+type Feed = (EpochFeed, Progress, Wiring);
 
 /// The channels between the epoch driver and worker 0.
 fn wire(plan: &Plan, options: &Options, live: &LiveBytes, abort: &Abort) -> Feed {
     // Holds few: worker 0 takes them whenever it is scheduled.
     let (notices, feed) = crossbeam_channel::bounded(2 * plan.epoch.max_in_flight as usize);
     // One message per frontier seen, at most one per delivered epoch.
-    let (tell, delivered) = crossbeam_channel::unbounded();
+    let (tell_delivered, delivered) = crossbeam_channel::unbounded();
+    // What each partition of a step changed in the epochs in flight.
+    let (tell_stored, stored) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::default());
     let wiring = Wiring {
         notices: Some(notices),
         waker: waker.clone(),
         delivered,
+        stored,
         live: live.clone(),
         status: options.status.clone(),
         stop: options.stop.clone(),
@@ -310,7 +346,10 @@ fn wire(plan: &Plan, options: &Options, live: &LiveBytes, abort: &Abort) -> Feed
             notices: feed,
             waker,
         },
-        tell,
+        Progress {
+            delivered: tell_delivered,
+            stored: tell_stored,
+        },
         wiring,
     )
 }
@@ -334,7 +373,8 @@ fn give_way(abort: &Abort) {
 struct Threads {
     workers: WorkerGuards<()>,
     exits: Receiver<()>,
-    sinks: Vec<JoinHandle<()>>,
+    /// Those that workers feed: sinks, state.
+    outside: Vec<JoinHandle<()>>,
     driver: Option<JoinHandle<()>>,
 }
 
@@ -363,7 +403,7 @@ impl Threads {
             }
             return;
         }
-        for thread in self.sinks.into_iter().chain(self.driver) {
+        for thread in self.outside.into_iter().chain(self.driver) {
             // A panic in them was caught and reported by their guards.
             thread.join().ok();
         }

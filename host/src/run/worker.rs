@@ -14,9 +14,11 @@ use crate::abort::Abort;
 use crate::error::Failure;
 use crate::flow::build::{Ends, build};
 use crate::flow::context::{Context, LiveBytes};
+use crate::flow::keyed::Kept;
 use crate::flow::outlet::Outlet;
 use crate::flow::plan::EpochFeed;
-use crate::ids::WorkerIndex;
+use crate::flow::store::Stored;
+use crate::ids::{Epoch, NodeName, WorkerIndex};
 use crate::pipeline::Plan;
 use crate::receive::Readers;
 use crate::telemetry::Counters;
@@ -35,10 +37,20 @@ pub struct Crew {
     pub rejected: Option<Outlet>,
     /// Taken by worker 0.
     pub feed: Mutex<Option<EpochFeed>>,
-    /// Worker 0 tells how far everything is delivered.
-    pub delivered: Option<Sender<u64>>,
+    /// Worker 0's words to the epoch driver, in process 0.
+    pub progress: Option<Progress>,
+    /// Where steps that remember something keep it.
+    pub kept: BTreeMap<NodeName, Kept>,
     /// Workers of this process.
     pub local: usize,
+}
+
+/// What worker 0 tells the epoch driver.
+pub struct Progress {
+    /// Every epoch below the number is delivered, and its state is durable.
+    pub delivered: Sender<u64>,
+    /// What is kept of an epoch.
+    pub stored: Sender<(Epoch, Stored)>,
 }
 
 /// Runs one worker to its end.
@@ -74,6 +86,12 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
         outlets: crew.outlets.clone(),
         rejected: crew.rejected.clone(),
         local: index.0 % crew.local,
+        kept: crew.kept.clone(),
+        stored: crew
+            .progress
+            .as_ref()
+            .filter(|_| first)
+            .map(|progress| progress.stored.clone()),
     };
     let probe = build(&mut worker, context.clone(), ends);
     let mut seen = 0;
@@ -91,9 +109,9 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
                 .times
                 .borrow_mut()
                 .retain(|epoch, _| epoch.0 >= before);
-            if first && let Some(delivered) = &crew.delivered {
+            if first && let Some(progress) = &crew.progress {
                 // The driver has left when time has ended; it need not hear of the last deliveries.
-                delivered.send(before).ok();
+                progress.delivered.send(before).ok();
             }
         }
     }

@@ -7,7 +7,6 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::toolchain::{TARGET, Toolchain};
-use crate::plugin::World;
 use crate::plugin::component::{self, Parsed};
 
 /// Make a component of a plugin's folder
@@ -214,10 +213,7 @@ fn write(out: &Path, component: &[u8]) -> anyhow::Result<()> {
 }
 
 fn report(package: &Package, parsed: &Parsed, out: &Path) -> String {
-    let world = match parsed.world {
-        World::Transform => "transform",
-        World::Sink => "sink",
-    };
+    let world = parsed.world;
     let imports = match component::by_interface(&parsed.imports) {
         none if none.is_empty() => "nothing".to_owned(),
         interfaces => interfaces.join("\n          "),

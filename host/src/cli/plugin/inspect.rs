@@ -16,7 +16,7 @@ use crate::config::format_size;
 use crate::pipeline::columns;
 use crate::pipeline::search::SearchPath;
 use crate::plugin::component::{self, Parsed};
-use crate::plugin::{Engine, Grants, Limits, Transform, World};
+use crate::plugin::{Engine, Grants, Limits, Transform};
 
 /// Say what a plugin is: its world, imports, size and digest
 ///
@@ -150,17 +150,14 @@ fn describe(
     })
 }
 
-fn world(parsed: &Parsed) -> &'static str {
-    match parsed.world {
-        World::Transform => "transform-plugin",
-        World::Sink => "sink-plugin",
-    }
+fn world(parsed: &Parsed) -> String {
+    format!("{}-plugin", parsed.world.interface())
 }
 
 fn text(path: &Path, size: usize, parsed: &Parsed, described: Option<&Described>) -> String {
     let mut lines = vec![
         ("file", path.display().to_string()),
-        ("world", world(parsed).to_owned()),
+        ("world", world(parsed)),
         ("version", parsed.version.clone()),
         (
             "form",

@@ -90,18 +90,25 @@ impl<'a> Views<'a> {
 
     /// Runs `call` with the buffers of all columns.
     pub fn with<R>(&self, call: impl FnOnce(&[BuffersParam<'_>]) -> R) -> R {
-        let views: Vec<_> = self
-            .arrays
-            .iter()
+        call(&params(&self.views()))
+    }
+
+    /// The columns as buffers, for [`params`].
+    pub fn views(&self) -> Vec<View<'_>> {
+        let arrays = self.arrays.iter();
+        arrays
             .map(|(array, column_type)| view(array, *column_type))
-            .collect();
-        let params: Vec<_> = views.iter().map(View::param).collect();
-        call(&params)
+            .collect()
     }
 }
 
+/// Columns in the contract's words.
+pub(in crate::plugin) fn params<'a>(views: &'a [View<'_>]) -> Vec<BuffersParam<'a>> {
+    views.iter().map(View::param).collect()
+}
+
 /// The three buffers of one column.
-struct View<'a> {
+pub(in crate::plugin) struct View<'a> {
     validity: Cow<'a, [u8]>,
     offsets: Cow<'a, [u8]>,
     data: Cow<'a, [u8]>,

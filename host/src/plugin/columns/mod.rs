@@ -8,7 +8,7 @@ mod lift;
 mod lower;
 
 pub(super) use lift::{Made, lift, reasons};
-pub(super) use lower::{Asked, Views};
+pub(super) use lower::{Asked, Views, params};
 
 // Arrow's buffers are in the host's byte order, the contract's are little-endian.
 #[cfg(target_endian = "big")]

@@ -181,6 +181,7 @@ impl Receiver for FilesReceiver {
         Ok(Waiting {
             bytes: if self.stopped { 0 } else { self.pending_bytes },
             ended: self.interval.is_none(),
+            time: None,
         })
     }
 

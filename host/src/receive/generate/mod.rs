@@ -192,7 +192,7 @@ impl Receiver for GenerateReceiver {
     fn waiting(&mut self) -> Result<Waiting, Failure> {
         Ok(Waiting {
             bytes: self.due().saturating_mul(ROW_BYTES),
-            ended: self.has_ended(),
+            ended: self.has_ended(), time: None,
         })
     }
 

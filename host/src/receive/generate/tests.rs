@@ -12,7 +12,7 @@ use crate::telemetry::NodeCounters;
 
 const DONE: Waiting = Waiting {
     bytes: 0,
-    ended: true,
+    ended: true, time: None,
 };
 
 fn config() -> GenerateSource {

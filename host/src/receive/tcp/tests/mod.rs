@@ -130,7 +130,7 @@ impl Run {
             run.receiver.waiting().expect("no failure")
                 == Waiting {
                     bytes: 0,
-                    ended: true,
+                    ended: true, time: None,
                 }
         });
     }

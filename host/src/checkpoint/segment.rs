@@ -1,0 +1,192 @@
+//! The state of a step's partition as it is kept: segments, each with what some epochs changed, the newest last.
+//!
+//! A segment is a batch in Arrow's IPC stream format, sealed like every record, with the columns of a table's delta: whether the key is live,
+//! its timer, the key, the state. Rows are in the order of the keys, each key once. Small neighbours are put together, so that a partition never has many.
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use arrow::row::{RowConverter, SortField};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Epoch;
+
+/// What is kept of one partition of a step, after an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionState {
+    /// The oldest first.
+    pub segments: Vec<Segment>,
+    /// When its first timer is due, in milliseconds since 1970.
+    pub next_timer: Option<i64>,
+}
+
+/// A segment, by what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The first epoch whose changes are in it.
+    pub first: Epoch,
+    /// The last.
+    pub last: Epoch,
+    /// The number of the state's meaning, as the plugin that wrote it counts.
+    pub version: u32,
+    /// Keys.
+    pub rows: u64,
+    /// Of the object.
+    pub bytes: u64,
+}
+
+impl Segment {
+    /// Its name below its partition's.
+    pub fn name(&self) -> String {
+        format!("{:020}-{:020}", self.first.0, self.last.0)
+    }
+}
+
+/// So many segments are left as they are, however small.
+const FEW: usize = 4;
+
+/// Whether the two newest of some segments should be one: else every segment is at most half as large as the one before it, and
+/// there are as many as the state's size has binary digits.
+pub fn should_merge(segments: &[Segment]) -> bool {
+    match segments {
+        [.., older, newer] => {
+            segments.len() > FEW
+                && older.version == newer.version
+                && older.bytes < 2 * newer.bytes
+        }
+        _ => false,
+    }
+}
+
+/// A batch as bytes.
+pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut bytes = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut bytes, batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    drop(writer);
+    Ok(bytes)
+}
+
+/// The batch in some bytes.
+pub fn decode(bytes: &[u8]) -> Result<RecordBatch, ArrowError> {
+    let mut reader = StreamReader::try_new(bytes, None)?;
+    let missing = || ArrowError::IpcError("there is no batch".to_owned());
+    reader.next().ok_or_else(missing)?
+}
+
+/// Both as one: a key that is in both is as the newer has it. Without anything `below`, keys that are not live are left out.
+pub fn merge(
+    older: &RecordBatch,
+    newer: &RecordBatch,
+    keys: usize,
+    below: bool,
+) -> Result<RecordBatch, ArrowError> {
+    let both = concat_batches(older.schema_ref(), [older, newer])?;
+    let columns = &both.columns()[MARKS..MARKS + keys];
+    let fields = columns
+        .iter()
+        .map(|column| SortField::new(column.data_type().clone()));
+    let encoded = RowConverter::new(fields.collect())?.convert_columns(columns)?;
+    let (mut left, mut right) = (0, older.num_rows());
+    let (left_end, right_end) = (older.num_rows(), both.num_rows());
+    let mut rows = Vec::with_capacity(both.num_rows());
+    while left < left_end && right < right_end {
+        match encoded.row(left).cmp(&encoded.row(right)) {
+            std::cmp::Ordering::Less => {
+                rows.push(left as u32);
+                left += 1;
+            }
+            order => {
+                rows.push(right as u32);
+                right += 1;
+                left += usize::from(order.is_eq());
+            }
+        }
+    }
+    rows.extend((left..left_end).chain(right..right_end).map(|row| row as u32));
+    let merged = take_record_batch(&both, &UInt32Array::from(rows))?;
+    if below {
+        return Ok(merged);
+    }
+    let live: BooleanArray = merged.column(0).as_boolean().clone();
+    filter_record_batch(&merged, &live)
+}
+
+/// Columns before those of the key.
+pub const MARKS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::Int64Type;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Of each key the state, or that it has none any more.
+    type Twin = BTreeMap<String, Option<i64>>;
+
+    fn batch(content: &Twin) -> RecordBatch {
+        let live: BooleanArray = content.values().map(|state| Some(state.is_some())).collect();
+        let timers: Int64Array = content.values().copied().collect();
+        let keys: StringArray = content.keys().map(Some).collect();
+        let states: Int64Array = content.values().copied().collect();
+        RecordBatch::try_from_iter_with_nullable([
+            ("live", Arc::new(live) as _, false),
+            ("timer", Arc::new(timers) as _, true),
+            ("k", Arc::new(keys) as _, false),
+            ("n", Arc::new(states) as _, true),
+        ])
+        .unwrap()
+    }
+
+    fn content(batch: &RecordBatch) -> Twin {
+        let keys = batch.column(2).as_string::<i32>().iter().flatten();
+        let states = batch.column(3).as_primitive::<Int64Type>().iter();
+        keys.map(str::to_owned).zip(states).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_merged_is_what_a_map_makes_of_both(
+            older in prop::collection::btree_map("[a-d]{0,2}", prop::option::of(0i64..9), 0..8),
+            newer in prop::collection::btree_map("[a-d]{0,2}", prop::option::of(0i64..9), 0..8),
+            below: bool,
+        ) {
+            let mut twin = older.clone();
+            twin.extend(newer.clone());
+            if !below {
+                twin.retain(|_, state| state.is_some());
+            }
+            let merged = merge(&batch(&older), &batch(&newer), 1, below).unwrap();
+            prop_assert_eq!(content(&merged), twin);
+            let again = decode(&encode(&merged).unwrap()).unwrap();
+            prop_assert_eq!(again, merged);
+        }
+    }
+
+    #[test]
+    fn segments_stay_few_and_their_merging_cheap() {
+        let (mut segments, mut written) = (Vec::<Segment>::new(), 0);
+        for epoch in (0..10_000).map(Epoch) {
+            segments.push(Segment { first: epoch, last: epoch, version: 0, rows: 1, bytes: 100 });
+            written += 100;
+            while should_merge(&segments) {
+                let newer = segments.pop().unwrap();
+                let older = segments.last_mut().unwrap();
+                older.last = newer.last;
+                older.bytes += newer.bytes;
+                written += older.bytes;
+            }
+            assert!(segments.len() <= FEW + 13, "{} segments", segments.len());
+        }
+        // Every byte is written about as often as the state has doubled.
+        assert!(written < 10_000 * 100 * 16, "{written} bytes");
+    }
+}

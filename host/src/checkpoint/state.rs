@@ -1,0 +1,283 @@
+//! The state of all steps: what each commit knows of it, and where its segments are written and read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+use serde::{Deserialize, Serialize};
+
+use super::segment::{self, PartitionState, Segment};
+use super::storage::{LocalDisk, Storage};
+use super::{Records, record};
+use crate::batch::name_of;
+use crate::error::Failure;
+use crate::ids::{Epoch, NodeName, PartitionId};
+
+/// What every step of a pipeline remembers, after an epoch.
+pub type Manifest = BTreeMap<NodeName, NodeState>;
+
+/// What one step remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// The key's columns.
+    pub keys: Vec<ColumnRecord>,
+    /// The state's columns, by the number of their meaning; older numbers may still be in segments.
+    pub versions: BTreeMap<u32, Vec<ColumnRecord>>,
+    /// By partition; one that never had any state is not there.
+    pub partitions: BTreeMap<PartitionId, PartitionState>,
+}
+
+/// A column of a key or state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnRecord {
+    /// Its name.
+    pub name: String,
+    /// Its type, as plugins call it.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// Whether it may be null.
+    pub nullable: bool,
+}
+
+impl ColumnRecord {
+    /// Those of a schema.
+    pub fn of(schema: &Schema) -> Vec<Self> {
+        let fields = schema.fields().iter();
+        fields
+            .map(|field| Self {
+                name: field.name().clone(),
+                data_type: name_of(field),
+                nullable: field.is_nullable(),
+            })
+            .collect()
+    }
+}
+
+/// What a step of the pipeline as it is now remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRecord {
+    /// The key's columns.
+    pub keys: Vec<ColumnRecord>,
+    /// The state's columns.
+    pub columns: Vec<ColumnRecord>,
+    /// The number of their meaning.
+    pub version: u32,
+    /// Older numbers that it can make today's state of.
+    pub migrates_from: Vec<u32>,
+}
+
+impl StateRecord {
+    /// Why what is kept cannot be used by this step.
+    pub fn refuses(&self, kept: &NodeState) -> Option<String> {
+        if kept.keys != self.keys {
+            let differs = difference(&kept.keys, &self.keys);
+            return Some(format!("its state is kept by another key: {differs}"));
+        }
+        let needed = kept.partitions.values().flat_map(|state| &state.segments);
+        let needed: BTreeSet<u32> = needed.map(|segment| segment.version).collect();
+        for version in needed {
+            let columns = kept.versions.get(&version).map_or(&[][..], Vec::as_slice);
+            if version == self.version && columns != self.columns {
+                let differs = difference(columns, &self.columns);
+                return Some(format!(
+                    "its state of version {version} has other columns than the plugin's of the same version: {differs}"
+                ));
+            }
+            if version != self.version && !self.migrates_from.contains(&version) {
+                let differs = difference(columns, &self.columns);
+                return Some(format!(
+                    "its state is of version {version}, the plugin's is {}, and the plugin does not migrate it: {differs}",
+                    self.version
+                ));
+            }
+        }
+        None
+    }
+}
+
+/// How columns differ, for a person.
+fn difference(kept: &[ColumnRecord], now: &[ColumnRecord]) -> String {
+    let shown = |column: &ColumnRecord| {
+        let null = if column.nullable { "?" } else { "" };
+        format!("`{}: {}{null}`", column.name, column.data_type)
+    };
+    let only = |these: &[ColumnRecord], those: &[ColumnRecord]| -> Vec<String> {
+        let of_these = these.iter().filter(|column| !those.contains(column));
+        of_these.map(shown).collect()
+    };
+    let (gone, new) = (only(kept, now), only(now, kept));
+    match (gone.is_empty(), new.is_empty()) {
+        (true, true) => "the columns are in another order".to_owned(),
+        (false, true) => format!("{} is gone", gone.join(", ")),
+        (true, false) => format!("{} is new", new.join(", ")),
+        (false, false) => format!("{} is gone, {} is new", gone.join(", "), new.join(", ")),
+    }
+}
+
+/// Where a process writes and reads the state of its partitions. Every partition has one writer.
+#[derive(Debug)]
+pub struct StateStore {
+    records: Records,
+}
+
+impl StateStore {
+    /// That of the checkpoint in a folder.
+    pub(super) fn at(path: &Path) -> Self {
+        Self {
+            records: Records::at(path),
+        }
+    }
+
+    /// Keeps what an epoch changed, and puts small segments together. `keys` is how many columns the key has.
+    ///
+    /// # Errors
+    /// When it cannot be written, or a segment to be put together cannot be read.
+    pub fn write(
+        &self,
+        place: (&NodeName, PartitionId),
+        state: &mut PartitionState,
+        epoch: Epoch,
+        delta: &RecordBatch,
+        version: u32,
+        keys: usize,
+    ) -> Result<(), Failure> {
+        let mut newest = delta.clone();
+        self.put(place, &mut state.segments, (epoch, epoch), &newest, version)?;
+        while segment::should_merge(&state.segments) {
+            let [.., older, newer] = state.segments.as_slice() else {
+                break;
+            };
+            let (first, last) = (older.first, newer.last);
+            let older = self.read(place, older)?;
+            let below = state.segments.len() > 2;
+            newest = segment::merge(&older, &newest, keys, below).map_err(bug)?;
+            let kept = state.segments.len() - 2;
+            state.segments.truncate(kept);
+            self.put(place, &mut state.segments, (first, last), &newest, version)?;
+        }
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        place: (&NodeName, PartitionId),
+        segments: &mut Vec<Segment>,
+        (first, last): (Epoch, Epoch),
+        batch: &RecordBatch,
+        version: u32,
+    ) -> Result<(), Failure> {
+        let bytes = record::sealed(&segment::encode(batch).map_err(bug)?);
+        let segment = Segment {
+            first,
+            last,
+            version,
+            rows: batch.num_rows() as u64,
+            bytes: bytes.len() as u64,
+        };
+        let name = segment_name(place, &segment);
+        // May be there from before a crash, when the epoch was worked on and not committed.
+        let put = self.storage().put(&name, &bytes);
+        self.records.on_disk(put)?;
+        segments.push(segment);
+        Ok(())
+    }
+
+    /// The rows of a segment.
+    ///
+    /// # Errors
+    /// When it is not there as it was.
+    pub fn read(
+        &self,
+        place: (&NodeName, PartitionId),
+        segment: &Segment,
+    ) -> Result<RecordBatch, Failure> {
+        let name = segment_name(place, segment);
+        let bytes = self.records.on_disk(self.storage().get(&name))?;
+        let bytes = bytes.ok_or_else(|| self.records.damaged(&format!("`{name}` is not there")))?;
+        let content = record::unsealed(&bytes)
+            .and_then(|content| segment::decode(content).map_err(|error| error.to_string()));
+        content.map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
+    }
+
+    fn storage(&self) -> &LocalDisk {
+        &self.records.storage
+    }
+}
+
+/// The names of all segments of a manifest.
+pub(super) fn names(manifest: &Manifest) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (node, state) in manifest {
+        for (partition, state) in &state.partitions {
+            let segments = state.segments.iter();
+            names.extend(segments.map(|segment| segment_name((node, *partition), segment)));
+        }
+    }
+    names
+}
+
+fn segment_name((node, partition): (&NodeName, PartitionId), segment: &Segment) -> String {
+    format!("state/{node}/{:010}/{}", partition.0, segment.name())
+}
+
+fn bug(error: ArrowError) -> Failure {
+    Failure::internal(format!("state could not be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(columns: &[(&str, &str)]) -> Vec<ColumnRecord> {
+        let columns = columns.iter().map(|(name, data_type)| ColumnRecord {
+            name: (*name).to_owned(),
+            data_type: (*data_type).to_owned(),
+            nullable: false,
+        });
+        columns.collect()
+    }
+
+    fn kept(version: u32) -> NodeState {
+        let segment = Segment {
+            first: Epoch(0),
+            last: Epoch(0),
+            version,
+            rows: 1,
+            bytes: 1,
+        };
+        let state = PartitionState {
+            segments: vec![segment],
+            next_timer: None,
+        };
+        NodeState {
+            keys: columns(&[("word", "utf8")]),
+            versions: BTreeMap::from([(version, columns(&[("n", "int64")]))]),
+            partitions: BTreeMap::from([(PartitionId(0), state)]),
+        }
+    }
+
+    #[test]
+    fn state_goes_on_where_it_is_the_same_or_migrated_and_is_refused_by_name_where_not() {
+        let now = |state: &[(&str, &str)], version, migrates_from: &[u32]| StateRecord {
+            keys: columns(&[("word", "utf8")]),
+            columns: columns(state),
+            version,
+            migrates_from: migrates_from.to_vec(),
+        };
+        let same = now(&[("n", "int64")], 1, &[]);
+        assert_eq!(same.refuses(&kept(1)), None);
+        let migrating = now(&[("total", "float64")], 2, &[1]);
+        assert_eq!(migrating.refuses(&kept(1)), None);
+        let other = now(&[("total", "float64")], 2, &[]).refuses(&kept(1)).unwrap();
+        assert!(other.contains("`n: int64` is gone, `total: float64` is new"), "{other}");
+        let unraised = now(&[("n", "float64")], 1, &[]).refuses(&kept(1)).unwrap();
+        assert!(unraised.contains("other columns"), "{unraised}");
+        let rekeyed = StateRecord {
+            keys: columns(&[("user", "utf8")]),
+            ..same
+        };
+        assert!(rekeyed.refuses(&kept(1)).unwrap().contains("another key"));
+    }
+}

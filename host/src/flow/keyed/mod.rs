@@ -1,0 +1,444 @@
+//! User code that remembers something of each key: rows of an epoch, gathered by key, and what the host keeps of it.
+//!
+//! An epoch is worked on when all of its rows have come, one partition after the other, in calls of the plugin cut by [`session`]. What
+//! the plugin changes is changed in the partition's table at once; what an epoch changed goes to the [`store`](super::store) before the
+//! epoch can be committed.
+
+mod call;
+mod migrate;
+mod session;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use crossbeam_channel::{Receiver, Sender};
+use timely::container::{CapacityContainerBuilder, NoopBuilder};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Stream, StreamVec};
+
+use crate::flow::context::{Emitted, Shared, Waker};
+use crate::flow::parcel::{Parcel, Parcels};
+use crate::flow::route;
+use crate::flow::store::{Store, Stored, Write};
+use crate::flow::transform::{PAUSE, SLICE, SLICE_BYTES};
+use crate::checkpoint::{NodeState, PartitionState, StateStore};
+use crate::error::Failure;
+use crate::ids::{BatchTime, Epoch, PartitionId};
+use crate::pipeline::Node;
+use crate::pipeline::plan::KeyedStep;
+use crate::state::Table;
+use crate::telemetry::NodeCounters;
+use session::Session;
+
+/// What comes out of the operator.
+pub struct Outputs<'scope> {
+    /// One stream a port.
+    pub ports: Vec<Stream<'scope, u64, Parcels>>,
+    /// Rows turned away.
+    pub rejected: Stream<'scope, u64, Parcels>,
+    /// What is kept; its frontier has passed an epoch when its state is durable.
+    pub stored: StreamVec<'scope, u64, Stored>,
+}
+
+/// Where a step's state is, if a checkpoint keeps it.
+#[derive(Clone)]
+pub struct Kept {
+    /// Where changes go.
+    pub store: Store,
+    /// Where segments are read.
+    pub segments: Arc<StateStore>,
+    /// What there is of the step at the start.
+    pub state: NodeState,
+}
+
+/// Builds the operator of the keyed step at `index`. `inputs` are scattered by key, `times` tells of every epoch.
+pub fn keyed<'scope>(
+    inputs: Vec<Stream<'scope, u64, Parcels>>,
+    times: StreamVec<'scope, u64, BatchTime>,
+    context: Shared,
+    index: usize,
+    step: KeyedStep,
+    kept: Option<Kept>,
+) -> Outputs<'scope> {
+    let scope = times.scope();
+    let node = context.plan.nodes[index].clone();
+    let mut builder = OperatorBuilder::new(node.name.to_string(), scope);
+    let mut times = builder.new_input(times, Pipeline);
+    let mut inputs: Vec<_> = inputs
+        .into_iter()
+        .map(|input| builder.new_input(input, route::by_target()))
+        .collect();
+    let (mut outputs, mut ports) = (Vec::new(), Vec::new());
+    for _ in 0..=node.ports.len() {
+        let (output, stream) = builder.new_output::<Parcels>();
+        outputs.push(OutputBuilder::<_, NoopBuilder<Parcels>>::from(output));
+        ports.push(stream);
+    }
+    let rejected = ports.pop().expect("one more than there are ports");
+    let (output, stored) = builder.new_output::<Vec<Stored>>();
+    let mut stored_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(output);
+    let address = builder.operator_info().address;
+    let activator = scope.activator_for(address.clone());
+    let waker = Arc::new(Waker::default());
+    waker.bind(scope.worker().sync_activator_for(address.to_vec()));
+    builder.build(move |_capabilities| {
+        let mut keyed = Keyed::new(context, node, index, step, kept, waker);
+        move |frontiers| {
+            keyed.waker.rearm();
+            let outputs_and_stored = outputs.len() + 1;
+            let retain = |capability: &timely::dataflow::operators::InputCapability<u64>| {
+                (0..outputs_and_stored)
+                    .map(|output| capability.retain(output))
+                    .collect::<Vec<_>>()
+            };
+            times.for_each(|capability, times| {
+                let waiting = keyed.waiting(*capability.time(), || retain(&capability));
+                waiting.time = times.last().copied().unwrap_or(waiting.time);
+            });
+            for (input, handle) in inputs.iter_mut().enumerate() {
+                handle.for_each(|capability, parcels| {
+                    let waiting = keyed.waiting(*capability.time(), || retain(&capability));
+                    for parcel in parcels.drain() {
+                        waiting.add(input, parcel);
+                    }
+                });
+            }
+            let is_complete =
+                |epoch: u64| frontiers.iter().all(|frontier| !frontier.less_equal(&epoch));
+            let pause = keyed.work(&is_complete, &mut |capability, output, parcel| {
+                outputs[output]
+                    .activate()
+                    .session_with_builder(capability)
+                    .give_container(&mut Parcels::one(parcel));
+            });
+            let mut stored = stored_output.activate();
+            keyed.pass_on_stored(&mut |capability, one| stored.session(capability).give(one));
+            match pause {
+                Pause::Idle => {}
+                Pause::Slice => activator.activate(),
+                Pause::Full => activator.activate_after(PAUSE),
+            }
+        }
+    });
+    Outputs {
+        ports,
+        rejected,
+        stored,
+    }
+}
+
+/// Why an activation ended.
+enum Pause {
+    /// Nothing left to do, or the run is over.
+    Idle,
+    /// The slice is used up.
+    Slice,
+    /// Too much of what was made is still alive.
+    Full,
+}
+
+/// Sends a parcel out of an output; the index after the last port is that of rejected rows.
+type Emit<'a> = dyn FnMut(&Capability<u64>, usize, Parcel) + 'a;
+
+/// An epoch whose rows are coming. One capability per port, one for rejected rows, one for what is stored.
+struct Waiting {
+    capabilities: Vec<Capability<u64>>,
+    time: BatchTime,
+    /// Of each partition, the parcels of each input.
+    partitions: BTreeMap<PartitionId, Vec<Vec<Parcel>>>,
+    inputs: usize,
+}
+
+impl Waiting {
+    fn add(&mut self, input: usize, parcel: Parcel) {
+        let inputs = self
+            .partitions
+            .entry(parcel.partition)
+            .or_insert_with(|| vec![Vec::new(); self.inputs]);
+        // The rows wait for the last of their epoch; holding them on the gauge would hold back the sources that it comes from.
+        inputs[input].push(Parcel {
+            charge: None,
+            ..parcel
+        });
+    }
+}
+
+/// An epoch being worked on.
+struct Running {
+    epoch: Epoch,
+    time: BatchTime,
+    capabilities: Vec<Capability<u64>>,
+    partitions: VecDeque<(PartitionId, Vec<Vec<Parcel>>)>,
+    session: Option<Session>,
+    stored: Vec<Stored>,
+    writes: usize,
+}
+
+/// An epoch whose state is being written.
+struct Storing {
+    capability: Capability<u64>,
+    stored: Vec<Stored>,
+    writes: usize,
+}
+
+struct Keyed {
+    context: Shared,
+    node: Node,
+    index: usize,
+    step: KeyedStep,
+    counters: Arc<NodeCounters>,
+    tables: BTreeMap<PartitionId, Table>,
+    waiting: BTreeMap<u64, Waiting>,
+    running: Option<Running>,
+    storing: BTreeMap<Epoch, Storing>,
+    store: Option<Store>,
+    done: (Sender<(Epoch, Stored)>, Receiver<(Epoch, Stored)>),
+    waker: Arc<Waker>,
+    emitted: Emitted,
+    rejected: u32,
+    /// Time spent on isolating keys at fault in the epoch at work.
+    isolation: Duration,
+}
+
+impl Keyed {
+    fn new(
+        context: Shared,
+        node: Node,
+        index: usize,
+        step: KeyedStep,
+        kept: Option<Kept>,
+        waker: Arc<Waker>,
+    ) -> Self {
+        let counters = context.counters.of(&node.name);
+        let mut keyed = Self {
+            context,
+            node,
+            index,
+            step,
+            counters,
+            tables: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            running: None,
+            storing: BTreeMap::new(),
+            store: kept.as_ref().map(|kept| kept.store.clone()),
+            // Never holds more than there are epochs in flight.
+            done: crossbeam_channel::unbounded(),
+            waker,
+            emitted: Emitted::default(),
+            rejected: 0,
+            isolation: Duration::ZERO,
+        };
+        if let Err(failure) = keyed.load(kept.as_ref()) {
+            keyed.context.abort.fail(failure.at_node(&keyed.node.name));
+        }
+        keyed
+    }
+
+    /// Makes the tables of this worker's partitions, and fills them with what is kept.
+    fn load(&mut self, kept: Option<&Kept>) -> Result<(), Failure> {
+        let shape = self.step.keyed.state();
+        let mine = (0..self.context.plan.partitions)
+            .filter(|partition| self.context.owner(*partition) == self.context.worker);
+        for partition in mine.map(PartitionId) {
+            let mut table = Table::new(&self.step.key_schema, &shape.columns, kept.is_some())?;
+            let state = kept.and_then(|kept| Some((kept, kept.state.partitions.get(&partition)?)));
+            if let Some((kept, state)) = state {
+                for segment in &state.segments {
+                    let delta = kept.segments.read((&self.node.name, partition), segment)?;
+                    let delta = match segment.version == shape.version {
+                        true => delta,
+                        false => migrate::migrated(&self.step, segment.version, &delta)?,
+                    };
+                    table.load(&delta)?;
+                }
+            }
+            self.tables.insert(partition, table);
+        }
+        Ok(())
+    }
+
+    fn waiting(
+        &mut self,
+        epoch: u64,
+        capabilities: impl FnOnce() -> Vec<Capability<u64>>,
+    ) -> &mut Waiting {
+        let inputs = self.step.group_by.len();
+        self.waiting.entry(epoch).or_insert_with(|| Waiting {
+            capabilities: capabilities(),
+            time: BatchTime::default(),
+            partitions: BTreeMap::new(),
+            inputs,
+        })
+    }
+
+    fn work(&mut self, is_complete: &dyn Fn(u64) -> bool, emit: &mut Emit<'_>) -> Pause {
+        let began = Instant::now();
+        let mut made = 0;
+        loop {
+            if self.context.abort.is_set() {
+                return Pause::Idle;
+            }
+            let Some(mut running) = self.running.take().or_else(|| self.next(is_complete)) else {
+                return Pause::Idle;
+            };
+            if self.context.live.is_over() && self.emitted.is_alive() {
+                self.running = Some(running);
+                return Pause::Full;
+            }
+            match self.advance(&mut running, emit) {
+                Ok(Some(bytes)) => {
+                    made += bytes;
+                    self.running = Some(running);
+                }
+                Ok(None) => self.finish(running),
+                Err(failure) => {
+                    let failure = failure.at_node(&self.node.name);
+                    self.context.abort.fail(match &running.session {
+                        Some(session) => failure.at(running.epoch, session.partition),
+                        None => failure,
+                    });
+                    return Pause::Idle;
+                }
+            }
+            if made >= SLICE_BYTES || began.elapsed() >= SLICE {
+                return Pause::Slice;
+            }
+        }
+    }
+
+    /// The next epoch, if all of it has come: its partitions that have rows, or keys that are due.
+    fn next(&mut self, is_complete: &dyn Fn(u64) -> bool) -> Option<Running> {
+        let entry = self
+            .waiting
+            .first_entry()
+            .filter(|entry| is_complete(*entry.key()))?;
+        let epoch = Epoch(*entry.key());
+        let mut waiting = entry.remove();
+        for (partition, table) in &self.tables {
+            let is_due = table.next_timer().is_some_and(|due| due <= waiting.time.0);
+            if is_due || (self.step.every_key && !table.is_empty()) {
+                let none = vec![Vec::new(); waiting.inputs];
+                waiting.partitions.entry(*partition).or_insert(none);
+            }
+        }
+        self.isolation = Duration::ZERO;
+        Some(Running {
+            epoch,
+            time: waiting.time,
+            capabilities: waiting.capabilities,
+            partitions: waiting.partitions.into_iter().collect(),
+            session: None,
+            stored: Vec::new(),
+            writes: 0,
+        })
+    }
+
+    /// One call, or the start or end of a partition. Answers the bytes made; nothing when the epoch is over.
+    fn advance(
+        &mut self,
+        running: &mut Running,
+        emit: &mut Emit<'_>,
+    ) -> Result<Option<usize>, Failure> {
+        let Some(mut session) = running.session.take() else {
+            let Some((partition, parcels)) = running.partitions.pop_front() else {
+                return Ok(None);
+            };
+            let table = self.table(partition);
+            let session = Session::new(&self.step, table, partition, running.time, parcels)?;
+            running.session = Some(session);
+            return Ok(Some(0));
+        };
+        if session.is_over() {
+            self.end(running, session, emit)?;
+            return Ok(Some(0));
+        }
+        let made = self.call(running, &mut session, emit);
+        running.session = Some(session);
+        made.map(Some)
+    }
+
+    fn table(&self, partition: PartitionId) -> &Table {
+        &self.tables[&partition]
+    }
+
+    /// Ends a partition: its last parcels, and what is to be kept.
+    fn end(
+        &mut self,
+        running: &mut Running,
+        session: Session,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Failure> {
+        for (port, schema) in self.node.ports.iter().enumerate() {
+            let empty = RecordBatch::new_empty(schema.clone());
+            let sequence = session.sequences[port];
+            let end = Parcel::end_of(session.partition, running.time, sequence, empty);
+            emit(&running.capabilities[port], port, end);
+        }
+        let table = self
+            .tables
+            .get_mut(&session.partition)
+            .expect("a partition is worked on by its owner");
+        let next_timer = table.next_timer();
+        match (&self.store, table.delta()?) {
+            (Some(store), Some(delta)) => {
+                store.write(Write {
+                    node: self.node.name.clone(),
+                    partition: session.partition,
+                    epoch: running.epoch,
+                    delta,
+                    version: self.step.keyed.state().version,
+                    keys: self.step.key_schema.fields().len(),
+                    next_timer,
+                    done: self.done.0.clone(),
+                    waker: self.waker.clone(),
+                });
+                running.writes += 1;
+            }
+            (None, _) if next_timer != session.next_timer => running.stored.push(Stored {
+                node: self.node.name.clone(),
+                partition: session.partition,
+                state: PartitionState {
+                    segments: Vec::new(),
+                    next_timer,
+                },
+            }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, mut running: Running) {
+        let capability = running.capabilities.pop().expect("the last is for what is stored");
+        let storing = Storing {
+            capability,
+            stored: running.stored,
+            writes: running.writes,
+        };
+        self.storing.insert(running.epoch, storing);
+    }
+
+    /// Passes on what is durable.
+    fn pass_on_stored(&mut self, give: &mut dyn FnMut(&Capability<u64>, Stored)) {
+        for (epoch, stored) in self.done.1.try_iter() {
+            // An epoch may still be at work while its first partitions are written.
+            if let Some(storing) = self.storing.get_mut(&epoch) {
+                storing.stored.push(stored);
+                storing.writes -= 1;
+            } else if let Some(running) = self.running.as_mut() {
+                running.stored.push(stored);
+                running.writes -= 1;
+            }
+        }
+        for storing in self.storing.values_mut() {
+            for stored in storing.stored.drain(..) {
+                give(&storing.capability, stored);
+            }
+        }
+        self.storing.retain(|_, storing| storing.writes > 0);
+    }
+}

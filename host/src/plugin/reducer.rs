@@ -1,0 +1,250 @@
+//! A plugin that makes one row of many: bound to its step, and called with groups of rows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+
+use super::World;
+use super::bindings::exports::wasmill::plugin::reducer::{Guest, GuestIndices};
+use super::bindings::wasmill::plugin::types::BuffersResult;
+use super::bound::{Bound, Planned, WireSchema};
+use super::call::{CallContext, CallError};
+use super::columns::{Asked, Made, Views, lift};
+use super::engine::Component;
+use super::imports::Grants;
+use super::limits::Limits;
+use super::live::{Live, wire_context};
+use super::ports::schema_of;
+use crate::batch::ColumnType;
+use crate::error::Failure;
+use crate::ids::{Digest, NodeName};
+
+/// A component of the world `reducer-plugin` bound to configuration, schema, limits and grants; cheap to clone.
+#[derive(Clone)]
+pub struct Reducer(Arc<Described>);
+
+#[derive(Clone)]
+struct Described {
+    bound: Bound,
+    indices: GuestIndices,
+    planned: Planned,
+    /// The result's columns: the planned ones, in the contract's types.
+    made: Vec<Made>,
+    result: SchemaRef,
+    /// How a result gets into the plugin again.
+    again: Vec<Asked>,
+    invertible: bool,
+}
+
+/// What is to be reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduced {
+    /// Rows of the input.
+    Not,
+    /// Results of earlier calls.
+    Already,
+}
+
+impl fmt::Debug for Reducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reducer")
+            .field("component", &self.0.bound.component)
+            .field("result", &self.0.result)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reducer {
+    /// Binds `component` to the step `node`, and lets it describe what it will do with rows of `input`.
+    ///
+    /// # Errors
+    /// When it is no reducer, imports what it may not, refuses its configuration or input, or plans what cannot be.
+    pub fn new(
+        component: &Component,
+        node: &NodeName,
+        config: &serde_json::Value,
+        input: &SchemaRef,
+        limits: &Limits,
+        grants: &Grants,
+    ) -> Result<Self, Failure> {
+        grants.refuse_on_steps(node)?;
+        let bound = Bound::new(component, World::Reducer, node, config, limits, grants)?;
+        let indices = GuestIndices::new(&bound.pre)
+            .map_err(|error| bound.failure(&format!("does not fit the contract: {error:#}")))?;
+        let schema = WireSchema::new(input.fields().iter().cloned());
+        let plan = bound.describe(
+            std::slice::from_ref(&schema),
+            |store, instance| indices.load(store, instance),
+            |store, guest| guest.call_describe(store, &bound.config, &schema.fields()),
+        )?;
+        if plan.columns.is_empty() {
+            return Err(bound.failure("plans to reduce no column"));
+        }
+        let planned = bound.planned(&plan.columns, input)?;
+        let made = planned.columns.iter().filter_map(|column| {
+            let field = input.field(*column);
+            Some(Made {
+                name: field.name().clone(),
+                column_type: ColumnType::of(field)?,
+                nullable: field.is_nullable(),
+            })
+        });
+        let made: Vec<Made> = made.collect();
+        let result = schema_of(&made);
+        let again = result.fields().iter().enumerate();
+        Ok(Self(Arc::new(Described {
+            bound,
+            indices,
+            planned,
+            again: again
+                .filter_map(|(index, field)| Asked::new(index, field))
+                .collect(),
+            made,
+            result,
+            invertible: plan.invertible,
+        })))
+    }
+
+    /// The input columns it reduces, as indices into the schema it was bound to.
+    pub fn columns(&self) -> &[usize] {
+        &self.0.planned.columns
+    }
+
+    /// The columns of a result.
+    pub fn result(&self) -> &SchemaRef {
+        &self.0.result
+    }
+
+    /// Whether [`ReducerInstance::inverse`] works.
+    pub fn is_invertible(&self) -> bool {
+        self.0.invertible
+    }
+
+    /// The same reducer for an input of fewer columns: what nobody reads is left out before it gets here.
+    ///
+    /// # Panics
+    /// When a column is missing that [`Self::columns`] named.
+    pub fn narrowed(self, input: &SchemaRef) -> Self {
+        let mut described = Arc::unwrap_or_clone(self.0);
+        described.planned.narrow(input);
+        Self(Arc::new(described))
+    }
+
+    /// The component.
+    pub fn component(&self) -> &Component {
+        &self.0.bound.component
+    }
+
+    /// Of the component.
+    pub fn digest(&self) -> Digest {
+        self.component().digest()
+    }
+
+    /// A fresh instance, `open` called.
+    ///
+    /// # Errors
+    /// When the plugin refuses, traps or exceeds a limit.
+    pub fn open(&self) -> Result<ReducerInstance, CallError> {
+        let Described {
+            bound,
+            indices,
+            planned,
+            ..
+        } = &*self.0;
+        let live = Live::open(
+            bound,
+            |store, instance| indices.load(store, instance),
+            |store, guest| guest.call_open(store, &bound.config, &planned.schema.fields()),
+        )?;
+        Ok(ReducerInstance {
+            reducer: self.0.clone(),
+            live,
+        })
+    }
+}
+
+/// A live instance.
+pub struct ReducerInstance {
+    reducer: Arc<Described>,
+    live: Live<Guest>,
+}
+
+impl ReducerInstance {
+    /// One row for each group; `ends` says where each group's rows end. At most 64 Ki rows.
+    ///
+    /// # Errors
+    /// Why the call failed. After any error but [`CallError::Refused`] the instance is gone, and every further call fails.
+    pub fn reduce(
+        &mut self,
+        context: &CallContext,
+        ends: &[u32],
+        input: &RecordBatch,
+        reduced: Reduced,
+    ) -> Result<Vec<ArrayRef>, CallError> {
+        let reducer = &*self.reducer;
+        let asked = match reduced {
+            Reduced::Not => &reducer.planned.asked,
+            Reduced::Already => &reducer.again,
+        };
+        let views = Views::new(asked, input)?;
+        let wire_ends: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+        self.live.call(
+            &reducer.bound,
+            context,
+            input.num_rows(),
+            |store, guest| {
+                views.with(|buffers| {
+                    guest.call_reduce(store, wire_context(context), &wire_ends, buffers)
+                })
+            },
+            |result| reducer.lift(ends.len(), result),
+        )
+    }
+
+    /// Row for row, what is left of results when their oldest parts are taken out. At most 64 Ki rows.
+    ///
+    /// # Errors
+    /// As [`Self::reduce`].
+    pub fn inverse(
+        &mut self,
+        context: &CallContext,
+        total: &RecordBatch,
+        gone: &RecordBatch,
+    ) -> Result<Vec<ArrayRef>, CallError> {
+        let reducer = &*self.reducer;
+        let total_views = Views::new(&reducer.again, total)?;
+        let gone_views = Views::new(&reducer.again, gone)?;
+        let rows = total.num_rows();
+        let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
+        self.live.call(
+            &reducer.bound,
+            context,
+            rows,
+            |store, guest| {
+                total_views.with(|total| {
+                    gone_views.with(|gone| {
+                        guest.call_inverse(store, wire_context(context), wire_rows, total, gone)
+                    })
+                })
+            },
+            |result| reducer.lift(rows, result),
+        )
+    }
+}
+
+impl Described {
+    fn lift(&self, rows: usize, wire: Vec<BuffersResult>) -> Result<Vec<ArrayRef>, String> {
+        if wire.len() != self.made.len() {
+            let (found, planned) = (wire.len(), self.made.len());
+            return Err(format!(
+                "it gave {found} columns where its plan says {planned}"
+            ));
+        }
+        let columns = self.made.iter().zip(wire);
+        columns
+            .map(|(made, buffers)| lift(made, rows, buffers))
+            .collect()
+    }
+}

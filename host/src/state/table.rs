@@ -1,0 +1,419 @@
+//! The state of the keys of one partition.
+//!
+//! A key and its state are kept as Arrow's row encoding: it compares as the key does, and turns into columns again. Nothing
+//! but the keys that are named is looked at, so what an epoch costs does not depend on how many keys there are.
+//!
+//! Changes leave the table as a [`Table::delta`]: a batch with the columns `live` (false of a key that was removed), `timer`
+//! (milliseconds since 1970, or null), the key's and the state's, in the order of the keys. [`Table::load`] takes it up again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_empty_array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, Rows, SortField};
+use foldhash::fast::RandomState;
+
+use crate::error::Failure;
+use crate::ids::BatchTime;
+
+/// Columns of a delta before those of the key.
+const MARKS: usize = 2;
+
+type Bytes = Box<[u8]>;
+
+/// Keys with their state and timers.
+#[derive(Debug)]
+pub struct Table {
+    keys: RowConverter,
+    states: RowConverter,
+    key_columns: usize,
+    state_schema: SchemaRef,
+    delta_schema: SchemaRef,
+    entries: HashMap<Bytes, Entry, RandomState>,
+    timers: BTreeSet<(i64, Bytes)>,
+    /// Keys changed since the last delta, some of them twice; kept if deltas are taken.
+    changed: Option<Vec<Bytes>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: Bytes,
+    timer: Option<i64>,
+}
+
+/// What a table has of some keys.
+#[derive(Debug)]
+pub struct Found {
+    /// Of each key, whether it has state.
+    pub present: Vec<bool>,
+    /// Of each key, whether its timer is due.
+    pub due: Vec<bool>,
+    /// The state's columns, a row for each key that has state.
+    pub states: Vec<ArrayRef>,
+}
+
+/// What becomes of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What becomes of its state: `Some(true)` takes the next state given, `Some(false)` has none any more.
+    pub state: Option<bool>,
+    /// What becomes of its timer.
+    pub timer: Option<Option<i64>>,
+}
+
+impl Table {
+    /// An empty table of these columns. With `deltas`, changes are collected for [`Self::delta`].
+    ///
+    /// # Errors
+    /// When a column is of a type that cannot be a key or state.
+    pub fn new(keys: &Schema, states: &SchemaRef, deltas: bool) -> Result<Self, Failure> {
+        let converter = |schema: &Schema| {
+            let fields = schema.fields().iter();
+            RowConverter::new(
+                fields
+                    .map(|field| SortField::new(field.data_type().clone()))
+                    .collect(),
+            )
+        };
+        let marks = [
+            Field::new("live", DataType::Boolean, false),
+            Field::new("timer", DataType::Int64, true),
+        ];
+        let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
+        let fields = marks
+            .into_iter()
+            .chain(keys.fields().iter().map(|field| field.as_ref().clone()))
+            .chain(states.fields().iter().map(nullable));
+        Ok(Self {
+            keys: converter(keys).map_err(bug)?,
+            states: converter(states).map_err(bug)?,
+            key_columns: keys.fields().len(),
+            state_schema: states.clone(),
+            delta_schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            entries: HashMap::default(),
+            timers: BTreeSet::new(),
+            changed: deltas.then(Vec::new),
+        })
+    }
+
+    /// Keys that have state.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no key has state.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The columns of a delta.
+    pub fn delta_schema(&self) -> &SchemaRef {
+        &self.delta_schema
+    }
+
+    /// When the first timer is due.
+    pub fn next_timer(&self) -> Option<i64> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// The key columns of the keys whose timers are due.
+    ///
+    /// # Errors
+    /// Only for a bug, here and below.
+    pub fn due(&self, time: BatchTime) -> Result<Vec<ArrayRef>, Failure> {
+        let due = self.timers.iter().take_while(|(due, _)| *due <= time.0);
+        self.key_columns_of(due.map(|(_, key)| key.as_ref()))
+    }
+
+    /// The key columns of all keys that have state, in no order.
+    pub fn all(&self) -> Result<Vec<ArrayRef>, Failure> {
+        self.key_columns_of(self.entries.keys().map(AsRef::as_ref))
+    }
+
+    /// The bytes that each key's state takes; those of a key without state are none.
+    pub fn sizes(&self, keys: &[ArrayRef]) -> Result<Vec<usize>, Failure> {
+        let keys = self.encoded(keys)?;
+        let size = |key: arrow::row::Row<'_>| {
+            let entry = self.entries.get(key.as_ref());
+            entry.map_or(0, |entry| entry.state.len())
+        };
+        Ok(keys.iter().map(size).collect())
+    }
+
+    /// What there is of some keys at a time.
+    pub fn find(&self, keys: &[ArrayRef], time: BatchTime) -> Result<Found, Failure> {
+        let keys = self.encoded(keys)?;
+        let entries: Vec<_> = keys
+            .iter()
+            .map(|key| self.entries.get(key.as_ref()))
+            .collect();
+        let is_due = |entry: &Option<&Entry>| {
+            let timer = entry.and_then(|entry| entry.timer);
+            timer.is_some_and(|due| due <= time.0)
+        };
+        Ok(Found {
+            present: entries.iter().map(Option::is_some).collect(),
+            due: entries.iter().map(is_due).collect(),
+            states: self.state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?,
+        })
+    }
+
+    /// Changes some keys, each at most once. `states` are the states put, in the order of their keys.
+    pub fn apply(
+        &mut self,
+        keys: &[ArrayRef],
+        changes: &[Change],
+        states: &[ArrayRef],
+    ) -> Result<(), Failure> {
+        let keys = self.encoded(keys)?;
+        let states = match states.first().is_some_and(|column| !column.is_empty()) {
+            true => Some(self.states.convert_columns(states).map_err(bug)?),
+            false => None,
+        };
+        let mut put = states.iter().flat_map(Rows::iter);
+        for (key, change) in keys.iter().zip(changes) {
+            let state = match change.state {
+                Some(true) => Some(put.next().ok_or_else(|| {
+                    Failure::internal("fewer states were put than the changes say")
+                })?),
+                _ => None,
+            };
+            self.change(key.as_ref(), *change, state.as_ref().map(AsRef::as_ref));
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, key: &[u8], change: Change, state: Option<&[u8]>) {
+        if change.state.is_none() && change.timer.is_none() {
+            return;
+        }
+        let before = self.entries.get(key).and_then(|entry| entry.timer);
+        if change.state == Some(false) {
+            self.entries.remove(key);
+        } else if let Some(state) = state {
+            match self.entries.get_mut(key) {
+                Some(entry) => entry.state = state.into(),
+                None => {
+                    let entry = Entry {
+                        state: state.into(),
+                        timer: None,
+                    };
+                    self.entries.insert(key.into(), entry);
+                }
+            }
+        }
+        if let (Some(timer), Some(entry)) = (change.timer, self.entries.get_mut(key)) {
+            entry.timer = timer;
+        }
+        let after = self.entries.get(key).and_then(|entry| entry.timer);
+        if before != after {
+            if let Some(before) = before {
+                self.timers.remove(&(before, key.into()));
+            }
+            if let Some(after) = after {
+                self.timers.insert((after, key.into()));
+            }
+        }
+        if let Some(changed) = &mut self.changed {
+            changed.push(key.into());
+        }
+    }
+
+    /// What has changed since the last time, or nothing.
+    pub fn delta(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        let Some(changed) = &mut self.changed else {
+            return Ok(None);
+        };
+        let mut keys = std::mem::take(changed);
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        self.batch(&keys).map(Some)
+    }
+
+    fn batch(&self, keys: &[Bytes]) -> Result<RecordBatch, Failure> {
+        let entries: Vec<_> = keys.iter().map(|key| self.entries.get(key)).collect();
+        let live: BooleanArray = entries.iter().map(|entry| Some(entry.is_some())).collect();
+        let timers: Int64Array = entries
+            .iter()
+            .map(|entry| entry.and_then(|entry| entry.timer))
+            .collect();
+        let mut next = 0..;
+        let places: UInt32Array = entries
+            .iter()
+            .map(|entry| entry.and_then(|_| next.next()))
+            .collect();
+        let states =
+            self.state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?;
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(live), Arc::new(timers)];
+        columns.extend(self.key_columns_of(keys.iter().map(AsRef::as_ref))?);
+        for state in &states {
+            columns.push(take(state, &places, None).map_err(bug)?);
+        }
+        RecordBatch::try_new(self.delta_schema.clone(), columns).map_err(bug)
+    }
+
+    /// Takes up a delta, the oldest first.
+    pub fn load(&mut self, delta: &RecordBatch) -> Result<(), Failure> {
+        let (marks, rest) = delta.columns().split_at(MARKS);
+        let (keys, states) = rest.split_at(self.key_columns);
+        let (live, timers) = (marks[0].as_boolean(), marks[1].as_primitive::<Int64Type>());
+        let keys = self.encoded(keys)?;
+        let states = self.states.convert_columns(states).map_err(bug)?;
+        let collecting = self.changed.take();
+        for (row, (key, state)) in keys.iter().zip(states.iter()).enumerate() {
+            let is_live = live.value(row);
+            let timer = timers.is_valid(row).then(|| timers.value(row));
+            let change = Change {
+                state: Some(is_live),
+                timer: Some(timer),
+            };
+            self.change(key.as_ref(), change, is_live.then_some(state.as_ref()));
+        }
+        self.changed = collecting;
+        Ok(())
+    }
+
+    fn encoded(&self, keys: &[ArrayRef]) -> Result<Rows, Failure> {
+        self.keys.convert_columns(keys).map_err(bug)
+    }
+
+    fn key_columns_of<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<ArrayRef>, Failure> {
+        let parser = self.keys.parser();
+        let keys = keys.map(|key| parser.parse(key));
+        self.keys.convert_rows(keys).map_err(bug)
+    }
+
+    fn state_columns<'a>(
+        &self,
+        states: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<ArrayRef>, Failure> {
+        let parser = self.states.parser();
+        let mut states = states.map(|state| parser.parse(state)).peekable();
+        if states.peek().is_none() {
+            let fields = self.state_schema.fields().iter();
+            return Ok(fields
+                .map(|field| new_empty_array(field.data_type()))
+                .collect());
+        }
+        self.states.convert_rows(states).map_err(bug)
+    }
+}
+
+fn bug(error: ArrowError) -> Failure {
+    Failure::internal(format!("state could not be kept: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::StringArray;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a table should hold: of each key its state and timer.
+    type Twin = BTreeMap<String, (i64, Option<i64>)>;
+
+    fn table() -> Table {
+        let keys = Schema::new(vec![Field::new("k", DataType::Utf8, true)]);
+        let states = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        Table::new(&keys, &states, true).unwrap()
+    }
+
+    fn column(keys: &[&str]) -> Vec<ArrayRef> {
+        vec![Arc::new(StringArray::from(keys.to_vec()))]
+    }
+
+    fn content(table: &Table) -> Twin {
+        let columns = table.all().unwrap();
+        let keys = columns[0].as_string::<i32>().iter().flatten();
+        keys.map(|key| {
+            let found = table.find(&column(&[key]), BatchTime(i64::MIN)).unwrap();
+            let state = found.states[0].as_primitive::<Int64Type>().value(0);
+            let entry = table.timers.iter().find(|(_, other)| {
+                let columns = table.key_columns_of(std::iter::once(other.as_ref()));
+                columns.unwrap()[0].as_string::<i32>().value(0) == key
+            });
+            (key.to_owned(), (state, entry.map(|(time, _)| *time)))
+        })
+        .collect()
+    }
+
+    fn change(table: &mut Table, twin: &mut Twin, key: &str, what: u8, n: i64) {
+        let change = match what {
+            0 => Change { state: Some(true), timer: None },
+            1 => Change { state: Some(true), timer: Some(Some(n)) },
+            2 => Change { state: Some(false), timer: None },
+            3 => Change { state: None, timer: Some(None) },
+            _ => Change { state: None, timer: None },
+        };
+        let states: Vec<ArrayRef> = match change.state {
+            Some(true) => vec![Arc::new(Int64Array::from(vec![n]))],
+            _ => Vec::new(),
+        };
+        table.apply(&column(&[key]), &[change], &states).unwrap();
+        match what {
+            0 => {
+                let timer = twin.get(key).and_then(|(_, timer)| *timer);
+                twin.insert(key.to_owned(), (n, timer));
+            }
+            1 => drop(twin.insert(key.to_owned(), (n, Some(n)))),
+            2 => drop(twin.remove(key)),
+            3 => {
+                if let Some((_, timer)) = twin.get_mut(key) {
+                    *timer = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_holds_what_a_map_does_and_so_does_one_made_of_its_deltas(
+            steps in prop::collection::vec((0usize..6, 0u8..6, -9i64..9), 0..60),
+        ) {
+            let names = ["", "a", "b", "ab", "\u{e9}", "long enough to be kept elsewhere"];
+            let (mut table, mut twin, mut copy) = (self::table(), Twin::new(), self::table());
+            for (at, (key, what, n)) in steps.into_iter().enumerate() {
+                change(&mut table, &mut twin, names[key], what, n);
+                prop_assert_eq!(&content(&table), &twin);
+                prop_assert_eq!(table.len(), twin.len());
+                let first = twin.values().filter_map(|(_, timer)| *timer).min();
+                prop_assert_eq!(table.next_timer(), first);
+                if at % 7 == 0 && let Some(delta) = table.delta().unwrap() {
+                    copy.load(&delta).unwrap();
+                    prop_assert_eq!(&content(&copy), &twin);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_found_by_time_and_nothing_else_is_touched() {
+        let mut table = table();
+        let put = |timer| Change { state: Some(true), timer: Some(timer) };
+        let states: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1, 2, 3]))];
+        let changes = [put(Some(10)), put(None), put(Some(20))];
+        table.apply(&column(&["a", "b", "c"]), &changes, &states).unwrap();
+        let due = |time| table.due(BatchTime(time)).unwrap()[0].len();
+        assert_eq!([due(9), due(10), due(20)], [0, 1, 2]);
+        let found = table.find(&column(&["c", "x", "a"]), BatchTime(10)).unwrap();
+        assert_eq!(found.present, [true, false, true]);
+        assert_eq!(found.due, [false, false, true]);
+        let states: Vec<_> = found.states[0].as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(states, [3, 1]);
+    }
+}
