@@ -39,7 +39,7 @@
 //! # }
 //! ```
 //!
-//! A [reducer](reducer) is a function of two rows, a [keyed plugin](keyed) one of the rows of a key and what is remembered
+//! A [reducer] is a function of two rows, a [keyed plugin](keyed) one of the rows of a key and what is remembered
 //! of it, a [`Sink`] a type.
 //!
 //! `wasmill plugin build` makes a component of such a crate. The pages `docs/plugins/rust.md` and

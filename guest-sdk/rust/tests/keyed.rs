@@ -249,6 +249,65 @@ mod parts {
     }
 }
 
+mod contract {
+    use super::*;
+    use wasmill_sdk::context;
+    use wasmill_sdk::wit::{Buffers, Field, Group, KeyedBatch};
+
+    #[derive(Record)]
+    struct Count {
+        n: i64,
+    }
+
+    fn count(_: (), rows: Rows<()>, state: &mut State<Count>, _: &mut Emit<Count>) {
+        let before = state.get().map_or(0, |count| count.n);
+        state.put(Count {
+            n: before + rows.count() as i64,
+        });
+    }
+
+    export_keyed!(update: count);
+
+    fn numbers(numbers: &[i64]) -> Vec<u8> {
+        numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn the_example_of_the_contract_is_true() {
+        let word = Field {
+            name: "word".to_owned(),
+            data_type: "utf8".to_owned(),
+            nullable: false,
+        };
+        let mut plugin = Plugin::open("{}", &[word], &[Vec::new()]).unwrap();
+        let words = Buffers {
+            validity: Vec::new(),
+            offsets: [0u32, 2, 4].map(u32::to_le_bytes).concat(),
+            data: b"beto".to_vec(),
+        };
+        let four = Buffers {
+            validity: Vec::new(),
+            offsets: Vec::new(),
+            data: numbers(&[4]),
+        };
+        let batch = KeyedBatch {
+            rows: 2,
+            status: vec![0x0d, 0x0c],
+            keys: vec![words],
+            state: vec![four],
+            inputs: vec![Group {
+                ends: vec![1, 0, 0, 0, 3, 0, 0, 0],
+                columns: Vec::new(),
+            }],
+        };
+        let changes = plugin.process(context(), batch).unwrap();
+        assert_eq!(changes.ops, [1, 1]);
+        assert_eq!(changes.state[0].data, numbers(&[5, 2]));
+        assert!(changes.timers.is_empty() && changes.rejected.is_empty());
+        assert_eq!(changes.outputs[0].rows, 0);
+    }
+}
+
 mod timers {
     use super::*;
 

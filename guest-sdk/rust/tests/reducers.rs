@@ -206,6 +206,46 @@ mod joined {
     }
 }
 
+mod contract {
+    use super::*;
+    use wasmill_sdk::wit::{Buffers, Field};
+    use wasmill_sdk::{Reducer, context};
+
+    #[derive(Record)]
+    struct Number {
+        n: i64,
+    }
+
+    fn add(a: Number, b: Number) -> Number {
+        Number { n: a.n + b.n }
+    }
+
+    export_reducer!(reduce: add);
+
+    fn column(numbers: &[i64]) -> Vec<Buffers> {
+        vec![Buffers {
+            validity: Vec::new(),
+            offsets: Vec::new(),
+            data: numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        }]
+    }
+
+    #[test]
+    fn the_example_of_the_contract_is_true() {
+        let field = Field {
+            name: "n".to_owned(),
+            data_type: "int64".to_owned(),
+            nullable: false,
+        };
+        let mut plugin = Plugin::open("{}", &[field]).unwrap();
+        let ends = vec![2, 0, 0, 0, 3, 0, 0, 0];
+        let reduced = plugin.reduce(context(), ends, column(&[1, 2, 3])).unwrap();
+        assert_eq!(reduced.len(), 1);
+        assert_eq!(reduced[0].data, [[3, 0, 0, 0, 0, 0, 0, 0]; 2].concat());
+        assert!(reduced[0].validity.is_empty() && reduced[0].offsets.is_empty());
+    }
+}
+
 mod wrong {
     use super::*;
 

@@ -328,8 +328,9 @@ impl<K: Keyed> KeyedRun<K> {
             .iter()
             .map(|(name, called)| {
                 let last = part + 1 == called.parts(self.part);
-                u8::from(self.known.contains_key(*name))
-                    | u8::from(called.due && last) << 1
+                let known = self.known.contains_key(*name);
+                u8::from(known)
+                    | u8::from(called.due && known && last) << 1
                     | u8::from(part == 0) << 2
                     | u8::from(last) << 3
             })
