@@ -21,6 +21,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let builders = format_ident!("{}Builders", input.ident);
     let record = impl_record(input, &fields, &options, &builders);
     let row = impl_row(input, &fields, &options, lifetime);
+    let readable = impl_readable(input);
     let builders = define_builders(&builders, &fields);
     Ok(quote! {
         const _: () = {
@@ -28,6 +29,7 @@ pub(crate) fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
             #builders
             #record
             #row
+            #readable
         };
     })
 }
@@ -170,6 +172,21 @@ fn impl_record(
                 let _ = &builders;
                 #(sdk::Value::push(self.#names, &mut builders.#names);)*
             }
+        }
+    }
+}
+
+fn impl_readable(input: &DeriveInput) -> TokenStream {
+    let ident = &input.ident;
+    let (generics, arguments, _) = input.generics.split_for_impl();
+    let buffers = match input.generics.params.is_empty() {
+        true => quote!(),
+        false => quote!(<'buffers>),
+    };
+    quote! {
+        #[automatically_derived]
+        impl #generics sdk::Readable for #ident #arguments {
+            type In<'buffers> = #ident #buffers;
         }
     }
 }

@@ -17,6 +17,36 @@ pub mod transform {
     });
 }
 
+/// World `reducer-plugin`; its types are those of [`transform`].
+pub mod reducer {
+    wit_bindgen::generate!({
+        world: "reducer-plugin",
+        path: "../../wit",
+        pub_export_macro: true,
+        export_macro_name: "export_reducer_world",
+        default_bindings_module: "wasmill_sdk::bindings::reducer",
+        with: {
+            "wasmill:plugin/types@0.1.0": crate::bindings::transform::wasmill::plugin::types,
+            "wasmill:plugin/host@0.1.0": crate::bindings::transform::wasmill::plugin::host,
+        },
+    });
+}
+
+/// World `keyed-plugin`; its types are those of [`transform`].
+pub mod keyed {
+    wit_bindgen::generate!({
+        world: "keyed-plugin",
+        path: "../../wit",
+        pub_export_macro: true,
+        export_macro_name: "export_keyed_world",
+        default_bindings_module: "wasmill_sdk::bindings::keyed",
+        with: {
+            "wasmill:plugin/types@0.1.0": crate::bindings::transform::wasmill::plugin::types,
+            "wasmill:plugin/host@0.1.0": crate::bindings::transform::wasmill::plugin::host,
+        },
+    });
+}
+
 /// World `sink-plugin`; its types are those of [`transform`].
 pub mod sink {
     wit_bindgen::generate!({

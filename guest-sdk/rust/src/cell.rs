@@ -110,6 +110,24 @@ impl<'a> Cell<'a> {
     }
 }
 
+impl Cell<'_> {
+    /// The same value, with bytes of its own.
+    pub fn into_owned(self) -> Cell<'static> {
+        match self {
+            Self::Null => Cell::Null,
+            Self::Boolean(value) => Cell::Boolean(value),
+            Self::Int64(value) => Cell::Int64(value),
+            Self::Float64(value) => Cell::Float64(value),
+            Self::Decimal { unscaled, scale } => Cell::Decimal { unscaled, scale },
+            Self::Date(date) => Cell::Date(date),
+            Self::Timestamp(time) => Cell::Timestamp(time),
+            Self::Utf8(text) => Cell::Utf8(text.into_owned().into()),
+            Self::Binary(bytes) => Cell::Binary(bytes.into_owned().into()),
+            Self::Json(text) => Cell::Json(text.into_owned().into()),
+        }
+    }
+}
+
 /// The text of a JSON string, in place unless it has escapes.
 fn unquote(json: &str) -> Option<Cow<'_, str>> {
     match serde_json::from_str::<&str>(json) {

@@ -1,6 +1,10 @@
 //! The plugin's configuration: the step's own table of the pipeline file, read into a serde struct with every
 //! unknown key reported.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::Deserialize;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess,
     Visitor,
@@ -34,6 +38,52 @@ pub(crate) fn read<C: DeserializeOwned>(
 ) -> Result<C, Error> {
     C::deserialize(Strict { table, settings })
         .map_err(|error| Error::fatal(format!("the configuration is wrong: {error}")))
+}
+
+/// Reads the configuration and makes the plugin's state of it.
+pub(crate) fn open<C: DeserializeOwned, S, E: Into<Error>>(
+    config: &str,
+    settings: &[&str],
+    open: impl FnOnce(C) -> Result<S, E>,
+) -> Result<S, Error> {
+    open(read(parse(config)?, settings)?).map_err(Into::into)
+}
+
+/// Reads a setting written as `"30s"`, `"1h 30m"` or `"250ms"`, for a field with
+/// `#[serde(deserialize_with = "wasmill_sdk::duration")]`.
+///
+/// # Errors
+/// What was there instead.
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = <Cow<str>>::deserialize(deserializer)?;
+    parse_duration(&text).ok_or_else(|| {
+        D::Error::custom(format!(
+            "`{text}` is not a duration as `30s`, `1h 30m` or `250ms`"
+        ))
+    })
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    let mut sum = (!rest.is_empty()).then_some(Duration::ZERO)?;
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let after = after.trim_start();
+        let end = after.find(|c: char| !c.is_ascii_alphabetic());
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        let millis: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        let millis = number.parse::<u64>().ok()?.checked_mul(millis)?;
+        sum = sum.checked_add(Duration::from_millis(millis))?;
+        rest = after.trim_start();
+    }
+    Some(sum)
 }
 
 /// A deserializer that refuses keys the struct does not have: serde tells it the struct's fields.
@@ -165,6 +215,27 @@ mod tests {
             error.message,
             "the configuration is wrong: `pattern`: invalid type: integer `3`, expected a string"
         );
+    }
+
+    #[test]
+    fn a_duration_is_a_sum_of_units() {
+        let millis = |text| parse_duration(text).map(|duration| duration.as_millis());
+        assert_eq!(millis("250ms"), Some(250));
+        assert_eq!(millis("1h 30m"), Some(5_400_000));
+        assert_eq!(millis("1d2h3s"), Some(93_603_000));
+        assert_eq!(millis("10 s"), Some(10_000));
+        for bad in [
+            "",
+            " ",
+            "10",
+            "s",
+            "1.5h",
+            "-1s",
+            "1 week",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(millis(bad), None, "{bad}");
+        }
     }
 
     #[test]

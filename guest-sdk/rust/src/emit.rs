@@ -1,8 +1,8 @@
-//! Where a transform's rows go: builders for the columns of each port, and the input row each came from.
+//! Where a plugin's rows go: builders for the columns of each port, and the input row, or key, each came from.
 
 use std::fmt;
 
-use crate::bindings::transform::wasmill::plugin::types::{Buffers, Origin, Output, Rejects};
+use crate::bindings::transform::wasmill::plugin::types::{self, Buffers, Origin, Output, Rejects};
 use crate::builder::{ColumnBuilder, Size, VaryingBuilder};
 use crate::record::{Builders, Record};
 use crate::{Column, Reject};
@@ -93,7 +93,7 @@ pub struct PortShape {
     pub columns: Vec<Column>,
 }
 
-/// All output ports of a transform. [`Emit`] is a single one named `out`; for several, derive it for a struct whose
+/// All output ports of a plugin. [`Emit`] is a single one named `out`; for several, derive it for a struct whose
 /// fields are [`Emit`]s, each named as its port.
 pub trait Ports: Sized {
     /// Name and columns of each.
@@ -131,6 +131,60 @@ impl<R: Record> Ports for Emit<R> {
 
     fn finish(self) -> Vec<Output> {
         vec![Port::finish(self, 0)]
+    }
+}
+
+/// The ports as a plan has them.
+pub(crate) fn plan(ports: Vec<PortShape>, carry: bool) -> Vec<types::Port> {
+    ports
+        .into_iter()
+        .map(|port| types::Port {
+            name: port.name.to_owned(),
+            columns: port.columns.into_iter().map(Into::into).collect(),
+            carry,
+        })
+        .collect()
+}
+
+/// What the calls of one instance have in common: the declared columns, and the size of the last call's output.
+#[derive(Debug)]
+pub struct Calls {
+    declared: Vec<Column>,
+    /// How many columns there are, over all ports; counted by the first call.
+    columns: Option<usize>,
+    last: Option<Size>,
+}
+
+impl Calls {
+    /// Before the first call.
+    pub fn new(declared: Vec<Column>) -> Self {
+        Self {
+            declared,
+            columns: None,
+            last: None,
+        }
+    }
+
+    /// Ports with room ahead, for as many rows and bytes as the last call made or else for `guess`. Room that is not
+    /// used costs address space only; the bytes are shared among the columns, so that all of them fit into memory.
+    pub(crate) fn ports<P: Ports>(&mut self, guess: Size) -> P {
+        let columns = *self.columns.get_or_insert_with(|| {
+            let ports = P::ports(&self.declared);
+            ports.iter().map(|port| port.columns.len()).sum()
+        });
+        let Size { rows, bytes } = self.last.unwrap_or(guess);
+        let bytes = bytes / columns.max(1);
+        P::new(&self.declared, Size { rows, bytes })
+    }
+
+    pub(crate) fn finish<P: Ports>(&mut self, ports: P) -> Vec<Output> {
+        let outputs = ports.finish();
+        let columns = outputs.iter().flat_map(|output| &output.columns);
+        self.last = Some(Size {
+            rows: outputs.iter().map(|output| output.rows).max().unwrap_or(0) as usize,
+            bytes: columns.map(|column| column.data.len()).sum(),
+        });
+        outputs
     }
 }
 

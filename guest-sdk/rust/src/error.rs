@@ -140,3 +140,9 @@ impl From<&'static str> for Reject {
         }
     }
 }
+
+impl From<Error> for Reject {
+    fn from(error: Error) -> Self {
+        Self::from(error.message)
+    }
+}

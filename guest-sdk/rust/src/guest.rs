@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::thread::LocalKey;
 
+use crate::bindings::keyed::exports::wasmill::plugin::keyed;
+use crate::bindings::reducer::exports::wasmill::plugin::reducer;
 use crate::bindings::sink::exports::wasmill::plugin::sink;
 use crate::bindings::transform::exports::wasmill::plugin::transform::{self, Plan, Produced};
 use crate::bindings::transform::wasmill::plugin::types::{Buffers, Context, Error, Field, Rejects};
 use crate::sink::Opened;
-use crate::{Sink, Transform, log};
+use crate::{Keyed, Reducer, Sink, Transform, log};
 
 /// Where the open instance is kept between calls.
 pub type Slot<T> = RefCell<Option<T>>;
@@ -48,6 +50,59 @@ impl<T: Transform + Exported<Open = T>> transform::Guest for Exports<T> {
 
     fn process(context: Context, rows: u32, input: Vec<Buffers>) -> Result<Produced, Error> {
         with_open::<T, _>(|open| open.process(context, rows, input)).map_err(Into::into)
+    }
+}
+
+impl<R: Reducer + Exported<Open = R>> reducer::Guest for Exports<R> {
+    fn describe(config: String, input: Vec<Field>) -> Result<reducer::Plan, Error> {
+        log::silently(|| R::describe(&config, &input)).map_err(Into::into)
+    }
+
+    fn open(config: String, input: Vec<Field>) -> Result<(), Error> {
+        log::report_panics();
+        keep::<R>(R::open(&config, &input))
+    }
+
+    fn reduce(context: Context, ends: Vec<u8>, input: Vec<Buffers>) -> Result<Vec<Buffers>, Error> {
+        with_open::<R, _>(|open| open.reduce(context, ends, input)).map_err(Into::into)
+    }
+
+    fn inverse(
+        context: Context,
+        rows: u32,
+        total: Vec<Buffers>,
+        gone: Vec<Buffers>,
+    ) -> Result<Vec<Buffers>, Error> {
+        with_open::<R, _>(|open| open.inverse(context, rows, total, gone)).map_err(Into::into)
+    }
+}
+
+impl<K: Keyed + Exported<Open = K>> keyed::Guest for Exports<K> {
+    fn describe(
+        config: String,
+        keys: Vec<Field>,
+        inputs: Vec<Vec<Field>>,
+    ) -> Result<keyed::Plan, Error> {
+        log::silently(|| K::describe(&config, &keys, &inputs)).map_err(Into::into)
+    }
+
+    fn open(config: String, keys: Vec<Field>, inputs: Vec<Vec<Field>>) -> Result<(), Error> {
+        log::report_panics();
+        keep::<K>(K::open(&config, &keys, &inputs))
+    }
+
+    fn process(context: Context, batch: keyed::Batch) -> Result<keyed::Changes, Error> {
+        with_open::<K, _>(|open| open.process(context, batch)).map_err(Into::into)
+    }
+
+    fn migrate(
+        from_version: u32,
+        old: Vec<Field>,
+        rows: u32,
+        state: Vec<Buffers>,
+    ) -> Result<Vec<Buffers>, Error> {
+        log::report_panics();
+        K::migrate(from_version, &old, rows, state).map_err(Into::into)
     }
 }
 

@@ -39,6 +39,9 @@
 //! # }
 //! ```
 //!
+//! A [reducer] is a function of two rows, a [keyed plugin](keyed) one of the rows of a key and what is remembered
+//! of it, a [`Sink`] a type.
+//!
 //! `wasmill plugin build` makes a component of such a crate. The pages `docs/plugins/rust.md` and
 //! `docs/plugins/abi.md` tell the rest.
 
@@ -55,9 +58,11 @@ mod export;
 pub mod guest;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod keyed;
 pub mod log;
 mod read;
 mod record;
+pub mod reducer;
 pub mod sink;
 mod suggest;
 pub mod testing;
@@ -68,12 +73,14 @@ mod value;
 
 pub use cell::{Cell, RowMap};
 pub use column::{Column, DataType};
-pub use config::NoConfig;
+pub use config::{NoConfig, duration};
 pub use context::{Context, context};
 pub use emit::{Emit, Ports, Rejected};
 pub use error::{Error, ErrorKind, Reject, reject};
+pub use keyed::Keyed;
 pub use read::Batch;
-pub use record::{Cells, Record, Row};
+pub use record::{Cells, Readable, Record, Row};
+pub use reducer::Reducer;
 pub use sink::Sink;
 pub use text::{Text, Words};
 pub use transform::Transform;
@@ -85,14 +92,20 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What nearly every plugin uses.
 pub mod prelude {
+    pub use crate::keyed::{Rows, State};
     pub use crate::{
-        Emit, Error, Ports, Record, Reject, Text, export_sink, export_transform, log, reject,
+        Emit, Error, Ports, Record, Reject, Text, export_keyed, export_reducer, export_sink,
+        export_transform, log, reject,
     };
     pub use serde::Deserialize;
 }
 
-/// The contract's own types, for a plugin that implements [`Transform`] by hand.
+/// The contract's own types, for a plugin that implements [`Transform`], [`Reducer`] or [`Keyed`] by hand.
 pub mod wit {
+    pub use crate::bindings::keyed::exports::wasmill::plugin::keyed::{
+        Batch as KeyedBatch, Changes, Group, Plan as KeyedPlan,
+    };
+    pub use crate::bindings::reducer::exports::wasmill::plugin::reducer::Plan as ReducerPlan;
     pub use crate::bindings::sink::exports::wasmill::plugin::sink::Plan as SinkPlan;
     pub use crate::bindings::transform::exports::wasmill::plugin::transform::{
         Plan as TransformPlan, Produced,
@@ -107,7 +120,7 @@ pub mod wit {
 pub mod derive {
     pub use crate::builder::{ColumnBuilder, Size};
     pub use crate::emit::{Port, PortShape};
-    pub use crate::record::{Builders, Record, Row, Wanted};
+    pub use crate::record::{Builders, Readable, Record, Row, Wanted};
     pub use crate::value::{ReadValue, Value};
     pub use crate::wit::{Buffers, Output};
     pub use crate::{Batch, Column, Ports};

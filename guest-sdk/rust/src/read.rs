@@ -2,6 +2,7 @@
 //!
 //! Numbers are read as little-endian byte groups, so nothing here depends on the alignment of a buffer.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::Column;
@@ -49,6 +50,35 @@ impl Batch {
     /// Bytes of values, over all columns.
     pub(crate) fn data_bytes(&self) -> usize {
         self.buffers.iter().map(|column| column.data.len()).sum()
+    }
+}
+
+/// Where each group of rows ends; a group begins where the one before it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends<'a>(&'a [[u8; 4]]);
+
+impl<'a> Ends<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes.as_chunks().0)
+    }
+
+    pub(crate) fn groups(self) -> usize {
+        self.0.len()
+    }
+
+    /// The rows of all groups.
+    pub(crate) fn rows(self) -> u32 {
+        self.0.last().map_or(0, |end| u32::from_le_bytes(*end))
+    }
+
+    #[inline]
+    pub(crate) fn group(self, at: usize) -> Range<usize> {
+        let end = |at: usize| u32::from_le_bytes(self.0[at]) as usize;
+        let start = match at {
+            0 => 0,
+            _ => end(at - 1),
+        };
+        start..end(at)
     }
 }
 

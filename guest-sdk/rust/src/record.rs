@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::bindings::transform::wasmill::plugin::types::{Buffers, Field};
 use crate::builder::{ColumnBuilder, Size};
-use crate::{Batch, Cell, Column, DataType, Error, suggest};
+use crate::{Batch, Cell, Column, DataType, Error, Reject, suggest};
 
 /// A row type that can be emitted. Derive it.
 pub trait Record: Sized {
@@ -46,6 +46,82 @@ pub trait Row<'a>: Record {
     fn read(readers: &Self::Readers, row: usize) -> Result<Self, usize>;
 }
 
+/// A row type that can be read, whatever lifetime its name was written with: a function takes `Rows<Line>` of a
+/// `Line<'a>`, and gets lines that live as long as the batch. Derive it with [`Record`].
+pub trait Readable: Record {
+    /// The same row, read from buffers that live for `'buffers`.
+    type In<'buffers>: Row<'buffers, Builders = Self::Builders>;
+}
+
+/// Nothing: a key that does not matter, rows that are only counted, a key of which nothing is remembered.
+impl Record for () {
+    type Builders = ();
+
+    fn columns(_: &[Column]) -> Vec<Column> {
+        Vec::new()
+    }
+
+    fn write(self, (): &mut ()) {}
+}
+
+impl Builders for () {
+    fn new(_: &[Column], _: Size) {}
+
+    fn truncate(&mut self, _: usize) {}
+
+    fn finish(self) -> Vec<Buffers> {
+        Vec::new()
+    }
+}
+
+impl<'a> Row<'a> for () {
+    type Readers = ();
+
+    fn wanted() -> Vec<Wanted> {
+        Vec::new()
+    }
+
+    fn readers(_: &'a Batch) {}
+
+    fn read((): &(), _: usize) -> Result<(), usize> {
+        Ok(())
+    }
+}
+
+impl Readable for () {
+    type In<'buffers> = ();
+}
+
+/// What a function answers that must make a record: the record, or a `Result` of it whose error fails the whole call.
+pub trait Made {
+    /// The record.
+    type Output: Record;
+
+    /// As a `Result`.
+    ///
+    /// # Errors
+    /// The call fails.
+    fn made(self) -> Result<Self::Output, Error>;
+}
+
+impl<R: Record> Made for R {
+    type Output = R;
+
+    #[inline]
+    fn made(self) -> Result<R, Error> {
+        Ok(self)
+    }
+}
+
+impl<R: Record, E: Into<Error>> Made for Result<R, E> {
+    type Output = R;
+
+    #[inline]
+    fn made(self) -> Result<R, Error> {
+        self.map_err(Into::into)
+    }
+}
+
 /// An input column that a field wants.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -67,6 +143,14 @@ impl Wanted {
     }
 }
 
+/// The settings that name columns.
+pub(crate) fn settings<'w>(wanted: impl IntoIterator<Item = &'w Wanted>) -> Vec<&'static str> {
+    wanted
+        .into_iter()
+        .filter_map(|wanted| wanted.setting)
+        .collect()
+}
+
 /// Finds the input column of each field; the answer holds names, in the order of the fields.
 pub(crate) fn resolve(
     wanted: &[Wanted],
@@ -77,6 +161,17 @@ pub(crate) fn resolve(
         .iter()
         .map(|wanted| find(wanted, config, input))
         .collect()
+}
+
+/// The schema as the rest of the SDK has it.
+pub(crate) fn columns<C: FromIterator<Column>>(input: &[Field]) -> Result<C, Error> {
+    input.iter().map(Column::try_from).collect()
+}
+
+/// Why a row with a missing value in a field without room for one is turned away.
+#[cold]
+pub(crate) fn null_in(column: &Column) -> Reject {
+    Reject::from(format!("column `{}` is null", column.name))
 }
 
 fn find(wanted: &Wanted, config: &Map<String, Value>, input: &[Field]) -> Result<String, Error> {

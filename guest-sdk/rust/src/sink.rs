@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::bindings::sink::exports::wasmill::plugin::sink::Plan;
 use crate::bindings::transform::wasmill::plugin::types::{Buffers, Context, Field, Rejects};
 use crate::emit::Rejected;
-use crate::{Batch, Column, Error, config, context, suggest};
+use crate::{Batch, Column, Error, config, context, record, suggest};
 
 pub use crate::bindings::sink::exports::wasmill::plugin::sink::Delivery;
 
@@ -121,10 +121,7 @@ impl<S: Sink> Opened<S> {
     /// # Errors
     /// A wrong configuration, or whatever keeps the sink from working.
     pub fn open(config: &str, input: &[Field]) -> Result<Self, Error> {
-        let input: Rc<[Column]> = input
-            .iter()
-            .map(Column::try_from)
-            .collect::<Result<_, _>>()?;
+        let input: Rc<[Column]> = record::columns(input)?;
         let sink = S::open(config::read(config::parse(config)?, &[])?, &input)?;
         Ok(Self { sink, input })
     }

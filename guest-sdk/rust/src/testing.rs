@@ -31,10 +31,15 @@
 
 mod check;
 mod input;
+mod keyed;
+mod port;
+mod reducer;
 mod sink;
 mod test;
 mod transform;
 
+pub use keyed::{Epoch, KeyedRun, KeyedTest};
+pub use reducer::{ReducerRun, ReducerTest};
 pub use sink::{SinkRun, SinkTest};
 pub use test::Test;
 pub use transform::{Run, TransformTest};
@@ -47,4 +52,14 @@ pub fn transform<T: crate::Transform>() -> TransformTest<T> {
 /// A test of a sink.
 pub fn sink<S: crate::Sink>() -> SinkTest<S> {
     SinkTest::new()
+}
+
+/// A test of a reducer.
+pub fn reducer<R: crate::Reducer>() -> ReducerTest<R> {
+    ReducerTest::new()
+}
+
+/// A test of a keyed plugin.
+pub fn keyed<K: crate::Keyed>() -> KeyedTest<K> {
+    KeyedTest::new()
 }

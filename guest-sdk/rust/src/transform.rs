@@ -5,13 +5,13 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::transform::exports::wasmill::plugin::transform::{Plan, Produced};
-use crate::bindings::transform::wasmill::plugin::types::{
-    self, Buffers, Context, Field, Origin, Output,
-};
+use crate::bindings::transform::wasmill::plugin::types::{Buffers, Context, Field, Origin, Output};
 use crate::builder::Size;
-use crate::emit::{Emit, PortShape, Ports, Rejected, row_number};
+use crate::emit::{self, Emit, PortShape, Ports, Rejected, row_number};
 use crate::record::{self, Record, Row, Wanted};
 use crate::{Batch, Column, Error, Reject, config, context};
+
+pub use crate::emit::Calls;
 
 /// A transform as the host sees it. [`export_transform!`](crate::export_transform) implements it for `Plugin`; a
 /// plugin that fits none of the three shapes implements it itself.
@@ -81,13 +81,6 @@ impl Shape {
         }
     }
 
-    fn settings(&self) -> Vec<&'static str> {
-        self.wanted
-            .iter()
-            .filter_map(|wanted| wanted.setting)
-            .collect()
-    }
-
     /// Reads the configuration and makes the state of it.
     ///
     /// # Errors
@@ -97,8 +90,7 @@ impl Shape {
         config: &str,
         open: impl FnOnce(C) -> Result<S, E>,
     ) -> Result<S, Error> {
-        let config = config::read(config::parse(config)?, &self.settings())?;
-        open(config).map_err(Into::into)
+        config::open(config, &record::settings(&self.wanted), open)
     }
 
     /// The answer to `describe`; `declared` are columns known from the configuration only.
@@ -112,18 +104,9 @@ impl Shape {
         declared: &[Column],
         carry: Option<bool>,
     ) -> Result<Plan, Error> {
-        let carry = carry.unwrap_or(self.carry);
-        let ports = (self.ports)(declared)
-            .into_iter()
-            .map(|port| types::Port {
-                name: port.name.to_owned(),
-                columns: port.columns.into_iter().map(Into::into).collect(),
-                carry,
-            })
-            .collect();
         Ok(Plan {
             columns: record::resolve(&self.wanted, &config::parse(config)?, input)?,
-            ports,
+            ports: emit::plan((self.ports)(declared), carry.unwrap_or(self.carry)),
         })
     }
 }
@@ -144,10 +127,7 @@ impl Opened {
         process: impl FnMut(&Batch) -> Produced + 'static,
     ) -> Result<Self, Error> {
         Ok(Self {
-            input: input
-                .iter()
-                .map(Column::try_from)
-                .collect::<Result<_, _>>()?,
+            input: record::columns(input)?,
             process: Box::new(process),
         })
     }
@@ -274,63 +254,13 @@ fn for_each_row<'a, I: Row<'a>>(
     for row in 0..batch.rows() {
         let outcome = match I::read(&readers, row) {
             Ok(record) => each(row, record),
-            Err(column) => Err(null_in(&batch.columns()[column].name)),
+            Err(column) => Err(record::null_in(&batch.columns()[column])),
         };
         if let Err(reject) = outcome {
             rejected.push(row, reject);
         }
     }
     rejected
-}
-
-#[cold]
-fn null_in(column: &str) -> Reject {
-    Reject::from(format!("column `{column}` is null"))
-}
-
-/// What the calls of one instance have in common: the declared columns, and the size of the last call's output.
-#[derive(Debug)]
-pub struct Calls {
-    declared: Vec<Column>,
-    /// How many columns there are, over all ports; counted by the first call.
-    columns: Option<usize>,
-    last: Option<Size>,
-}
-
-impl Calls {
-    /// Before the first call.
-    pub fn new(declared: Vec<Column>) -> Self {
-        Self {
-            declared,
-            columns: None,
-            last: None,
-        }
-    }
-
-    /// Ports with room ahead, for as many rows and bytes as the last call made or else for `guess`. Room that is not
-    /// used costs address space only; the bytes are shared among the columns, so that all of them fit into memory.
-    fn ports<P: Ports>(&mut self, guess: Size) -> P {
-        let columns = *self.columns.get_or_insert_with(|| {
-            let ports = P::ports(&self.declared);
-            ports.iter().map(|port| port.columns.len()).sum()
-        });
-        let Size { rows, bytes } = self.last.unwrap_or(guess);
-        let bytes = bytes / columns.max(1);
-        P::new(&self.declared, Size { rows, bytes })
-    }
-
-    fn finish<P: Ports>(&mut self, ports: P, rejected: Rejected) -> Produced {
-        let outputs = ports.finish();
-        let columns = outputs.iter().flat_map(|output| &output.columns);
-        self.last = Some(Size {
-            rows: outputs.iter().map(|output| output.rows).max().unwrap_or(0) as usize,
-            bytes: columns.map(|column| column.data.len()).sum(),
-        });
-        Produced {
-            outputs,
-            rejected: rejected.finish(),
-        }
-    }
 }
 
 /// Bytes of text per output row that a flat-map's first call makes room for.
@@ -358,7 +288,10 @@ pub fn flat_map<'a, S, I: Row<'a>, P: Ports, R: Done>(
             }
         }
     });
-    calls.finish(ports, rejected)
+    Produced {
+        outputs: calls.finish(ports),
+        rejected: rejected.finish(),
+    }
 }
 
 /// Runs `fn(&State, Row) -> Row` over a batch.
@@ -380,13 +313,16 @@ pub fn map<'a, S, I: Row<'a>, R: Mapped>(
         Ok(())
     });
     let every_row = out.rows() == batch.rows();
-    let mut produced = calls.finish(out, rejected);
+    let mut outputs = calls.finish(out);
     if every_row {
-        for output in &mut produced.outputs {
+        for output in &mut outputs {
             output.origin = Origin::Same;
         }
     }
-    produced
+    Produced {
+        outputs,
+        rejected: rejected.finish(),
+    }
 }
 
 /// Runs `fn(&State, Row) -> bool` over a batch: only row numbers come out, the host has the rows.

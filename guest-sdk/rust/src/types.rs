@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A fixed-point number of up to `P` digits, `S` of them after the point: the column type `decimal(P,S)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -254,6 +254,14 @@ impl Json<'_> {
         serde_json::to_string(value)
             .map(|text| Self(text.into()))
             .map_err(|error| crate::Error::fatal(error.to_string()))
+    }
+
+    /// The value that the JSON stands for; what [`Json::of`] wrote is read again, but for the last digit of a float.
+    ///
+    /// # Errors
+    /// If it stands for something else.
+    pub fn read<'s, T: Deserialize<'s>>(&'s self) -> Result<T, crate::Error> {
+        serde_json::from_str(&self.0).map_err(|error| crate::Error::fatal(error.to_string()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the host checks of the buffers that a plugin gives back.
 
-use crate::wit::Buffers;
+use crate::read::Varying;
+use crate::wit::{Buffers, Field, Rejects};
 use crate::{Column, DataType};
 
 /// # Panics
@@ -72,4 +73,45 @@ pub(super) fn row_numbers(what: &str, numbers: &[u32], rows: u32) {
     for number in numbers {
         assert!(*number < rows, "{what} names row {number} of {rows}");
     }
+}
+
+/// The rejects with their reasons.
+///
+/// # Panics
+/// If a row is none of `rows`, or has no reason.
+pub(super) fn rejects(rejects: Rejects, rows: u32) -> Vec<(u32, String)> {
+    row_numbers("a reject", &rejects.rows, rows);
+    let count = rejects.rows.len();
+    if count > 0 {
+        let reasons = Column::new("reason", DataType::Utf8, false);
+        column(&reasons, &rejects.reasons, count);
+    }
+    let reasons = Varying::new(&rejects.reasons);
+    let reason = |at| reasons.str(at).expect("a reason is never null").to_owned();
+    let rows = rejects.rows.iter().enumerate();
+    rows.map(|(at, row)| (*row, reason(at))).collect()
+}
+
+/// The columns of a schema.
+///
+/// # Panics
+/// If there is no type of a name.
+pub(super) fn schema(fields: &[Field]) -> Vec<Column> {
+    fields
+        .iter()
+        .map(|field| Column::try_from(field).expect("the plan names known types"))
+        .collect()
+}
+
+/// The columns of a schema, whose values are given back.
+///
+/// # Panics
+/// If the buffers do not hold `rows` values of each.
+pub(super) fn columns(fields: &[Field], buffers: &[Buffers], rows: usize) -> Vec<Column> {
+    assert_eq!(buffers.len(), fields.len(), "columns given back");
+    let columns = schema(fields);
+    for (at, buffers) in columns.iter().zip(buffers) {
+        column(at, buffers, rows);
+    }
+    columns
 }

@@ -37,32 +37,25 @@ impl Input {
         schema: &[(&str, &str)],
         json: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let columns: Vec<Column> = schema
-            .iter()
-            .map(|(name, text)| column(name, text))
-            .collect();
-        let mut builders = <Vec<CellBuilder> as Builders>::new(&columns, Size::default());
+        let columns = columns(schema);
+        let rows: Vec<_> = json.into_iter().map(|line| row(&columns, line)).collect();
+        Self::of_cells(&columns, rows.iter().map(Vec::as_slice))
+    }
+
+    pub(super) fn of_cells<'r>(
+        columns: &[Column],
+        cells: impl IntoIterator<Item = &'r [Cell<'static>]>,
+    ) -> Self {
+        let mut builders = <Vec<CellBuilder> as Builders>::new(columns, Size::default());
         let mut rows = 0;
-        for line in json {
-            let row: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-            for (column, builder) in columns.iter().zip(&mut builders) {
-                let value = row
-                    .get(&column.name)
-                    .map_or("null".to_owned(), ToString::to_string);
-                let cell = Cell::from_json(&value, column.data_type)
-                    .unwrap_or_else(|error| panic!("{line}: `{}`: {error}", column.name));
-                assert!(
-                    column.nullable || cell != Cell::Null,
-                    "{line}: `{}` is missing; a type as `utf8?` allows that",
-                    column.name
-                );
-                builder.push(&cell);
+        for row in cells {
+            for (cell, builder) in row.iter().zip(&mut builders) {
+                builder.push(cell);
             }
             rows += 1;
         }
         Self {
-            columns,
+            columns: columns.to_vec(),
             buffers: builders.finish(),
             rows,
         }
@@ -97,7 +90,52 @@ impl Input {
     }
 }
 
-/// A column written as `("n", "int64?")`; the question mark allows nulls.
+/// The values of a batch, row by row.
+pub(super) fn cells(batch: &Batch) -> Vec<Vec<Cell<'static>>> {
+    let columns = 0..batch.columns().len();
+    (0..batch.rows())
+        .map(|row| {
+            columns
+                .clone()
+                .map(|column| batch.cell(column, row).into_owned())
+                .collect()
+        })
+        .collect()
+}
+
+/// A row as a JSON object.
+///
+/// # Panics
+/// If it is not JSON, or a value not of its column's type: a mistake in the test.
+pub(super) fn row(columns: &[Column], line: &str) -> Vec<Cell<'static>> {
+    let row: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    columns
+        .iter()
+        .map(|column| {
+            let value = row
+                .get(&column.name)
+                .map_or("null".to_owned(), ToString::to_string);
+            let cell = Cell::from_json(&value, column.data_type)
+                .unwrap_or_else(|error| panic!("{line}: `{}`: {error}", column.name));
+            assert!(
+                column.nullable || cell != Cell::Null,
+                "{line}: `{}` is missing; a type as `utf8?` allows that",
+                column.name
+            );
+            cell.into_owned()
+        })
+        .collect()
+}
+
+/// Columns written as `("n", "int64?")`; the question mark allows nulls.
+pub(super) fn columns(schema: &[(&str, &str)]) -> Vec<Column> {
+    schema
+        .iter()
+        .map(|(name, text)| column(name, text))
+        .collect()
+}
+
 fn column(name: &str, text: &str) -> Column {
     let (data_type, nullable) = match text.strip_suffix('?') {
         Some(data_type) => (data_type, true),

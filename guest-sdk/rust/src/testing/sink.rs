@@ -4,7 +4,6 @@ use std::marker::PhantomData;
 
 use super::check;
 use super::test::Test;
-use super::transform::reasons;
 use crate::sink::{Opened, describe};
 use crate::wit::SinkPlan;
 use crate::{ErrorKind, Result, Sink};
@@ -70,20 +69,7 @@ impl<S: Sink> SinkTest<S> {
             written = open.write(context, self.input.rows, buffers.clone());
         }
         let rejects = written?;
-        check::row_numbers("a reject", &rejects.rows, self.input.rows);
-        let reasons = reasons(rejects.rows.len(), rejects.reasons);
-        let reader = crate::read::Varying::new(reasons.buffers(0));
-        let rejected = rejects
-            .rows
-            .iter()
-            .enumerate()
-            .map(|(at, row)| {
-                (
-                    *row,
-                    reader.str(at).expect("a reason is never null").to_owned(),
-                )
-            })
-            .collect();
+        let rejected = check::rejects(rejects, self.input.rows);
         let token = open.prepare(context)?;
         Ok(SinkRun {
             open,

@@ -1,14 +1,14 @@
 //! The test of a transform.
 
 use std::marker::PhantomData;
-use std::rc::Rc;
 
 use super::check;
 use super::input::Input;
+use super::port::PortRows;
 use super::test::Test;
 use crate::record::Row;
-use crate::wit::{Buffers, Context, Origin, Output, Produced, TransformPlan};
-use crate::{Batch, Column, Result, Transform};
+use crate::wit::{Context, Produced, TransformPlan};
+use crate::{Batch, Result, Transform};
 
 /// A transform with its input; see [`transform`](super::transform()).
 pub type TransformTest<T> = Test<TransformUnderTest<T>>;
@@ -64,14 +64,7 @@ pub struct Run {
     plan: TransformPlan,
     input: Batch,
     ports: Vec<PortRows>,
-    rejected: Batch,
-    rejected_rows: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct PortRows {
-    made: Batch,
-    origin: Origin,
+    rejected: Vec<(u32, String)>,
 }
 
 impl Run {
@@ -81,18 +74,16 @@ impl Run {
             produced.rejected.rows.is_sorted(),
             "rejected rows are in ascending order"
         );
-        check::row_numbers("a reject", &produced.rejected.rows, rows);
         let ports = produced
             .outputs
             .into_iter()
-            .map(|output| PortRows::checked(&plan, output, rows))
+            .map(|output| PortRows::checked(&plan.ports, output, rows))
             .collect();
         Self {
             plan,
             ports,
             input: input.into_batch(),
-            rejected: reasons(produced.rejected.rows.len(), produced.rejected.reasons),
-            rejected_rows: produced.rejected.rows,
+            rejected: check::rejects(produced.rejected, rows),
         }
     }
 
@@ -117,18 +108,7 @@ impl Run {
     /// If there is no such port, or the record's columns are not those of the port.
     pub fn rows<'a, R: Row<'a>>(&'a self, port: &str) -> Vec<R> {
         let (port, _) = self.port(port);
-        assert_eq!(
-            port.made.columns(),
-            R::columns(&[]),
-            "the columns of the port and of the record"
-        );
-        let readers = R::readers(&port.made);
-        (0..port.made.rows())
-            .map(|row| {
-                R::read(&readers, row)
-                    .unwrap_or_else(|column| panic!("row {row}: column {column} is null"))
-            })
-            .collect()
+        port.rows()
     }
 
     /// The rows of a port as the next step sees them, as JSON objects: the carried columns, then what the plugin made.
@@ -137,41 +117,7 @@ impl Run {
     /// If there is no such port.
     pub fn json(&self, port: &str) -> Vec<String> {
         let (port, carry) = self.port(port);
-        let made = port.made.columns();
-        let carried: Vec<usize> = (0..self.input.columns().len())
-            .filter(|at| {
-                carry
-                    && made
-                        .iter()
-                        .all(|column| column.name != self.input.columns()[*at].name)
-            })
-            .collect();
-        (0..port.made.rows())
-            .map(|row| {
-                let parent = port.parent(row);
-                let carried = carried.iter().map(|at| {
-                    (
-                        &self.input,
-                        *at,
-                        parent.expect("a port that carries has parents"),
-                    )
-                });
-                let made = (0..made.len()).map(|at| (&port.made, at, row));
-                let fields: Vec<String> = carried
-                    .chain(made)
-                    .map(|(batch, column, row)| {
-                        let name = serde_json::to_string(&batch.columns()[column].name);
-                        let value = serde_json::to_string(&batch.cell(column, row));
-                        format!(
-                            "{}:{}",
-                            name.expect("a text is JSON"),
-                            value.expect("a cell is JSON")
-                        )
-                    })
-                    .collect();
-                format!("{{{}}}", fields.join(","))
-            })
-            .collect()
+        port.json(&self.input, carry)
     }
 
     /// The input row that each row of a port came from.
@@ -180,78 +126,14 @@ impl Run {
     /// If there is no such port, or its rows have no parents.
     pub fn parents(&self, port: &str) -> Vec<usize> {
         let (port, _) = self.port(port);
-        (0..port.made.rows())
-            .map(|row| port.parent(row).expect("the rows have parents"))
-            .collect()
+        port.parents()
     }
 
     /// The rows turned away, each with its reason.
-    ///
-    /// # Panics
-    /// If a reason is null.
     pub fn rejected(&self) -> Vec<(u32, &str)> {
-        let reader = crate::read::Varying::new(self.rejected.buffers(0));
-        let reason = |at| reader.str(at).expect("a reason is never null");
-        self.rejected_rows
+        self.rejected
             .iter()
-            .enumerate()
-            .map(|(at, row)| (*row, reason(at)))
+            .map(|(row, reason)| (*row, reason.as_str()))
             .collect()
     }
-}
-
-impl PortRows {
-    fn checked(plan: &TransformPlan, output: Output, input_rows: u32) -> Self {
-        let port = &plan.ports[output.port as usize];
-        match &output.origin {
-            Origin::Same => assert_eq!(output.rows, input_rows, "rows of the same origin"),
-            Origin::Parents(parents) => {
-                assert_eq!(
-                    parents.len(),
-                    output.rows as usize,
-                    "parents of port `{}`",
-                    port.name
-                );
-                check::row_numbers("a parent", parents, input_rows);
-            }
-            Origin::None => assert!(
-                !port.carry,
-                "port `{}` carries and has no parents",
-                port.name
-            ),
-        }
-        let columns: Rc<[Column]> = port
-            .columns
-            .iter()
-            .map(|field| Column::try_from(field).expect("the plan names known types"))
-            .collect();
-        for (column, buffers) in columns.iter().zip(&output.columns) {
-            check::column(column, buffers, output.rows as usize);
-        }
-        Self {
-            made: Batch::new(columns, output.rows, output.columns),
-            origin: output.origin,
-        }
-    }
-
-    fn parent(&self, row: usize) -> Option<usize> {
-        match &self.origin {
-            Origin::Same => Some(row),
-            Origin::Parents(parents) => Some(parents[row] as usize),
-            Origin::None => None,
-        }
-    }
-}
-
-/// The reasons of rejects, checked, as a batch of one column.
-pub(super) fn reasons(rows: usize, reasons: Buffers) -> Batch {
-    let column = Column::new("reason", crate::DataType::Utf8, false);
-    if rows > 0 {
-        check::column(&column, &reasons, rows);
-    }
-    Batch::new(
-        Rc::from([column]),
-        u32::try_from(rows).expect("rows are numbered by u32"),
-        vec![reasons],
-    )
 }
