@@ -30,6 +30,7 @@
 //! ```
 
 mod check;
+mod epoch;
 mod input;
 mod keyed;
 mod port;
@@ -38,7 +39,8 @@ mod sink;
 mod test;
 mod transform;
 
-pub use keyed::{Epoch, KeyedRun, KeyedTest};
+pub use epoch::Epoch;
+pub use keyed::{KeyedRun, KeyedTest};
 pub use reducer::{ReducerRun, ReducerTest};
 pub use sink::{SinkRun, SinkTest};
 pub use test::Test;

@@ -96,3 +96,71 @@ proptest! {
         prop_assert_eq!(run.rejected(), rejected);
     }
 }
+
+/// Any values of any types are remembered as they were put.
+mod states {
+    use super::*;
+
+    /// Remembers the last row of a key, and emits it as it comes and as it is remembered.
+    fn remember(
+        _: (),
+        rows: Rows<Everything>,
+        state: &mut State<Everything>,
+        out: &mut Emit<Everything>,
+    ) {
+        if let Some(before) = state.get() {
+            out.emit(before);
+        }
+        if let Some(row) = rows.last() {
+            state.put(row.clone());
+            out.emit(row);
+        }
+    }
+
+    export_keyed!(update: remember);
+
+    const SCHEMA: [(&str, &str); 14] = [
+        ("boolean", "boolean"),
+        ("int", "int64"),
+        ("float", "float64"),
+        ("decimal", "decimal(38,4)"),
+        ("date", "date"),
+        ("timestamp", "timestamp"),
+        ("text", "utf8"),
+        ("bytes", "binary"),
+        ("maybe_boolean", "boolean?"),
+        ("maybe_int", "int64?"),
+        ("maybe_decimal", "decimal(10,2)?"),
+        ("maybe_date", "date?"),
+        ("maybe_text", "utf8?"),
+        ("maybe_bytes", "binary?"),
+    ];
+
+    /// Days and moments of years of four digits, which a test can write down.
+    fn written_down(row: Everything) -> Everything {
+        Everything {
+            int: row.int / 2 * 2,
+            date: Date(row.date.0 % 100_000),
+            timestamp: Timestamp(row.timestamp.0 % 1_000_000_000_000_000),
+            maybe_date: row.maybe_date.map(|date| Date(date.0 % 100_000)),
+            ..row
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_is_read_as_it_was_put(rows in vec(everything().prop_map(written_down), 1..20)) {
+            let json = testing::transform::<super::Plugin>().rows(rows).run().unwrap().json("out");
+            let lines = || json.iter().map(String::as_str);
+            let mut run = testing::keyed::<Plugin>().key(&["maybe_boolean"]).input(&SCHEMA).start().unwrap();
+
+            let first = run.epoch(0, lines()).unwrap();
+            let put: Vec<Everything> = first.rows("out");
+            prop_assert_eq!(run.state().len(), put.len());
+            let second = run.epoch(1, lines()).unwrap();
+            let read: Vec<Everything> = second.rows("out");
+            let twice = put.into_iter().flat_map(|row| [row.clone(), row]);
+            prop_assert_eq!(read, twice.collect::<Vec<_>>());
+        }
+    }
+}

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::check;
+use super::epoch::Epoch;
 use super::input::{Input, cells, columns, row};
-use super::port::{PortRows, object};
-use crate::record::Row;
-use crate::wit::{Changes, Context, Field, Group, KeyedBatch, KeyedPlan};
+use super::port::object;
+use crate::wit::{Buffers, Context, Field, Group, KeyedBatch, KeyedPlan};
 use crate::{Batch, Cell, Column, Error, Keyed, Result};
 
 /// A keyed plugin with the schemas of its inputs; see [`keyed`](super::keyed()).
@@ -326,14 +326,7 @@ impl<K: Keyed> KeyedRun<K> {
             .collect();
         let status: Vec<u8> = keys
             .iter()
-            .map(|(name, called)| {
-                let last = part + 1 == called.parts(self.part);
-                let known = self.known.contains_key(*name);
-                u8::from(known)
-                    | u8::from(called.due && known && last) << 1
-                    | u8::from(part == 0) << 2
-                    | u8::from(last) << 3
-            })
+            .map(|(name, called)| self.status(name, called, part))
             .collect();
         let key_cells = keys.iter().map(|(_, called)| called.key.as_slice());
         let key_input = Input::of_cells(&self.keys, key_cells);
@@ -361,10 +354,20 @@ impl<K: Keyed> KeyedRun<K> {
             state: Input::of_cells(&check::schema(&self.plan.state), states).buffers,
             inputs: groups.collect(),
         };
-        let mut changes = self.open.process(context, batch)?;
-        epoch.take(key_input, &mut changes, &numbers);
-        self.apply(&keys, &status, changes);
+        let changes = self.open.process(context, batch)?;
+        let states = (changes.ops, changes.state, changes.timers);
+        epoch.take(key_input, changes.outputs, changes.rejected, &numbers);
+        self.apply(&keys, &status, states);
         Ok(())
+    }
+
+    fn status(&self, name: &str, called: &Called, part: usize) -> u8 {
+        let known = self.known.contains_key(name);
+        let last = part + 1 == called.parts(self.part);
+        u8::from(known)
+            | u8::from(called.due && known && last) << 1
+            | u8::from(part == 0) << 2
+            | u8::from(last) << 3
     }
 
     fn group(
@@ -391,20 +394,25 @@ impl<K: Keyed> KeyedRun<K> {
         }
     }
 
-    /// What the host makes of the changes.
+    /// What the host makes of ops, states and timers.
     ///
     /// # Panics
     /// If they break the contract.
-    fn apply(&mut self, keys: &[(&String, &Called)], status: &[u8], changes: Changes) {
-        let ops = or_all(changes.ops, keys.len(), 0);
-        let (timers, rest) = changes.timers.as_chunks::<8>();
+    fn apply(
+        &mut self,
+        keys: &[(&String, &Called)],
+        status: &[u8],
+        (ops, states, timers): (Vec<u8>, Vec<Buffers>, Vec<u8>),
+    ) {
+        let ops = or_all(ops, keys.len(), 0);
+        let (timers, rest) = timers.as_chunks::<8>();
         assert!(rest.is_empty(), "timers are of 8 bytes each");
         let timers = or_all(timers.to_vec(), keys.len(), i64::MIN.to_le_bytes());
         assert!(ops.iter().all(|op| *op <= 2), "ops are 0, 1 or 2: {ops:?}");
         let puts = ops.iter().filter(|op| **op == 1).count();
         let mut states = match puts {
-            0 if changes.state.is_empty() => Vec::new(),
-            _ => self.checked(puts, changes.state),
+            0 if states.is_empty() => Vec::new(),
+            _ => self.checked(puts, states),
         }
         .into_iter();
         for (at, (name, called)) in keys.iter().enumerate() {
@@ -440,7 +448,7 @@ impl<K: Keyed> KeyedRun<K> {
 
     /// # Panics
     /// If there are no states, or the buffers do not hold `rows` of them.
-    fn checked(&self, rows: usize, buffers: Vec<crate::wit::Buffers>) -> Vec<Cells> {
+    fn checked(&self, rows: usize, buffers: Vec<Buffers>) -> Vec<Cells> {
         assert!(
             !self.plan.state.is_empty(),
             "a state is put, and the plan has no columns for it"
@@ -483,90 +491,4 @@ fn or_all<T: Clone>(values: Vec<T>, keys: usize, default: T) -> Vec<T> {
     }
     assert_eq!(values.len(), keys, "a value for each key");
     values
-}
-
-/// What a keyed plugin made of an epoch.
-#[derive(Debug)]
-pub struct Epoch {
-    plan: KeyedPlan,
-    calls: Vec<(Batch, Vec<(usize, PortRows)>)>,
-    rejected: Vec<Vec<(u32, String)>>,
-}
-
-impl Epoch {
-    fn new(plan: &KeyedPlan) -> Self {
-        Self {
-            plan: plan.clone(),
-            calls: Vec::new(),
-            rejected: vec![Vec::new(); plan.inputs.len()],
-        }
-    }
-
-    /// Takes the outputs and the rejects of a call; `numbers` are the rows of each input that it had.
-    fn take(&mut self, keys: Input, changes: &mut Changes, numbers: &[Vec<usize>]) {
-        let outputs = std::mem::take(&mut changes.outputs)
-            .into_iter()
-            .map(|output| {
-                let port = output.port as usize;
-                let rows = PortRows::checked(&self.plan.ports, output, keys.rows);
-                (port, rows)
-            })
-            .collect();
-        self.calls.push((keys.into_batch(), outputs));
-        let rejected = std::mem::take(&mut changes.rejected);
-        assert!(
-            rejected.is_empty() || rejected.len() == numbers.len(),
-            "rejects of each input, or none at all"
-        );
-        for (at, (rejects, numbers)) in rejected.into_iter().zip(numbers).enumerate() {
-            let rows = u32::try_from(numbers.len()).expect("rows are numbered by u32");
-            for (row, reason) in check::rejects(rejects, rows) {
-                let number = numbers[row as usize];
-                let number = u32::try_from(number).expect("rows are numbered by u32");
-                self.rejected[at].push((number, reason));
-            }
-        }
-    }
-
-    fn rows_of(&self, name: &str) -> impl Iterator<Item = (&Batch, &PortRows, bool)> {
-        let ports = &self.plan.ports;
-        let position = ports.iter().position(|port| port.name == name);
-        let at = position.unwrap_or_else(|| panic!("the plan has no port `{name}`"));
-        self.calls.iter().flat_map(move |(keys, outputs)| {
-            let of_port = outputs.iter().filter(move |(port, _)| *port == at);
-            of_port.map(move |(_, rows)| (keys, rows, ports[at].carry))
-        })
-    }
-
-    /// What the plugin made for a port, as records.
-    ///
-    /// # Panics
-    /// If there is no such port, or the record's columns are not those of the port.
-    pub fn rows<'a, R: Row<'a>>(&'a self, port: &str) -> Vec<R> {
-        self.rows_of(port)
-            .flat_map(|(_, rows, _)| rows.rows())
-            .collect()
-    }
-
-    /// The rows of a port as the next step sees them, as JSON objects: the key's columns if it carries them, then what
-    /// the plugin made.
-    ///
-    /// # Panics
-    /// If there is no such port.
-    pub fn json(&self, port: &str) -> Vec<String> {
-        self.rows_of(port)
-            .flat_map(|(keys, rows, carry)| rows.json(keys, carry))
-            .collect()
-    }
-
-    /// The rows of an input, by its position, that were turned away, each with its reason.
-    ///
-    /// # Panics
-    /// If there is no such input.
-    pub fn rejected(&self, input: usize) -> Vec<(u32, &str)> {
-        self.rejected[input]
-            .iter()
-            .map(|(row, reason)| (*row, reason.as_str()))
-            .collect()
-    }
 }
