@@ -25,6 +25,7 @@ pub mod checkpoint;
 // Pure computation.
 pub mod aggregate;
 pub mod state;
+pub mod window;
 // Data out.
 pub mod deliver;
 // To run.

@@ -37,6 +37,13 @@ pub fn cargo() -> Command {
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env("CARGO_TARGET_DIR", target_dir());
+    // What cargo told this task of its own package: build scripts that ask for it would run again, and half of the dependencies be compiled again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
     command
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -17,6 +17,7 @@ pub struct Merger {
     keys: usize,
     measures: Vec<Running>,
     output: SchemaRef,
+    partial: SchemaRef,
     groups: Groups,
     /// The group of each row of the batch at hand; kept for its memory.
     rows: Vec<u32>,
@@ -34,6 +35,7 @@ impl Merger {
     /// A merger of what combiners over batches of the schema `input` give.
     pub fn new(aggregate: &Aggregate, input: &SchemaRef) -> Result<Self, Failure> {
         let output = aggregate.output_schema(input).map_err(Failure::user)?;
+        let partial = aggregate.partial_schema(input).map_err(Failure::user)?;
         let measures = aggregate.measures.iter().map(|measure| {
             let source = measure.column.map(|at| input.field(at));
             Running {
@@ -55,6 +57,7 @@ impl Merger {
             measures: measures.collect(),
             groups: Groups::new(&aggregate.keys, input).map_err(bug)?,
             output,
+            partial,
             rows: Vec::new(),
         })
     }
@@ -93,17 +96,28 @@ impl Merger {
             })?;
             columns.push(result);
         }
-        self.sort(columns, groups).map_err(bug)
+        self.sort(&self.output, columns, groups).map_err(bug)
+    }
+
+    /// What was merged so far, as one partial result in key order; no rows of no groups.
+    pub fn partial(mut self) -> Result<RecordBatch, Failure> {
+        let groups = self.groups.len();
+        let mut columns = self.groups.columns().map_err(bug)?;
+        for measure in &mut self.measures {
+            measure.values.resize(groups);
+            columns.extend(measure.values.partial());
+        }
+        self.sort(&self.partial, columns, groups).map_err(bug)
     }
 
     fn sort(
         &self,
-        columns: Vec<arrow::array::ArrayRef>,
+        schema: &SchemaRef,
+        columns: Vec<ArrayRef>,
         groups: usize,
     ) -> Result<RecordBatch, ArrowError> {
         let options = RecordBatchOptions::new().with_row_count(Some(groups));
-        let result =
-            RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?;
+        let result = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
         match self.keys {
             0 => Ok(result),
             _ => take_record_batch(&result, &UInt32Array::from(self.groups.sorted())),

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::Table;
 use crate::error::Failure;
-use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
 
 pub use protocol::Resume;
 use record::{CommitRecord, IdentityRecord};
@@ -74,11 +74,13 @@ impl CheckpointConfig {
             records.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
         })?;
         let committed = records.committed()?.last().copied();
+        let (time, state) = records.state_after(committed)?;
         Ok(Lineage {
             id: identity.id,
             is_recorded: true,
             committed,
-            state: records.state_after(committed)?,
+            time,
+            state,
         })
     }
 }
@@ -92,6 +94,8 @@ pub struct Lineage {
     pub is_recorded: bool,
     /// The last epoch that was over when the run began.
     pub committed: Option<Epoch>,
+    /// Its batch time.
+    pub time: BatchTime,
     /// What the steps remembered after it.
     pub state: Manifest,
 }
@@ -103,6 +107,7 @@ impl Lineage {
             id: new_id(),
             is_recorded: false,
             committed: None,
+            time: BatchTime::default(),
             state: Manifest::new(),
         }
     }
@@ -175,6 +180,20 @@ impl Records {
         Ok(epochs.map(Epoch).collect())
     }
 
+    /// Where the state of the steps is.
+    pub fn store(&self) -> StateStore {
+        StateStore::at(&self.path)
+    }
+
+    /// In how many partitions it is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn partitions(&self) -> Result<u32, Failure> {
+        let identity = self.identity()?.ok_or_else(|| self.missing())?;
+        Ok(identity.pipeline.partitions)
+    }
+
     /// The plan of an epoch, if it is there.
     ///
     /// # Errors
@@ -183,18 +202,18 @@ impl Records {
         self.read(&name(PLANS, epoch))
     }
 
-    /// What the steps remember after an epoch; nothing before the first.
+    /// The time of an epoch and what the steps remember after it; nothing before the first.
     ///
     /// # Errors
     /// When the epoch's commit is not there, cannot be read or is damaged.
-    pub fn state_after(&self, epoch: Option<Epoch>) -> Result<Manifest, Failure> {
+    pub fn state_after(&self, epoch: Option<Epoch>) -> Result<(BatchTime, Manifest), Failure> {
         let Some(epoch) = epoch else {
-            return Ok(Manifest::new());
+            return Ok((BatchTime::default(), Manifest::new()));
         };
         let name = name(COMMITS, epoch);
         let commit: Option<CommitRecord> = self.read(&name)?;
         match commit {
-            Some(commit) => Ok(commit.state),
+            Some(commit) => Ok((commit.time, commit.state)),
             None => Err(self.damaged(&format!("`{name}` is not there"))),
         }
     }
@@ -260,7 +279,7 @@ impl Checkpoint {
             claimed => records.on_disk(claimed)?,
         };
         let (planned, committed) = (records.planned()?, records.committed()?);
-        let mut state = records.state_after(committed.last().copied())?;
+        let (_, mut state) = records.state_after(committed.last().copied())?;
         let has_state = state.values().any(|state| !state.partitions.is_empty());
         identify(&records, pipeline, has_state, accept_changes)?;
         adapt(&records, &mut state, states, accept_changes)?;
@@ -332,10 +351,16 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When it cannot be written, or another writer has committed the epoch.
-    pub fn commit_epoch(&mut self, epoch: Epoch, state: &Manifest) -> Result<(), Failure> {
+    pub fn commit_epoch(
+        &mut self,
+        epoch: Epoch,
+        time: BatchTime,
+        state: &Manifest,
+    ) -> Result<(), Failure> {
         crate::abort::crash_point!("commit-before");
         let commit = CommitRecord {
             epoch,
+            time,
             state: state.clone(),
         };
         self.put_new(&name(COMMITS, epoch), &record::encode(&commit))?;
@@ -352,8 +377,8 @@ impl Checkpoint {
     /// Removes the segments that an epoch is the last to need.
     fn forget_state(&self, epoch: Epoch) -> Result<(), Failure> {
         let after = self.committed.range(Epoch(epoch.0 + 1)..).next().copied();
-        let needed = state::names(&self.records.state_after(after)?);
-        let mut names = state::names(&self.records.state_after(Some(epoch))?);
+        let needed = state::names(&self.records.state_after(after)?.1);
+        let mut names = state::names(&self.records.state_after(Some(epoch))?.1);
         names.retain(|name| !needed.contains(name));
         for name in names {
             self.records.on_disk(self.records.storage.delete(&name))?;

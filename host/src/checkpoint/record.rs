@@ -60,6 +60,8 @@ pub struct RecordedRead {
 pub struct CommitRecord {
     /// Its number.
     pub epoch: Epoch,
+    /// Its batch time.
+    pub time: BatchTime,
     /// What the steps remember after it.
     #[serde(default, skip_serializing_if = "Manifest::is_empty")]
     pub state: Manifest,
@@ -109,6 +111,7 @@ mod tests {
     fn any_bit_flipped_and_any_byte_missing_is_noticed() {
         let commit = CommitRecord {
             epoch: Epoch(7),
+            time: BatchTime(9),
             state: Manifest::new(),
         };
         let bytes = encode(&commit);

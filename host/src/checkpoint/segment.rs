@@ -3,12 +3,14 @@
 //! A segment is a batch in Arrow's IPC stream format, sealed like every record, with the columns of a table's delta: whether the key is live,
 //! its timer, the key, the state. Rows are in the order of the keys, each key once. Small neighbours are put together, so that a partition never has many.
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
+use std::collections::HashSet;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Epoch;
@@ -31,6 +33,9 @@ pub struct Segment {
     pub last: Epoch,
     /// The number of the state's meaning, as the plugin that wrote it counts.
     pub version: u32,
+    /// Of a window, the pane that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pane: Option<i64>,
     /// Keys.
     pub rows: u64,
     /// Of the object.
@@ -85,11 +90,7 @@ pub fn merge(
     below: bool,
 ) -> Result<RecordBatch, ArrowError> {
     let both = concat_batches(older.schema_ref(), [older, newer])?;
-    let columns = &both.columns()[MARKS..MARKS + keys];
-    let fields = columns
-        .iter()
-        .map(|column| SortField::new(column.data_type().clone()));
-    let encoded = RowConverter::new(fields.collect())?.convert_columns(columns)?;
+    let encoded = encoded_keys(&both.columns()[MARKS..MARKS + keys])?;
     let (mut left, mut right) = (0, older.num_rows());
     let (left_end, right_end) = (older.num_rows(), both.num_rows());
     let mut rows = Vec::with_capacity(both.num_rows());
@@ -113,6 +114,30 @@ pub fn merge(
     }
     let live: BooleanArray = merged.column(0).as_boolean().clone();
     filter_record_batch(&merged, &live)
+}
+
+/// The live keys of a delta that no newer one has, with their timers, keys and states; all of its keys are seen after it.
+pub fn unseen(
+    delta: &RecordBatch,
+    keys: usize,
+    seen: &mut HashSet<Box<[u8]>>,
+) -> Result<RecordBatch, ArrowError> {
+    let live = delta.column(0).as_boolean();
+    let encoded = encoded_keys(&delta.columns()[MARKS..MARKS + keys])?;
+    let is_new = encoded.iter().map(|key| seen.insert(key.as_ref().into()));
+    let shown: BooleanArray = is_new
+        .zip(live.values())
+        .map(|(is_new, live)| Some(is_new && live))
+        .collect();
+    let columns: Vec<usize> = (1..delta.num_columns()).collect();
+    filter_record_batch(&delta.project(&columns)?, &shown)
+}
+
+fn encoded_keys(columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
+    let fields = columns
+        .iter()
+        .map(|column| SortField::new(column.data_type().clone()));
+    RowConverter::new(fields.collect())?.convert_columns(columns)
 }
 
 /// Columns before those of the key.
@@ -175,7 +200,7 @@ mod tests {
     fn segments_stay_few_and_their_merging_cheap() {
         let (mut segments, mut written) = (Vec::<Segment>::new(), 0);
         for epoch in (0..10_000).map(Epoch) {
-            segments.push(Segment { first: epoch, last: epoch, version: 0, rows: 1, bytes: 100 });
+            segments.push(Segment { first: epoch, last: epoch, version: 0, pane: None, rows: 1, bytes: 100 });
             written += 100;
             while should_merge(&segments) {
                 let newer = segments.pop().unwrap();

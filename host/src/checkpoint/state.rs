@@ -1,6 +1,6 @@
 //! The state of all steps: what each commit knows of it, and where its segments are written and read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -52,6 +52,15 @@ impl ColumnRecord {
                 nullable: field.is_nullable(),
             })
             .collect()
+    }
+
+    /// The pane of a window, which stands before its key.
+    pub fn of_window(length: i64, slide: i64) -> Self {
+        Self {
+            name: "pane".to_owned(),
+            data_type: format!("window of {length} ms every {slide} ms"),
+            nullable: false,
+        }
     }
 }
 
@@ -130,58 +139,83 @@ impl StateStore {
         }
     }
 
-    /// Keeps what an epoch changed, and puts small segments together. `keys` is how many columns the key has.
+    /// Keeps what an epoch changed of a table, and puts small segments together. `keys` is how many columns the key has.
     ///
     /// # Errors
     /// When it cannot be written, or a segment to be put together cannot be read.
-    pub fn write(
+    pub fn add(
         &self,
         place: (&NodeName, PartitionId),
-        state: &mut PartitionState,
+        segments: &mut Vec<Segment>,
         epoch: Epoch,
         delta: &RecordBatch,
         version: u32,
         keys: usize,
     ) -> Result<(), Failure> {
+        let of = |first, last| Segment {
+            first,
+            last,
+            version,
+            pane: None,
+            rows: 0,
+            bytes: 0,
+        };
         let mut newest = delta.clone();
-        self.put(place, &mut state.segments, (epoch, epoch), &newest, version)?;
-        while segment::should_merge(&state.segments) {
-            let [.., older, newer] = state.segments.as_slice() else {
+        segments.push(self.put(place, of(epoch, epoch), &newest)?);
+        while segment::should_merge(segments) {
+            let [.., older, newer] = segments.as_slice() else {
                 break;
             };
             let (first, last) = (older.first, newer.last);
             let older = self.read(place, older)?;
-            let below = state.segments.len() > 2;
+            let below = segments.len() > 2;
             newest = segment::merge(&older, &newest, keys, below).map_err(bug)?;
-            let kept = state.segments.len() - 2;
-            state.segments.truncate(kept);
-            self.put(place, &mut state.segments, (first, last), &newest, version)?;
+            segments.truncate(segments.len() - 2);
+            segments.push(self.put(place, of(first, last), &newest)?);
         }
         Ok(())
     }
 
-    fn put(
+    /// Keeps parts that are new; after them `all` is what there is.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn replace(
         &self,
         place: (&NodeName, PartitionId),
         segments: &mut Vec<Segment>,
-        (first, last): (Epoch, Epoch),
-        batch: &RecordBatch,
-        version: u32,
+        new: Vec<(Segment, RecordBatch)>,
+        all: Vec<Segment>,
     ) -> Result<(), Failure> {
+        for (segment, batch) in new {
+            segments.push(self.put(place, segment, &batch)?);
+        }
+        let written = std::mem::take(segments);
+        segments.extend(all.into_iter().filter_map(|one| {
+            let known = |other: &&Segment| (other.first, other.last) == (one.first, one.last);
+            written.iter().find(known).cloned()
+        }));
+        Ok(())
+    }
+
+    /// Writes a segment; answers it with its size.
+    fn put(
+        &self,
+        place: (&NodeName, PartitionId),
+        segment: Segment,
+        batch: &RecordBatch,
+    ) -> Result<Segment, Failure> {
         let bytes = record::sealed(&segment::encode(batch).map_err(bug)?);
         let segment = Segment {
-            first,
-            last,
-            version,
             rows: batch.num_rows() as u64,
             bytes: bytes.len() as u64,
+            ..segment
         };
         let name = segment_name(place, &segment);
         // May be there from before a crash, when the epoch was worked on and not committed.
         let put = self.storage().put(&name, &bytes);
         self.records.on_disk(put)?;
-        segments.push(segment);
-        Ok(())
+        Ok(segment)
     }
 
     /// The rows of a segment.
@@ -199,6 +233,30 @@ impl StateStore {
         let content = record::unsealed(&bytes)
             .and_then(|content| segment::decode(content).map_err(|error| error.to_string()));
         content.map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
+    }
+
+    /// The keys of a partition that are live, each with its timer, its key and its state, as `keys` columns of key: the newest
+    /// segment's first. Of a window, the parts of its panes.
+    ///
+    /// # Errors
+    /// When a segment is not there as it was.
+    pub fn rows(
+        &self,
+        place: (&NodeName, PartitionId),
+        state: &PartitionState,
+        keys: usize,
+    ) -> Result<Vec<(Segment, RecordBatch)>, Failure> {
+        let mut seen = HashSet::new();
+        let mut rows = Vec::new();
+        for segment in state.segments.iter().rev() {
+            let batch = self.read(place, segment)?;
+            let batch = match segment.pane {
+                Some(_) => batch,
+                None => segment::unseen(&batch, keys, &mut seen).map_err(bug)?,
+            };
+            rows.push((segment.clone(), batch));
+        }
+        Ok(rows)
     }
 
     fn storage(&self) -> &LocalDisk {
@@ -244,6 +302,7 @@ mod tests {
             first: Epoch(0),
             last: Epoch(0),
             version,
+            pane: None,
             rows: 1,
             bytes: 1,
         };

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::operators::Capability;
@@ -71,7 +70,8 @@ pub fn aggregate<'scope>(
                 let mut session = output.session_with_builder(&capability);
                 for (partition, parcels) in partials {
                     let time = parcels[0].time;
-                    match merge(&aggregate, &node.input().schema, parcels) {
+                    let merged = merged(&aggregate, &node.input().schema, parcels);
+                    match merged.and_then(Merger::finish) {
                         Ok(result) => {
                             count(&counters.rows_out, result.num_rows() as u64);
                             let charge = context
@@ -97,21 +97,22 @@ pub fn aggregate<'scope>(
     results
 }
 
-fn merge(
+/// The partial results of an epoch's partition, merged in their order.
+pub fn merged(
     aggregate: &Aggregate,
     input: &arrow::datatypes::SchemaRef,
     mut parcels: Vec<Parcel>,
-) -> Result<RecordBatch, Failure> {
+) -> Result<Merger, Failure> {
     parcels.sort_by_key(|parcel| (parcel.from, parcel.sequence));
     let mut merger = Merger::new(aggregate, input)?;
     for parcel in parcels {
         merger.merge(&parcel.batch)?;
     }
-    merger.finish()
+    Ok(merger)
 }
 
 /// Cuts a partition's result into parcels, the last of them marked.
-fn pieces(whole: Parcel) -> Vec<Parcel> {
+pub fn pieces(whole: Parcel) -> Vec<Parcel> {
     let rows = whole.batch.num_rows();
     let count = rows.div_ceil(PARCEL_ROWS).max(1);
     (0..count)

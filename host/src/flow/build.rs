@@ -15,7 +15,7 @@ use super::parcel::{Parcel, Parcels};
 use super::keyed::Kept;
 use super::plan::EpochFeed;
 use super::store::Stored;
-use super::{aggregate, combine, gather, keyed, plan, route, scatter, sink, source, store, transform};
+use super::{aggregate, combine, gather, keyed, plan, route, scatter, sink, source, store, transform, window};
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
 use crate::pipeline::{Input, NodeKind};
@@ -106,10 +106,20 @@ impl<'scope> Graph<'scope> {
                     self.rejected.push(made.rejected);
                     self.stored.push(made.stored);
                 }
-                NodeKind::Aggregate(what) => {
+                NodeKind::Aggregate(what, over) => {
                     let input = self.input(node.input());
                     let partials = combine::combine(input, context.clone(), index, what.clone());
-                    let rows = aggregate::aggregate(partials, context, index, what.clone());
+                    let rows = match over {
+                        None => aggregate::aggregate(partials, context, index, what.clone()),
+                        Some(over) => {
+                            let (times, what) = (epochs.times.clone(), (what.clone(), *over));
+                            let kept = ends.kept.get(&node.name).cloned();
+                            let (rows, stored) =
+                                window::window(partials, times, context, index, what, kept);
+                            self.stored.push(stored);
+                            rows
+                        }
+                    };
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Sink(config) => {

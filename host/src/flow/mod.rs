@@ -2,7 +2,7 @@
 //!
 //! An epoch is a timely timestamp. Time is driven from one place: process 0 cuts an epoch and hands its plan to
 //! [`plan`] on worker 0, which tells every worker what to read ([`source`]). From there rows flow through
-//! [`transform`] (user code, inline), [`combine`] and [`aggregate`] (an exchange between them) to [`sink`], which holds
+//! [`transform`] (user code, inline), [`keyed`] (user code that remembers), [`combine`] and [`aggregate`] or [`window`] (an exchange between them) to [`sink`], which holds
 //! the epoch back until its outlet thread has delivered it. A frontier that has passed an epoch behind every sink is
 //! therefore the barrier "delivered", on every worker and process; the epoch driver counts on it.
 //!
@@ -26,3 +26,4 @@ pub mod sink;
 pub mod source;
 pub mod store;
 pub mod transform;
+pub mod window;

@@ -1,6 +1,6 @@
 //! Where the steps of a process put what they remember: a thread that writes it down, and the barrier behind it.
 //!
-//! A step hands over what an epoch changed and keeps the epoch's capability on its *stored* output until the thread has written it. That output
+//! A step hands over what an epoch changed, and its [`Barrier`] keeps the epoch's capability on the *stored* output until the thread has written it. That output
 //! carries what is kept now to worker 0, whose [`collect`] passes it on to the epoch driver for the commit record. So the frontier behind it says that
 //! the state of an epoch is durable everywhere, as the frontier behind a sink says that the epoch is delivered.
 
@@ -12,13 +12,14 @@ use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::StreamVec;
 
 use super::context::Waker;
 use crate::abort::Abort;
-use crate::checkpoint::{Manifest, PartitionState, StateStore};
+use crate::checkpoint::{Manifest, PartitionState, Segment, StateStore};
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName, PartitionId};
 
@@ -33,39 +34,125 @@ pub struct Stored {
     pub state: PartitionState,
 }
 
-/// Something to write down.
-pub struct Write {
-    /// The step.
-    pub node: NodeName,
-    /// The partition.
-    pub partition: PartitionId,
-    /// The epoch that changed it.
-    pub epoch: Epoch,
-    /// What it changed.
-    pub delta: RecordBatch,
-    /// The number of the state's meaning.
-    pub version: u32,
-    /// Columns of the key.
-    pub keys: usize,
-    /// When the partition's first timer is due.
-    pub next_timer: Option<i64>,
-    /// Who waits for it.
-    pub done: Sender<(Epoch, Stored)>,
-    /// To be woken then.
-    pub waker: Arc<Waker>,
+/// How an epoch changed what is kept of a partition.
+pub enum Change {
+    /// Keys changed: a table's delta, the number of the state's meaning, and how many columns the key has.
+    Keys(RecordBatch, u32, usize),
+    /// These parts are new, and after them all that is kept is these.
+    Parts(Vec<(Segment, RecordBatch)>, Vec<Segment>),
 }
 
-/// A step's end of the thread. Without a checkpoint there is none.
+/// Something to write down.
+struct Write {
+    node: NodeName,
+    partition: PartitionId,
+    epoch: Epoch,
+    change: Change,
+    next_timer: Option<i64>,
+    /// Who waits for it.
+    done: Sender<(Epoch, Stored)>,
+    waker: Arc<Waker>,
+}
+
+/// The way to the thread. Without a checkpoint there is none.
 #[derive(Clone)]
 pub struct Store {
     writes: Sender<Write>,
 }
 
-impl Store {
-    /// Hands it over.
-    pub fn write(&self, write: Write) {
-        // The thread has gone only when the run has failed.
-        self.writes.send(write).ok();
+/// The epochs of one step whose state is not durable yet.
+pub struct Barrier {
+    node: NodeName,
+    store: Option<Store>,
+    epochs: BTreeMap<Epoch, Storing>,
+    done: (Sender<(Epoch, Stored)>, Receiver<(Epoch, Stored)>),
+    waker: Arc<Waker>,
+}
+
+struct Storing {
+    capability: Capability<u64>,
+    stored: Vec<Stored>,
+    /// Writes under way, and one more until the step is through with the epoch.
+    open: usize,
+}
+
+impl Barrier {
+    /// None yet; the waker is the step's operator's.
+    pub fn new(node: NodeName, store: Option<Store>, waker: Arc<Waker>) -> Self {
+        Self {
+            node,
+            store,
+            epochs: BTreeMap::new(),
+            // Never holds more than there are epochs in flight.
+            done: crossbeam_channel::unbounded(),
+            waker,
+        }
+    }
+
+    /// An epoch begins: its capability on the *stored* output.
+    pub fn begin(&mut self, epoch: Epoch, capability: Capability<u64>) {
+        let storing = Storing {
+            capability,
+            stored: Vec::new(),
+            open: 1,
+        };
+        self.epochs.insert(epoch, storing);
+    }
+
+    /// A partition has changed, and is next to be called at a time even without rows.
+    pub fn change(
+        &mut self,
+        epoch: Epoch,
+        partition: PartitionId,
+        change: Change,
+        next_timer: Option<i64>,
+    ) {
+        let storing = self.epochs.get_mut(&epoch).expect("it has begun");
+        match &self.store {
+            Some(store) => {
+                storing.open += 1;
+                let write = Write {
+                    node: self.node.clone(),
+                    partition,
+                    epoch,
+                    change,
+                    next_timer,
+                    done: self.done.0.clone(),
+                    waker: self.waker.clone(),
+                };
+                // The thread has gone only when the run has failed.
+                store.writes.send(write).ok();
+            }
+            None => storing.stored.push(Stored {
+                node: self.node.clone(),
+                partition,
+                state: PartitionState {
+                    segments: Vec::new(),
+                    next_timer,
+                },
+            }),
+        }
+    }
+
+    /// The step is through with an epoch.
+    pub fn end(&mut self, epoch: Epoch) {
+        let storing = self.epochs.get_mut(&epoch).expect("it has begun");
+        storing.open -= 1;
+    }
+
+    /// Passes on what is durable, and lets go of epochs of which all is.
+    pub fn pass_on(&mut self, give: &mut dyn FnMut(&Capability<u64>, Stored)) {
+        for (epoch, stored) in self.done.1.try_iter() {
+            let storing = self.epochs.get_mut(&epoch).expect("it has begun");
+            storing.stored.push(stored);
+            storing.open -= 1;
+        }
+        for storing in self.epochs.values_mut() {
+            for stored in storing.stored.drain(..) {
+                give(&storing.capability, stored);
+            }
+        }
+        self.epochs.retain(|_, storing| storing.open > 0);
     }
 }
 
@@ -108,14 +195,14 @@ impl Thread {
             crate::abort::crash_point!("state");
             let place = (write.node.clone(), write.partition);
             let state = self.states.entry(place).or_default();
-            let kept = self.store.write(
-                (&write.node, write.partition),
-                state,
-                write.epoch,
-                &write.delta,
-                write.version,
-                write.keys,
-            );
+            let place = (&write.node, write.partition);
+            let kept = match write.change {
+                Change::Keys(delta, version, keys) => {
+                    let store = &self.store;
+                    store.add(place, &mut state.segments, write.epoch, &delta, version, keys)
+                }
+                Change::Parts(new, all) => self.store.replace(place, &mut state.segments, new, all),
+            };
             kept.map_err(|failure| failure.at_node(&write.node).at(write.epoch, write.partition))?;
             state.next_timer = write.next_timer;
             let stored = Stored {

@@ -100,7 +100,7 @@ fn reads_of(spec: &NodeSpec, node: &Typed, index: usize, input: &Input) -> Vec<u
             let keys = keys[index].iter();
             keys.chain(keyed.columns(index)).copied().collect()
         }
-        TypedKind::Aggregate(aggregate) => {
+        TypedKind::Aggregate(aggregate, _) => {
             let measured = aggregate
                 .measures
                 .iter()
@@ -182,7 +182,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                 kept,
             })
         }
-        TypedKind::Aggregate(mut aggregate) => {
+        TypedKind::Aggregate(mut aggregate, window) => {
             let measured = aggregate
                 .measures
                 .iter_mut()
@@ -193,7 +193,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                     column: *column,
                 });
             }
-            NodeKind::Aggregate(aggregate)
+            NodeKind::Aggregate(aggregate, window)
         }
         TypedKind::Sink(config) => NodeKind::Sink(config),
     };

@@ -12,6 +12,7 @@ use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
 use crate::plugin;
 use crate::receive::SourceConfig;
+use crate::window::WindowSpec;
 
 /// A whole pipeline. Every process of a run makes the same one from the same file.
 #[derive(Clone, Debug)]
@@ -126,7 +127,7 @@ impl Node {
     pub fn role(&self) -> &'static str {
         match self.kind {
             NodeKind::Source(_) => "source",
-            NodeKind::Transform(_) | NodeKind::Keyed(_) | NodeKind::Aggregate(_) => "step",
+            NodeKind::Transform(_) | NodeKind::Keyed(_) | NodeKind::Aggregate(..) => "step",
             NodeKind::Sink(_) => "sink",
         }
     }
@@ -136,7 +137,7 @@ impl Node {
         match &self.kind {
             NodeKind::Transform(step) => step.transform.ports(),
             NodeKind::Keyed(step) => step.keyed.ports(),
-            NodeKind::Source(_) | NodeKind::Aggregate(_) | NodeKind::Sink(_) => &[],
+            NodeKind::Source(_) | NodeKind::Aggregate(..) | NodeKind::Sink(_) => &[],
         }
     }
 
@@ -146,23 +147,41 @@ impl Node {
             NodeKind::Transform(step) => Some(step.transform.digest()),
             NodeKind::Keyed(step) => Some(step.keyed.digest()),
             NodeKind::Sink(SinkConfig::Plugin(sink)) => Some(sink.plugin.digest()),
-            NodeKind::Source(_) | NodeKind::Aggregate(_) | NodeKind::Sink(_) => None,
+            NodeKind::Source(_) | NodeKind::Aggregate(..) | NodeKind::Sink(_) => None,
         }
     }
 
     /// What it remembers, if it remembers anything.
     pub fn state(&self) -> Option<StateRecord> {
-        let NodeKind::Keyed(step) = &self.kind else {
-            return None;
-        };
-        let state = step.keyed.state();
-        let record = StateRecord {
-            keys: ColumnRecord::of(&step.key_schema),
-            columns: ColumnRecord::of(&state.columns),
-            version: state.version,
-            migrates_from: state.migrates_from.clone(),
-        };
-        (!record.columns.is_empty()).then_some(record)
+        match &self.kind {
+            NodeKind::Keyed(step) => {
+                let state = step.keyed.state();
+                let record = StateRecord {
+                    keys: ColumnRecord::of(&step.key_schema),
+                    columns: ColumnRecord::of(&state.columns),
+                    version: state.version,
+                    migrates_from: state.migrates_from.clone(),
+                };
+                (!record.columns.is_empty()).then_some(record)
+            }
+            NodeKind::Aggregate(aggregate, Some(window)) => {
+                let partial = aggregate.partial_schema(&self.input().schema).ok()?;
+                let mut keys = ColumnRecord::of(&partial);
+                let columns = keys.split_off(aggregate.keys.len());
+                // Panes of other windows are of no use.
+                keys.insert(0, ColumnRecord::of_window(window.length(), window.slide()));
+                Some(StateRecord {
+                    keys,
+                    columns,
+                    version: 0,
+                    migrates_from: Vec::new(),
+                })
+            }
+            NodeKind::Source(_)
+            | NodeKind::Transform(_)
+            | NodeKind::Aggregate(_, None)
+            | NodeKind::Sink(_) => None,
+        }
     }
 }
 
@@ -175,8 +194,8 @@ pub enum NodeKind {
     Transform(TransformStep),
     /// User code, world `keyed`.
     Keyed(KeyedStep),
-    /// Native grouping.
-    Aggregate(Aggregate),
+    /// Native grouping, of each epoch or over windows.
+    Aggregate(Aggregate, Option<WindowSpec>),
     /// Output. World `sink` is one of them.
     Sink(SinkConfig),
 }

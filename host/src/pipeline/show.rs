@@ -73,7 +73,10 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
         NodeKind::Source(source) => lines.push(("is", source.kind().to_owned())),
         NodeKind::Transform(step) => lines.extend(transform(node, step)),
         NodeKind::Keyed(step) => lines.extend(keyed(node, step)),
-        NodeKind::Aggregate(aggregate) => lines.extend(grouping(node, aggregate)),
+        NodeKind::Aggregate(aggregate, window) => {
+            lines.extend(grouping(node, aggregate));
+            lines.extend(window.map(|window| ("over", window.to_string())));
+        }
         NodeKind::Sink(sink) => lines.push(("is", sink.kind().to_owned())),
     }
     for input in &node.inputs {
@@ -244,7 +247,12 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
     match &node.kind {
         NodeKind::Source(source) => json["type"] = source.kind().into(),
         NodeKind::Sink(sink) => json["type"] = sink.kind().into(),
-        NodeKind::Aggregate(_) => json["type"] = "aggregate".into(),
+        NodeKind::Aggregate(_, window) => {
+            json["type"] = "aggregate".into();
+            if let Some(window) = window {
+                json["window_ms"] = json!({ "length": window.length(), "slide": window.slide() });
+            }
+        }
         NodeKind::Transform(step) => {
             let needed = needed(node, 0, step.transform.columns());
             json["type"] = "plugin".into();

@@ -13,6 +13,7 @@ use crate::config::{Problem, Span, Table};
 use crate::deliver::{PluginSink, SinkConfig};
 use crate::plugin::{Grants, Limits};
 use crate::receive::SourceConfig;
+use crate::window::WindowSpec;
 
 /// A whole file.
 pub struct Spec {
@@ -122,6 +123,8 @@ pub struct AggregateSpec {
     pub group_by: Vec<Spanned<String>>,
     /// Computed columns, in the file's order.
     pub measures: Vec<(Spanned<String>, Call)>,
+    /// Over which windows, if not of each epoch.
+    pub window: Option<Spanned<WindowSpec>>,
 }
 
 /// Reads a whole file; problems are collected in the table.
@@ -477,6 +480,7 @@ fn plugin(table: &mut Table<'_>, limits: Limits) -> Option<PluginSpec> {
 
 fn aggregate(table: &mut Table<'_>) -> Option<AggregateSpec> {
     let group_by = table.strings("group_by");
+    let window = window(table);
     let measures = table.pairs("aggregate")?;
     if measures.get_ref().is_empty() && group_by.is_empty() {
         let message = format!("{} computes nothing", table.what());
@@ -489,7 +493,31 @@ fn aggregate(table: &mut Table<'_>) -> Option<AggregateSpec> {
         .into_iter()
         .filter_map(|(name, text)| Some((name, expression::parse(&text, table.problems())?)))
         .collect();
-    (measures.len() == wanted).then_some(AggregateSpec { group_by, measures })
+    (measures.len() == wanted).then_some(AggregateSpec {
+        group_by,
+        measures,
+        window,
+    })
+}
+
+/// `window = { length, slide }`, without `slide` one window after the other.
+fn window(table: &mut Table<'_>) -> Option<Spanned<WindowSpec>> {
+    let mut window = table.table("window", format!("`window` of {}", table.what()))?;
+    let span = window.span();
+    if !window.has("length") {
+        window.missing("length", "how long a window is", None);
+    }
+    let length = window.duration("length").map(Spanned::into_inner);
+    let slide = window.duration("slide").map(Spanned::into_inner);
+    window.finish();
+    let length = length?;
+    match WindowSpec::new(length, slide.unwrap_or(length)) {
+        Ok(spec) => Some(Spanned::new(span, spec)),
+        Err(reason) => {
+            table.problem(span, reason, None);
+            None
+        }
+    }
 }
 
 fn check_name(table: &Table<'_>, of: &str, name: &Spanned<String>) {

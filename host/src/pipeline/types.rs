@@ -13,11 +13,12 @@ use super::prune::Carried;
 use super::search::SearchPath;
 use super::spec::{AggregateSpec, NodeSpec, PluginSpec, Settings};
 use crate::aggregate::{Aggregate, Measure};
-use crate::batch::name_of;
+use crate::batch::{ColumnType, name_of};
 use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
 use crate::error::Failure;
 use crate::plugin::{Component, Engine, Keyed, Transform, World};
+use crate::window::WindowSpec;
 
 /// A node whose columns are known.
 pub struct Typed {
@@ -47,8 +48,8 @@ pub enum TypedKind {
     Transform(Transform),
     /// User code that works by key, with the key's columns in each input.
     Keyed(Keyed, Vec<Vec<usize>>),
-    /// Native grouping.
-    Aggregate(Aggregate),
+    /// Native grouping, of each epoch or over windows.
+    Aggregate(Aggregate, Option<WindowSpec>),
     /// A sink.
     Sink(SinkConfig),
 }
@@ -465,8 +466,26 @@ impl<'a> Typer<'a> {
                 self.problems.add(name.span(), reason, None);
             }
         }
-        let schema = aggregate.output_schema(input).ok()?;
-        Some((vec![only_port(schema)], TypedKind::Aggregate(aggregate)))
+        let mut schema = aggregate.output_schema(input).ok()?;
+        let window = spec.window.as_ref().map(|window| *window.get_ref());
+        if let Some(window) = &spec.window {
+            schema = self.with_bounds(window.span(), &schema)?;
+        }
+        let kind = TypedKind::Aggregate(aggregate, window);
+        Some((vec![only_port(schema)], kind))
+    }
+
+    /// The columns that say which window a row is of, before those of the row.
+    fn with_bounds(&self, span: Span, rows: &Schema) -> Option<SchemaRef> {
+        let bounds = ["window_start", "window_end"];
+        if let Some(taken) = bounds.iter().find(|name| rows.index_of(name).is_ok()) {
+            let message = format!("a window gives a column `{taken}`, and the step has one already");
+            self.problems.add(span, message, None);
+            return None;
+        }
+        let bounds = bounds.map(|name| Arc::new(ColumnType::Timestamp.field(name, false)));
+        let fields = bounds.into_iter().chain(rows.fields().iter().cloned());
+        Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
 
     fn check_result_names(&self, spec: &AggregateSpec) {

@@ -170,6 +170,7 @@ mod tests {
         Moment {
             now: Duration::from_millis(millis),
             waiting_bytes,
+            due: false,
             in_flight: 0,
             overfull: false,
             draining: false,
@@ -187,6 +188,23 @@ mod tests {
         batcher.cut(Duration::from_millis(3500), 1);
         assert!(matches!(batcher.decide(at(3600, 10)), Decision::Wait(_)));
         assert!(matches!(batcher.decide(at(4000, 10)), Decision::Cut(_)));
+    }
+
+    #[test]
+    fn a_step_that_is_due_has_an_epoch_at_its_tick_without_rows() {
+        let mut batcher = Batcher::new(rules(SECOND));
+        let due = |millis| Moment {
+            due: true,
+            ..at(millis, 0)
+        };
+        assert!(matches!(batcher.decide(at(1000, 0)), Decision::Wait(_)));
+        assert!(matches!(batcher.decide(due(900)), Decision::Wait(_)));
+        assert!(matches!(batcher.decide(due(1000)), Decision::Cut(_)));
+        let ended = Moment {
+            ended: true,
+            ..due(1000)
+        };
+        assert_eq!(batcher.decide(ended), Decision::End);
     }
 
     #[test]

@@ -375,7 +375,10 @@ impl Driver {
             self.stored.entry(epoch).or_default().push(stored);
         }
         while let Some(&InFlight {
-            epoch, cut, bytes, ..
+            epoch,
+            time,
+            cut,
+            bytes,
         }) = self.in_flight.front()
             && epoch.0 < before
         {
@@ -393,7 +396,7 @@ impl Driver {
             });
             self.last_delivery = now;
             if let Some(journal) = &mut self.journal {
-                journal.checkpoint.commit_epoch(epoch, &self.state)?;
+                journal.checkpoint.commit_epoch(epoch, time, &self.state)?;
                 self.wiring.say(Notice::Committed(epoch));
             }
             self.in_flight.pop_front();

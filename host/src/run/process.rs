@@ -314,6 +314,7 @@ fn keep_state(
             store: store.clone(),
             segments: segments.clone(),
             state: state.remove(&node).unwrap_or_default(),
+            time: lineage.time,
         };
         (node, kept)
     });

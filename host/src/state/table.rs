@@ -36,8 +36,8 @@ pub struct Table {
     delta_schema: SchemaRef,
     entries: HashMap<Bytes, Entry, RandomState>,
     timers: BTreeSet<(i64, Bytes)>,
-    /// Keys changed since the last delta, some of them twice; kept if deltas are taken.
-    changed: Option<Vec<Bytes>>,
+    /// Keys changed since the last delta, some of them twice.
+    changed: Vec<Bytes>,
 }
 
 #[derive(Debug)]
@@ -67,11 +67,11 @@ pub struct Change {
 }
 
 impl Table {
-    /// An empty table of these columns. With `deltas`, changes are collected for [`Self::delta`].
+    /// An empty table of these columns.
     ///
     /// # Errors
     /// When a column is of a type that cannot be a key or state.
-    pub fn new(keys: &Schema, states: &SchemaRef, deltas: bool) -> Result<Self, Failure> {
+    pub fn new(keys: &Schema, states: &SchemaRef) -> Result<Self, Failure> {
         let converter = |schema: &Schema| {
             let fields = schema.fields().iter();
             RowConverter::new(
@@ -97,7 +97,7 @@ impl Table {
             delta_schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             entries: HashMap::default(),
             timers: BTreeSet::new(),
-            changed: deltas.then(Vec::new),
+            changed: Vec::new(),
         })
     }
 
@@ -219,17 +219,12 @@ impl Table {
                 self.timers.insert((after, key.into()));
             }
         }
-        if let Some(changed) = &mut self.changed {
-            changed.push(key.into());
-        }
+        self.changed.push(key.into());
     }
 
     /// What has changed since the last time, or nothing.
     pub fn delta(&mut self) -> Result<Option<RecordBatch>, Failure> {
-        let Some(changed) = &mut self.changed else {
-            return Ok(None);
-        };
-        let mut keys = std::mem::take(changed);
+        let mut keys = std::mem::take(&mut self.changed);
         if keys.is_empty() {
             return Ok(None);
         }
@@ -260,14 +255,13 @@ impl Table {
         RecordBatch::try_new(self.delta_schema.clone(), columns).map_err(bug)
     }
 
-    /// Takes up a delta, the oldest first.
+    /// Takes up a delta, the oldest first; what was changed before is no part of the next delta.
     pub fn load(&mut self, delta: &RecordBatch) -> Result<(), Failure> {
         let (marks, rest) = delta.columns().split_at(MARKS);
         let (keys, states) = rest.split_at(self.key_columns);
         let (live, timers) = (marks[0].as_boolean(), marks[1].as_primitive::<Int64Type>());
         let keys = self.encoded(keys)?;
         let states = self.states.convert_columns(states).map_err(bug)?;
-        let collecting = self.changed.take();
         for (row, (key, state)) in keys.iter().zip(states.iter()).enumerate() {
             let is_live = live.value(row);
             let timer = timers.is_valid(row).then(|| timers.value(row));
@@ -277,7 +271,7 @@ impl Table {
             };
             self.change(key.as_ref(), change, is_live.then_some(state.as_ref()));
         }
-        self.changed = collecting;
+        self.changed.clear();
         Ok(())
     }
 
@@ -329,7 +323,7 @@ mod tests {
     fn table() -> Table {
         let keys = Schema::new(vec![Field::new("k", DataType::Utf8, true)]);
         let states = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
-        Table::new(&keys, &states, true).unwrap()
+        Table::new(&keys, &states).unwrap()
     }
 
     fn column(keys: &[&str]) -> Vec<ArrayRef> {

@@ -64,6 +64,7 @@ fn lineage() -> Lineage {
         id: "test".to_owned(),
         is_recorded: true,
         committed: None,
+            time: Default::default(),
             state: Default::default(),
     }
 }

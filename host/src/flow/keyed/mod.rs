@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use crossbeam_channel::{Receiver, Sender};
 use timely::container::{CapacityContainerBuilder, NoopBuilder};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -24,9 +23,9 @@ use timely::dataflow::{Stream, StreamVec};
 use crate::flow::context::{Emitted, Shared, Waker};
 use crate::flow::parcel::{Parcel, Parcels};
 use crate::flow::route;
-use crate::flow::store::{Store, Stored, Write};
+use crate::flow::store::{Barrier, Change, Store, Stored};
 use crate::flow::transform::{PAUSE, SLICE, SLICE_BYTES};
-use crate::checkpoint::{NodeState, PartitionState, StateStore};
+use crate::checkpoint::{NodeState, StateStore};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::pipeline::Node;
@@ -54,6 +53,8 @@ pub struct Kept {
     pub segments: Arc<StateStore>,
     /// What there is of the step at the start.
     pub state: NodeState,
+    /// The batch time of the last epoch before it.
+    pub time: BatchTime,
 }
 
 /// Builds the operator of the keyed step at `index`. `inputs` are scattered by key, `times` tells of every epoch.
@@ -87,9 +88,9 @@ pub fn keyed<'scope>(
     let waker = Arc::new(Waker::default());
     waker.bind(scope.worker().sync_activator_for(address.to_vec()));
     builder.build(move |_capabilities| {
-        let mut keyed = Keyed::new(context, node, index, step, kept, waker);
+        let mut keyed = Keyed::new(context, node, index, step, kept, waker.clone());
         move |frontiers| {
-            keyed.waker.rearm();
+            waker.rearm();
             let outputs_and_stored = outputs.len() + 1;
             let retain = |capability: &timely::dataflow::operators::InputCapability<u64>| {
                 (0..outputs_and_stored)
@@ -117,7 +118,8 @@ pub fn keyed<'scope>(
                     .give_container(&mut Parcels::one(parcel));
             });
             let mut stored = stored_output.activate();
-            keyed.pass_on_stored(&mut |capability, one| stored.session(capability).give(one));
+            let give = &mut |capability: &_, one| stored.session(capability).give(one);
+            keyed.barrier.pass_on(give);
             match pause {
                 Pause::Idle => {}
                 Pause::Slice => activator.activate(),
@@ -175,15 +177,6 @@ struct Running {
     capabilities: Vec<Capability<u64>>,
     partitions: VecDeque<(PartitionId, Vec<Vec<Parcel>>)>,
     session: Option<Session>,
-    stored: Vec<Stored>,
-    writes: usize,
-}
-
-/// An epoch whose state is being written.
-struct Storing {
-    capability: Capability<u64>,
-    stored: Vec<Stored>,
-    writes: usize,
 }
 
 struct Keyed {
@@ -195,10 +188,7 @@ struct Keyed {
     tables: BTreeMap<PartitionId, Table>,
     waiting: BTreeMap<u64, Waiting>,
     running: Option<Running>,
-    storing: BTreeMap<Epoch, Storing>,
-    store: Option<Store>,
-    done: (Sender<(Epoch, Stored)>, Receiver<(Epoch, Stored)>),
-    waker: Arc<Waker>,
+    barrier: Barrier,
     emitted: Emitted,
     rejected: u32,
     /// Time spent on isolating keys at fault in the epoch at work.
@@ -215,6 +205,8 @@ impl Keyed {
         waker: Arc<Waker>,
     ) -> Self {
         let counters = context.counters.of(&node.name);
+        let store = kept.as_ref().map(|kept| kept.store.clone());
+        let barrier = Barrier::new(node.name.clone(), store, waker);
         let mut keyed = Self {
             context,
             node,
@@ -224,11 +216,7 @@ impl Keyed {
             tables: BTreeMap::new(),
             waiting: BTreeMap::new(),
             running: None,
-            storing: BTreeMap::new(),
-            store: kept.as_ref().map(|kept| kept.store.clone()),
-            // Never holds more than there are epochs in flight.
-            done: crossbeam_channel::unbounded(),
-            waker,
+            barrier,
             emitted: Emitted::default(),
             rejected: 0,
             isolation: Duration::ZERO,
@@ -245,7 +233,7 @@ impl Keyed {
         let mine = (0..self.context.plan.partitions)
             .filter(|partition| self.context.owner(*partition) == self.context.worker);
         for partition in mine.map(PartitionId) {
-            let mut table = Table::new(&self.step.key_schema, &shape.columns, kept.is_some())?;
+            let mut table = Table::new(&self.step.key_schema, &shape.columns)?;
             let state = kept.and_then(|kept| Some((kept, kept.state.partitions.get(&partition)?)));
             if let Some((kept, state)) = state {
                 for segment in &state.segments {
@@ -295,7 +283,7 @@ impl Keyed {
                     made += bytes;
                     self.running = Some(running);
                 }
-                Ok(None) => self.finish(running),
+                Ok(None) => self.barrier.end(running.epoch),
                 Err(failure) => {
                     let failure = failure.at_node(&self.node.name);
                     self.context.abort.fail(match &running.session {
@@ -327,14 +315,15 @@ impl Keyed {
             }
         }
         self.isolation = Duration::ZERO;
+        let capability = waiting.capabilities.pop();
+        let capability = capability.expect("the last is for what is stored");
+        self.barrier.begin(epoch, capability);
         Some(Running {
             epoch,
             time: waiting.time,
             capabilities: waiting.capabilities,
             partitions: waiting.partitions.into_iter().collect(),
             session: None,
-            stored: Vec::new(),
-            writes: 0,
         })
     }
 
@@ -384,61 +373,12 @@ impl Keyed {
             .get_mut(&session.partition)
             .expect("a partition is worked on by its owner");
         let next_timer = table.next_timer();
-        match (&self.store, table.delta()?) {
-            (Some(store), Some(delta)) => {
-                store.write(Write {
-                    node: self.node.name.clone(),
-                    partition: session.partition,
-                    epoch: running.epoch,
-                    delta,
-                    version: self.step.keyed.state().version,
-                    keys: self.step.key_schema.fields().len(),
-                    next_timer,
-                    done: self.done.0.clone(),
-                    waker: self.waker.clone(),
-                });
-                running.writes += 1;
-            }
-            (None, _) if next_timer != session.next_timer => running.stored.push(Stored {
-                node: self.node.name.clone(),
-                partition: session.partition,
-                state: PartitionState {
-                    segments: Vec::new(),
-                    next_timer,
-                },
-            }),
-            _ => {}
+        if let Some(delta) = table.delta()? {
+            let (version, keys) = (self.step.keyed.state().version, &self.step.key_schema);
+            let change = Change::Keys(delta, version, keys.fields().len());
+            let (epoch, partition) = (running.epoch, session.partition);
+            self.barrier.change(epoch, partition, change, next_timer);
         }
         Ok(())
-    }
-
-    fn finish(&mut self, mut running: Running) {
-        let capability = running.capabilities.pop().expect("the last is for what is stored");
-        let storing = Storing {
-            capability,
-            stored: running.stored,
-            writes: running.writes,
-        };
-        self.storing.insert(running.epoch, storing);
-    }
-
-    /// Passes on what is durable.
-    fn pass_on_stored(&mut self, give: &mut dyn FnMut(&Capability<u64>, Stored)) {
-        for (epoch, stored) in self.done.1.try_iter() {
-            // An epoch may still be at work while its first partitions are written.
-            if let Some(storing) = self.storing.get_mut(&epoch) {
-                storing.stored.push(stored);
-                storing.writes -= 1;
-            } else if let Some(running) = self.running.as_mut() {
-                running.stored.push(stored);
-                running.writes -= 1;
-            }
-        }
-        for storing in self.storing.values_mut() {
-            for stored in storing.stored.drain(..) {
-                give(&storing.capability, stored);
-            }
-        }
-        self.storing.retain(|_, storing| storing.writes > 0);
     }
 }

@@ -21,8 +21,6 @@ pub struct Session {
     pub keys: Vec<ArrayRef>,
     /// Of each input.
     pub inputs: Vec<Input>,
-    /// When the partition's first timer was due before the epoch.
-    pub next_timer: Option<i64>,
     /// Of each port, the parcels sent.
     pub sequences: Vec<u32>,
     pub instance: Option<KeyedInstance>,
@@ -105,7 +103,6 @@ impl Session {
             sizes: table.sizes(&grouping.keys)?,
             keys: grouping.keys,
             inputs: inputs.collect::<Result<_, Failure>>()?,
-            next_timer: table.next_timer(),
             sequences: vec![0; step.carried.len()],
             instance: None,
             calls: 0,

@@ -151,7 +151,8 @@ fn a_directory_gives_its_files_oldest_first_and_new_ones_once() {
         receiver.waiting().expect("lists"),
         Waiting {
             bytes: 0,
-            ended: false
+            ended: false,
+            time: None,
         }
     );
 
