@@ -8,13 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::Schema;
 use wasmill::config::{Problems, parse};
 use wasmill::deliver::{Output, SinkConfig};
 use wasmill::error::Failure;
 use wasmill::ids::Digest;
 use wasmill::pipeline::plan::{EpochRules, PortRef, Trigger};
-use wasmill::pipeline::{Node, NodeKind, OnError, Plan};
+use wasmill::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use wasmill::receive::SourceConfig;
 use wasmill::run::{self, Options, Status, Stop, Summary};
 
@@ -45,15 +44,16 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         Node {
             name: "in".into(),
             inputs: vec![],
-            input_schema: Arc::new(Schema::empty()),
             ports: vec![schema.clone()],
             on_error,
             kind: NodeKind::Source(source),
         },
         Node {
             name: "out".into(),
-            inputs: vec![PortRef { node: 0, port: 0 }],
-            input_schema: schema,
+            inputs: vec![Input {
+                ports: vec![PortRef { node: 0, port: 0 }],
+                schema,
+            }],
             ports: vec![],
             on_error: OnError::Fail,
             kind: NodeKind::Sink(sink(base, SINK)),

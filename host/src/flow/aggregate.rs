@@ -71,7 +71,7 @@ pub fn aggregate<'scope>(
                 let mut session = output.session_with_builder(&capability);
                 for (partition, parcels) in partials {
                     let time = parcels[0].time;
-                    match merge(&aggregate, &node.input_schema, parcels) {
+                    match merge(&aggregate, &node.input().schema, parcels) {
                         Ok(result) => {
                             count(&counters.rows_out, result.num_rows() as u64);
                             let charge = context

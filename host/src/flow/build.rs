@@ -14,8 +14,7 @@ use super::plan::EpochFeed;
 use super::{aggregate, combine, gather, plan, route, sink, source, transform};
 use crate::deliver::Routing;
 use crate::ids::PartitionId;
-use crate::pipeline::NodeKind;
-use crate::pipeline::plan::PortRef;
+use crate::pipeline::{Input, NodeKind};
 
 /// What a worker brings to the graph beside its [`Shared`] context.
 pub struct Ends {
@@ -78,7 +77,7 @@ impl<'scope> Graph<'scope> {
                     self.rejected.push(rejected);
                 }
                 NodeKind::Transform(step) => {
-                    let input = self.input(&node.inputs);
+                    let input = self.input(node.input());
                     let (ports, rejected) =
                         transform::transform(input, context, index, step.clone());
                     for (port, rows) in ports.into_iter().enumerate() {
@@ -87,13 +86,13 @@ impl<'scope> Graph<'scope> {
                     self.rejected.push(rejected);
                 }
                 NodeKind::Aggregate(what) => {
-                    let input = self.input(&node.inputs);
+                    let input = self.input(node.input());
                     let partials = combine::combine(input, context.clone(), index, what.clone());
                     let rows = aggregate::aggregate(partials, context, index, what.clone());
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Sink(config) => {
-                    let input = self.input(&node.inputs);
+                    let input = self.input(node.input());
                     let outlet = outlets[&index].clone();
                     let refused = sink::sink(
                         input,
@@ -112,10 +111,10 @@ impl<'scope> Graph<'scope> {
     }
 
     /// The rows of several ports as one stream, each partition under a number of its own.
-    fn input(&self, inputs: &[PortRef]) -> Rows<'scope> {
-        let ports: Vec<_> = inputs
-            .iter()
-            .map(|input| self.ports[&(input.node, input.port)].clone())
+    fn input(&self, input: &Input) -> Rows<'scope> {
+        let ports = input.ports.iter();
+        let ports: Vec<_> = ports
+            .map(|port| self.ports[&(port.node, port.port)].clone())
             .collect();
         if let [only] = ports.as_slice() {
             return only.clone();

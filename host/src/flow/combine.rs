@@ -38,13 +38,13 @@ pub fn combine<'scope>(
     builder.build(move |_capabilities| {
         let counters = context.counters.of(&node.name);
         let nothing = aggregate.keys.is_empty().then(|| {
-            let schema = aggregate.partial_schema(&node.input_schema);
+            let schema = aggregate.partial_schema(&node.input().schema);
             RecordBatch::new_empty(schema.expect("the step was checked"))
         });
         let mut combine = Combine {
             context,
             nothing,
-            fresh: Box::new(move || Combiner::new(&aggregate, &node.input_schema)),
+            fresh: Box::new(move || Combiner::new(&aggregate, &node.input().schema)),
             idle: Vec::new(),
             open: HashMap::new(),
             emitted: Emitted::default(),

@@ -6,8 +6,8 @@ use arrow::datatypes::SchemaRef;
 use toml::Spanned;
 
 use super::graph::Graph;
-use super::plan::{Node, NodeKind, OnError, PortRef, TransformStep};
-use super::prune;
+use super::plan::{Input, Node, NodeKind, OnError, PortRef, TransformStep};
+use super::prune::{self, Carried};
 use super::spec::{NodeSpec, Settings};
 use super::types::{Typed, TypedKind};
 use crate::config::{Problem, Problems};
@@ -28,8 +28,8 @@ pub fn assemble(
     let mut chosen: Vec<(&NodeSpec, Typed)> = Vec::new();
     for old in used {
         let mut node = typed[old].take()?;
-        for input in &mut node.inputs {
-            input.node = place[input.node]?;
+        for port in node.inputs.iter_mut().flat_map(|input| &mut input.ports) {
+            port.node = place[port.node]?;
         }
         chosen.push((&specs[old], node));
     }
@@ -52,7 +52,8 @@ fn warn_of_unread_ports(nodes: &[(&NodeSpec, Typed)], problems: &Problems) {
     for (index, (spec, node)) in nodes.iter().enumerate() {
         for (port, typed) in node.ports.iter().enumerate() {
             let at = PortRef { node: index, port };
-            if !nodes.iter().any(|(_, reader)| reader.inputs.contains(&at)) {
+            let mut inputs = nodes.iter().flat_map(|(_, reader)| &reader.inputs);
+            if !inputs.any(|input| input.ports.contains(&at)) {
                 let name = spec.name.get_ref();
                 let message = format!(
                     "nothing reads port `{}` of `{name}`; its rows are dropped",
@@ -69,9 +70,27 @@ fn warn_of_unread_ports(nodes: &[(&NodeSpec, Typed)], problems: &Problems) {
 
 /// What pruning is told of a node.
 fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
-    let all = || (0..node.input.fields().len()).collect();
+    let inputs = node.inputs.iter().map(|input| prune::Input {
+        ports: input.ports.clone(),
+        reads: reads_of(spec, node, input),
+    });
+    let prunable = matches!(node.kind, TypedKind::Transform(_));
+    let ports = node.ports.iter().map(|port| prune::Port {
+        columns: port.schema.fields().len(),
+        prunable,
+        carried: port.carried.clone(),
+    });
+    prune::Node {
+        inputs: inputs.collect(),
+        ports: ports.collect(),
+    }
+}
+
+/// The columns of an input that a node reads whatever is read of it.
+fn reads_of(spec: &NodeSpec, node: &Typed, input: &Input) -> Vec<usize> {
+    let all = || (0..input.schema.fields().len()).collect();
     let rejects = spec.on_error.as_ref().map(Spanned::get_ref) == Some(&OnError::Reject);
-    let reads = match &node.kind {
+    match &node.kind {
         TypedKind::Source => Vec::new(),
         // A rejected row is written whole.
         TypedKind::Transform(_) if rejects => all(),
@@ -84,28 +103,23 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
             aggregate.keys.iter().copied().chain(measured).collect()
         }
         TypedKind::Sink(_) => all(),
-    };
-    let prunable = matches!(node.kind, TypedKind::Transform(_));
-    let ports = node.ports.iter().map(|port| prune::Port {
-        columns: port.schema.fields().len(),
-        prunable,
-        carried: port.carried.clone(),
-    });
-    prune::Node {
-        inputs: node.inputs.clone(),
-        reads,
-        ports: ports.collect(),
     }
 }
 
 /// The plan's node; `before` are those it may read.
 fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) -> Node {
-    let input_kept = kept_input(&typed, before);
-    let input_schema = project(&typed.input, &input_kept);
-    let old_to_new = |old: usize| {
-        input_kept
-            .iter()
-            .position(|column| *column == old)
+    let inputs = typed.inputs.iter();
+    let kept_of: Vec<_> = inputs.map(|input| kept_columns(input, before)).collect();
+    let inputs = typed.inputs.into_iter().zip(&kept_of);
+    let inputs: Vec<Input> = inputs
+        .map(|(input, kept)| Input {
+            ports: input.ports,
+            schema: project(&input.schema, kept),
+        })
+        .collect();
+    let old_to_new = |old: Carried| {
+        let mut kept = kept_of[old.input].iter();
+        kept.position(|column| *column == old.column)
             .expect("a column that is read is kept")
     };
     let ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
@@ -131,7 +145,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                 made.push((0..rest.len()).filter(|&column| rest[column]).collect());
             }
             NodeKind::Transform(TransformStep {
-                transform: Arc::new(transform.narrowed(&input_schema)),
+                transform: Arc::new(transform.narrowed(&inputs[0].schema)),
                 lifetime,
                 carried,
                 kept: made,
@@ -143,7 +157,10 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                 .iter_mut()
                 .filter_map(|measure| measure.column.as_mut());
             for column in aggregate.keys.iter_mut().chain(measured) {
-                *column = old_to_new(*column);
+                *column = old_to_new(Carried {
+                    input: 0,
+                    column: *column,
+                });
             }
             NodeKind::Aggregate(aggregate)
         }
@@ -151,8 +168,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
     };
     Node {
         name: spec.name.get_ref().as_str().into(),
-        inputs: typed.inputs,
-        input_schema,
+        inputs,
         ports,
         on_error: spec
             .on_error
@@ -163,13 +179,11 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
     }
 }
 
-/// Which columns of its full input reach a node.
-fn kept_input(typed: &Typed, before: &[Node]) -> Vec<usize> {
-    let Some(first) = typed.inputs.first() else {
-        return Vec::new();
-    };
+/// Which columns of a full input reach its node.
+fn kept_columns(input: &Input, before: &[Node]) -> Vec<usize> {
+    let first = input.ports[0];
     let reaching = &before[first.node].ports[first.port];
-    let fields = typed.input.fields().iter().enumerate();
+    let fields = input.schema.fields().iter().enumerate();
     fields
         .filter(|(_, field)| reaching.index_of(field.name()).is_ok())
         .map(|(column, _)| column)

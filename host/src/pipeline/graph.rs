@@ -4,20 +4,23 @@ use std::collections::{HashMap, HashSet};
 
 use toml::Spanned;
 
-use super::spec::{NodeSpec, Role};
+use super::spec::{InputSpec, NodeSpec, Role};
 use crate::config::{Problem, Problems, Span, did_you_mean};
 
 /// The nodes of a file as a graph; nodes are indices into [`super::spec::Spec::nodes`].
 pub struct Graph {
-    /// Per node, what it reads; `None` if one of its inputs has a problem.
-    pub inputs: Vec<Option<Vec<Link>>>,
+    /// Per node, what comes in by each of its inputs; `None` if one of them has a problem.
+    pub inputs: Vec<Option<Vec<Links>>>,
     /// Nodes in an order in which every input comes before its readers, without those in circles or behind them.
     pub order: Vec<usize>,
     /// Per node, whether what it makes reaches a sink.
     pub reaches_sink: Vec<bool>,
 }
 
-/// A resolved entry of `input`.
+/// What is united to one input.
+pub type Links = Vec<Link>;
+
+/// A resolved entry of `input` or `inputs`.
 pub struct Link {
     /// The node read.
     pub node: usize,
@@ -28,12 +31,12 @@ pub struct Link {
 }
 
 impl Graph {
-    /// Resolves every `input` of `nodes`.
+    /// Resolves what `nodes` read.
     pub fn new(nodes: &[NodeSpec], problems: &Problems) -> Self {
         let names = unique_names(nodes, problems);
         let inputs: Vec<_> = nodes
             .iter()
-            .map(|node| links(node, nodes, &names, problems))
+            .map(|node| inputs_of(node, nodes, &names, problems))
             .collect();
         let order = order(&inputs);
         circles(nodes, &inputs, &order, problems);
@@ -81,15 +84,30 @@ fn unique_names<'a>(nodes: &'a [NodeSpec], problems: &Problems) -> HashMap<&'a s
     names
 }
 
-fn links(
+fn inputs_of(
     node: &NodeSpec,
     nodes: &[NodeSpec],
     names: &HashMap<&str, usize>,
     problems: &Problems,
-) -> Option<Vec<Link>> {
+) -> Option<Vec<Links>> {
+    let inputs = node.inputs.iter();
+    let inputs: Vec<_> = inputs
+        .map(|input| links(node, input, nodes, names, problems))
+        .collect();
+    let inputs = inputs.into_iter().collect::<Option<Vec<_>>>()?;
+    (node.role == Role::Source || !inputs.is_empty()).then_some(inputs)
+}
+
+fn links(
+    node: &NodeSpec,
+    inputs: &[InputSpec],
+    nodes: &[NodeSpec],
+    names: &HashMap<&str, usize>,
+    problems: &Problems,
+) -> Option<Links> {
     let mut links = Vec::new();
     let mut seen = HashSet::new();
-    for input in &node.inputs {
+    for input in inputs {
         let name = input.node.get_ref().as_str();
         let span = input.node.span();
         match names.get(name) {
@@ -118,16 +136,20 @@ fn links(
             }),
         }
     }
-    let complete = links.len() == node.inputs.len();
-    (complete && (node.role == Role::Source || !links.is_empty())).then_some(links)
+    (links.len() == inputs.len()).then_some(links)
 }
 
-fn reads(inputs: &[Option<Vec<Link>>], node: usize) -> impl Iterator<Item = usize> {
-    inputs[node].iter().flatten().map(|link| link.node)
+fn reads(inputs: &[Option<Vec<Links>>], node: usize) -> impl Iterator<Item = usize> {
+    all_links(inputs, node).map(|link| link.node)
+}
+
+/// The links of all inputs of a node.
+fn all_links(inputs: &[Option<Vec<Links>>], node: usize) -> impl Iterator<Item = &Link> {
+    inputs[node].iter().flatten().flatten()
 }
 
 /// Takes nodes whose inputs are all taken, in the file's order, until none is left or all that are left wait for each other.
-fn order(inputs: &[Option<Vec<Link>>]) -> Vec<usize> {
+fn order(inputs: &[Option<Vec<Links>>]) -> Vec<usize> {
     let mut order = Vec::new();
     let mut taken = vec![false; inputs.len()];
     while let Some(next) = (0..inputs.len())
@@ -139,7 +161,12 @@ fn order(inputs: &[Option<Vec<Link>>]) -> Vec<usize> {
     order
 }
 
-fn circles(nodes: &[NodeSpec], inputs: &[Option<Vec<Link>>], order: &[usize], problems: &Problems) {
+fn circles(
+    nodes: &[NodeSpec],
+    inputs: &[Option<Vec<Links>>],
+    order: &[usize],
+    problems: &Problems,
+) {
     let mut done: HashSet<usize> = order.iter().copied().collect();
     for start in 0..nodes.len() {
         // Every node left over has an input left over; following them ends in a circle, reported once.
@@ -161,7 +188,7 @@ fn circles(nodes: &[NodeSpec], inputs: &[Option<Vec<Link>>], order: &[usize], pr
 
 fn report_circle(
     nodes: &[NodeSpec],
-    inputs: &[Option<Vec<Link>>],
+    inputs: &[Option<Vec<Links>>],
     circle: &[usize],
     problems: &Problems,
 ) {
@@ -182,7 +209,7 @@ fn report_circle(
     };
     let in_circle = |link: &&Link| circle.contains(&link.node);
     let span = |node: usize| {
-        let link = inputs[node].iter().flatten().find(in_circle);
+        let link = all_links(inputs, node).find(in_circle);
         link.map_or(nodes[node].name.span(), |link| link.span.clone())
     };
     let mut problem = Problem::error(span(first), message);
@@ -192,7 +219,7 @@ fn report_circle(
     problems.push(problem);
 }
 
-fn reaches_sink(nodes: &[NodeSpec], inputs: &[Option<Vec<Link>>]) -> Vec<bool> {
+fn reaches_sink(nodes: &[NodeSpec], inputs: &[Option<Vec<Links>>]) -> Vec<bool> {
     let mut reaches = vec![false; nodes.len()];
     let mut open: Vec<usize> = (0..nodes.len())
         .filter(|&node| nodes[node].role == Role::Sink)

@@ -16,5 +16,5 @@ mod tests;
 mod types;
 
 pub use check::{Checked, PipelineFile};
-pub use plan::{Node, NodeKind, OnError, Plan};
+pub use plan::{Input, Node, NodeKind, OnError, Plan};
 pub use types::columns;

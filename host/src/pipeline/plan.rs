@@ -81,15 +81,22 @@ pub struct PortRef {
     pub port: usize,
 }
 
+/// One of the separate inputs of a node.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// What comes in, in the order written; several are a union and have equal schemas.
+    pub ports: Vec<PortRef>,
+    /// The columns that reach the node.
+    pub schema: SchemaRef,
+}
+
 /// A source, step or sink.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Its name.
     pub name: NodeName,
-    /// What it reads, in the order written; several are a union and have equal schemas.
-    pub inputs: Vec<PortRef>,
-    /// The schema of its (united) input, the columns that reach it. Empty for a source.
-    pub input_schema: SchemaRef,
+    /// What it reads, each input for itself: none for a source, one for most steps and every sink.
+    pub inputs: Vec<Input>,
     /// What it gives, one entry a port, pruned to columns that a later node reads; none of a port that no node reads.
     /// Empty for a sink.
     pub ports: Vec<SchemaRef>,
@@ -100,6 +107,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// The first input, which is the only one of a sink and of most steps. A source has none.
+    pub fn input(&self) -> &Input {
+        &self.inputs[0]
+    }
+
     /// `source`, `step` or `sink`, as its table in the file is called.
     pub fn role(&self) -> &'static str {
         match self.kind {
@@ -139,7 +151,7 @@ pub struct TransformStep {
     pub transform: Arc<plugin::Transform>,
     /// Where an instance lives.
     pub lifetime: Lifetime,
-    /// Per port, the input columns (indices into [`Node::input_schema`]) that are carried beside what the plugin made.
+    /// Per port, the input columns (indices into its input) that are carried beside what the plugin made.
     /// In the port's schema carried columns come first, in this order, then the plugin's in its order, minus the pruned.
     pub carried: Vec<Vec<usize>>,
     /// Per port, which of the plugin's columns are kept (indices into the plugin's port).

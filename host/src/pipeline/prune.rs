@@ -9,12 +9,28 @@ use super::plan::PortRef;
 /// What pruning needs to know of a node; ports and inputs have their columns in the order of their full schemas.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What it reads; several are a union, with the same number of columns.
-    pub inputs: Vec<PortRef>,
-    /// Columns of its input that it reads whatever is read of its outputs.
-    pub reads: Vec<usize>,
+    /// What it reads, each input for itself.
+    pub inputs: Vec<Input>,
     /// Its ports.
     pub ports: Vec<Port>,
+}
+
+/// One of a node's separate inputs.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// What comes in; several are a union, with the same number of columns.
+    pub ports: Vec<PortRef>,
+    /// Columns of it that the node reads whatever is read of its outputs.
+    pub reads: Vec<usize>,
+}
+
+/// A column of one of a node's inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Which input.
+    pub input: usize,
+    /// Which of its columns.
+    pub column: usize,
 }
 
 /// An output.
@@ -24,8 +40,8 @@ pub struct Port {
     pub columns: usize,
     /// Whether columns can be left out of it.
     pub prunable: bool,
-    /// The first of its columns are these of the input, carried.
-    pub carried: Vec<usize>,
+    /// The first of its columns are these of the inputs, carried.
+    pub carried: Vec<Carried>,
 }
 
 /// For each node and port, whether each column is kept. A port that is read keeps at least one, so that no batch loses
@@ -56,34 +72,48 @@ fn spread(nodes: &[Node], kept: &mut Kept) {
     while changed {
         changed = false;
         for (index, node) in nodes.iter().enumerate().rev() {
-            let carried = node
-                .ports
-                .iter()
-                .zip(&kept[index])
-                .flat_map(|(port, kept)| {
-                    let pairs = port.carried.iter().zip(kept);
-                    pairs.filter(|(_, kept)| **kept).map(|(column, _)| *column)
-                });
-            let united = node.inputs.iter().flat_map(|input| {
-                let kept = kept[input.node][input.port].iter().enumerate();
-                kept.filter(|(_, kept)| **kept).map(|(column, _)| column)
-            });
-            let mut needed: Vec<usize> = carried.chain(node.reads.iter().copied()).collect();
-            if node.inputs.len() > 1 {
-                needed.extend(united);
-            }
-            for input in &node.inputs {
-                for &column in &needed {
-                    let kept = &mut kept[input.node][input.port][column];
-                    changed |= !std::mem::replace(kept, true);
+            for (place, input) in node.inputs.iter().enumerate() {
+                let needed = needed(node, place, &kept[index], kept);
+                for port in &input.ports {
+                    for &column in &needed {
+                        let kept = &mut kept[port.node][port.port][column];
+                        changed |= !std::mem::replace(kept, true);
+                    }
                 }
             }
         }
     }
 }
 
+/// Columns of one input of a node that are needed, as far as is known of its own ports (`made`) and of all.
+fn needed(node: &Node, place: usize, made: &[Vec<bool>], kept: &Kept) -> Vec<usize> {
+    let input = &node.inputs[place];
+    let carried = node.ports.iter().zip(made).flat_map(|(port, kept)| {
+        let pairs = port.carried.iter().zip(kept);
+        pairs
+            .filter(|(carried, kept)| **kept && carried.input == place)
+            .map(|(carried, _)| carried.column)
+    });
+    let united = input.ports.iter().flat_map(|port| {
+        let kept = kept[port.node][port.port].iter().enumerate();
+        kept.filter(|(_, kept)| **kept).map(|(column, _)| column)
+    });
+    let mut needed: Vec<usize> = carried.chain(input.reads.iter().copied()).collect();
+    if input.ports.len() > 1 {
+        needed.extend(united);
+    }
+    needed
+}
+
+/// The ports that a node reads by any of its inputs.
+fn ports_read(node: &Node) -> impl Iterator<Item = PortRef> {
+    node.inputs
+        .iter()
+        .flat_map(|input| input.ports.iter().copied())
+}
+
 fn read_but_empty(nodes: &[Node], kept: &Kept) -> Option<PortRef> {
-    let read = nodes.iter().flat_map(|node| node.inputs.iter().copied());
+    let read = nodes.iter().flat_map(ports_read);
     read.filter(|port| nodes[port.node].ports[port.port].columns > 0)
         .find(|port| !kept[port.node][port.port].contains(&true))
 }
@@ -114,19 +144,25 @@ mod tests {
             return true;
         }
         let here = PortRef { node, port };
+        let inputs = |reader: usize| (0..nodes[reader].inputs.len()).map(move |at| (reader, at));
         (0..nodes.len())
-            .filter(|&reader| nodes[reader].inputs.contains(&here))
-            .any(|reader| {
-                let by_itself = nodes[reader].reads.contains(&index);
+            .flat_map(inputs)
+            .filter(|&(reader, at)| nodes[reader].inputs[at].ports.contains(&here))
+            .any(|(reader, at)| {
+                let input = &nodes[reader].inputs[at];
+                let by_itself = input.reads.contains(&index);
+                let from_here = Carried {
+                    input: at,
+                    column: index,
+                };
                 let carried = (0..nodes[reader].ports.len()).any(|port| {
                     let places = nodes[reader].ports[port].carried.iter().enumerate();
                     places
-                        .filter(|(_, from)| **from == index)
+                        .filter(|(_, from)| **from == from_here)
                         .any(|(to, _)| is_read(nodes, (reader, port, to), extra, seen))
                 });
-                let united = nodes[reader]
-                    .inputs
-                    .iter()
+                let mut united = input.ports.iter();
+                let united = united
                     .any(|other| is_read(nodes, (other.node, other.port, index), extra, seen));
                 by_itself || carried || united
             })
@@ -147,7 +183,7 @@ mod tests {
                     (0..nodes[node].ports.len()).map(port).collect()
                 })
                 .collect();
-            let empty = nodes.iter().flat_map(|node| &node.inputs).find(|port| {
+            let empty = nodes.iter().flat_map(ports_read).find(|port| {
                 let columns = &kept[port.node][port.port];
                 !columns.is_empty() && columns.iter().all(|kept| !kept)
             });
@@ -158,10 +194,11 @@ mod tests {
         }
     }
 
-    /// Builds a graph from any numbers: each node reads one earlier port, or all earlier ports of as many columns.
-    fn graph(seeds: &[(u8, u8, u8, u16, bool)]) -> Vec<Node> {
+    /// Builds a graph from any numbers: each node reads one earlier port, or all earlier ports of as many columns, as a
+    /// union or as separate inputs.
+    fn graph(seeds: &[(u8, u8, u8, u16, bool, bool)]) -> Vec<Node> {
         let mut nodes: Vec<Node> = Vec::new();
-        for (index, &(pick, made, ports, mask, union)) in seeds.iter().enumerate() {
+        for (index, &(pick, made, ports, mask, several, separate)) in seeds.iter().enumerate() {
             let earlier: Vec<PortRef> = (0..index)
                 .flat_map(|node| {
                     (0..nodes[node].ports.len()).map(move |port| PortRef { node, port })
@@ -172,23 +209,32 @@ mod tests {
             let first = earlier
                 .get(usize::from(pick) % earlier.len().max(1))
                 .copied();
-            let inputs: Vec<PortRef> = match first.filter(|_| !is_source) {
+            let read: Vec<PortRef> = match first.filter(|_| !is_source) {
                 None => Vec::new(),
-                Some(first) if union => earlier
+                Some(first) if several => earlier
                     .iter()
                     .filter(|other| columns_of(other) == columns_of(&first))
                     .copied()
                     .collect(),
                 Some(first) => vec![first],
             };
-            let width = inputs.first().map_or(0, columns_of);
+            let width = read.first().map_or(0, columns_of);
+            let inputs: Vec<Vec<PortRef>> = match (separate, is_source) {
+                (_, true) => Vec::new(),
+                (true, _) => read.into_iter().map(|port| vec![port]).collect(),
+                (false, _) => vec![read],
+            };
             let chosen = |shift: u8| -> Vec<usize> {
                 (0..width)
                     .filter(|column| mask.rotate_left(shift.into()) >> (column % 16) & 1 == 1)
                     .collect()
             };
             let port = |number: u8| {
-                let carried = chosen(number * 5 + 3);
+                let carried = |input: usize| {
+                    let columns = chosen(number * 5 + 3 + input as u8).into_iter();
+                    columns.map(move |column| Carried { input, column })
+                };
+                let carried: Vec<Carried> = (0..inputs.len()).flat_map(carried).collect();
                 Port {
                     columns: carried.len() + usize::from(made % 3) + usize::from(is_source),
                     prunable: !is_source,
@@ -196,18 +242,21 @@ mod tests {
                 }
             };
             let is_sink = pick % 5 == 1 && !is_source;
+            let reads: Vec<usize> = match is_sink {
+                true => (0..width).collect(),
+                false => chosen(0).into_iter().take(1).collect(),
+            };
+            let ports = match is_sink {
+                true => Vec::new(),
+                false => (0..1 + ports % 2).map(port).collect(),
+            };
+            let input = |ports| Input {
+                ports,
+                reads: reads.clone(),
+            };
             nodes.push(Node {
-                reads: if is_sink {
-                    (0..width).collect()
-                } else {
-                    chosen(0).into_iter().take(1).collect()
-                },
-                ports: if is_sink {
-                    Vec::new()
-                } else {
-                    (0..1 + ports % 2).map(port).collect()
-                },
-                inputs,
+                inputs: inputs.into_iter().map(input).collect(),
+                ports,
             });
         }
         nodes
@@ -216,20 +265,30 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_kept_is_exactly_what_the_slow_search_finds_read(
-            seeds in prop::collection::vec(any::<(u8, u8, u8, u16, bool)>(), 1..7)
+            seeds in prop::collection::vec(any::<(u8, u8, u8, u16, bool, bool)>(), 1..7)
         ) {
             let nodes = graph(&seeds);
             prop_assert_eq!(prune(&nodes), twin(&nodes), "{:#?}", nodes);
         }
     }
 
+    /// The first port of a node as the one input, of which these columns are read.
+    fn only(node: usize, reads: &[usize]) -> Input {
+        Input {
+            ports: vec![PortRef { node, port: 0 }],
+            reads: reads.to_vec(),
+        }
+    }
+
     #[test]
     fn a_carried_column_that_only_a_later_aggregate_reads_is_kept_all_the_way() {
-        let port = |node| PortRef { node, port: 0 };
-        let carry = |columns, carried| Port {
+        let carry = |columns, carried: &[usize]| Port {
             columns,
             prunable: true,
-            carried,
+            carried: carried
+                .iter()
+                .map(|&column| Carried { input: 0, column })
+                .collect(),
         };
         let source = Port {
             columns: 3,
@@ -239,25 +298,21 @@ mod tests {
         let nodes = [
             Node {
                 inputs: vec![],
-                reads: vec![],
                 ports: vec![source],
             },
             // Reads column 0, carries all three, makes a fourth.
             Node {
-                inputs: vec![port(0)],
-                reads: vec![0],
-                ports: vec![carry(4, vec![0, 1, 2])],
+                inputs: vec![only(0, &[0])],
+                ports: vec![carry(4, &[0, 1, 2])],
             },
             // Reads the fourth, carries all four.
             Node {
-                inputs: vec![port(1)],
-                reads: vec![3],
-                ports: vec![carry(4, vec![0, 1, 2, 3])],
+                inputs: vec![only(1, &[3])],
+                ports: vec![carry(4, &[0, 1, 2, 3])],
             },
             // An aggregate by column 2.
             Node {
-                inputs: vec![port(2)],
-                reads: vec![2],
+                inputs: vec![only(2, &[2])],
                 ports: vec![],
             },
         ];
@@ -281,17 +336,14 @@ mod tests {
         let nodes = [
             Node {
                 inputs: vec![],
-                reads: vec![],
                 ports: vec![source],
             },
             Node {
-                inputs: vec![PortRef { node: 0, port: 0 }],
-                reads: vec![0],
+                inputs: vec![only(0, &[0])],
                 ports: vec![split],
             },
             Node {
-                inputs: vec![PortRef { node: 1, port: 0 }],
-                reads: vec![],
+                inputs: vec![only(1, &[])],
                 ports: vec![],
             },
         ];

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 
-use super::plan::{EpochRules, Lifetime, Node, NodeKind, OnError, Plan, TransformStep, Trigger};
+use super::plan::{
+    EpochRules, Input, Lifetime, Node, NodeKind, OnError, Plan, TransformStep, Trigger,
+};
 use super::types::columns;
 use crate::aggregate::Aggregate;
 use crate::batch::name_of;
@@ -73,9 +75,9 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
         NodeKind::Aggregate(aggregate) => lines.extend(grouping(node, aggregate)),
         NodeKind::Sink(sink) => lines.push(("is", sink.kind().to_owned())),
     }
-    if !node.inputs.is_empty() {
-        lines.push(("reads", reads(plan, node).join(", ")));
-        lines.push(("takes", columns(&node.input_schema)));
+    for input in &node.inputs {
+        lines.push(("reads", reads(plan, input).join(", ")));
+        lines.push(("takes", columns(&input.schema)));
     }
     match &node.kind {
         NodeKind::Transform(step) if node.ports.len() > 1 => {
@@ -96,15 +98,15 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// The names of what a node reads, with the port where there are several.
-fn reads(plan: &Plan, node: &Node) -> Vec<String> {
-    node.inputs
-        .iter()
-        .map(|input| {
-            let read = &plan.nodes[input.node];
+/// The names of what comes in, with the port where a node has several.
+fn reads(plan: &Plan, input: &Input) -> Vec<String> {
+    let ports = input.ports.iter();
+    ports
+        .map(|port| {
+            let read = &plan.nodes[port.node];
             match &read.kind {
                 NodeKind::Transform(step) if read.ports.len() > 1 => {
-                    format!("{}.{}", read.name, step.transform.ports()[input.port].name)
+                    format!("{}.{}", read.name, step.transform.ports()[port.port].name)
                 }
                 _ => read.name.to_string(),
             }
@@ -130,7 +132,7 @@ fn transform(node: &Node, step: &TransformStep) -> Vec<(&'static str, String)> {
 fn needed(node: &Node, step: &TransformStep) -> Vec<String> {
     let columns = step.transform.columns().iter();
     columns
-        .map(|column| node.input_schema.field(*column).name().clone())
+        .map(|column| node.input().schema.field(*column).name().clone())
         .collect()
 }
 
@@ -156,7 +158,7 @@ fn limits(limits: &Limits) -> String {
 }
 
 fn grouping(node: &Node, aggregate: &Aggregate) -> Vec<(&'static str, String)> {
-    let name = |column: usize| node.input_schema.field(column).name().as_str();
+    let name = |column: usize| node.input().schema.field(column).name().as_str();
     let keys: Vec<_> = aggregate.keys.iter().map(|key| name(*key)).collect();
     let measures: Vec<_> = aggregate
         .measures
@@ -206,8 +208,10 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
     let mut json = json!({
         "name": node.name,
         "role": node.role(),
-        "reads": reads(plan, node),
-        "input": fields(&node.input_schema),
+        "inputs": node.inputs.iter().map(|input| json!({
+            "reads": reads(plan, input),
+            "columns": fields(&input.schema),
+        })).collect::<Vec<_>>(),
         "on_error": match node.on_error {
             OnError::Fail => "fail",
             OnError::Skip => "skip",

@@ -60,15 +60,15 @@ pub struct NodeSpec {
     pub name: Spanned<String>,
     /// Which of the three.
     pub role: Role,
-    /// What it reads; empty for a source.
-    pub inputs: Vec<InputSpec>,
+    /// What it reads, each of its separate inputs with what is united to it; none for a source.
+    pub inputs: Vec<Vec<InputSpec>>,
     /// `on_error`, if written.
     pub on_error: Option<Spanned<OnError>>,
     /// What it does; `None` after a problem, so that its readers can still be checked for the rest.
     pub settings: Option<Settings>,
 }
 
-/// One entry of `input`.
+/// One entry of `input` or `inputs`.
 pub struct InputSpec {
     /// The node's name.
     pub node: Spanned<String>,
@@ -286,7 +286,7 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
     check_name(&table, &format!("a {}", role.word()), &name);
     let inputs = match role {
         Role::Source => Vec::new(),
-        Role::Step | Role::Sink => inputs(&mut table),
+        Role::Step | Role::Sink => inputs(&mut table, role),
     };
     // An aggregate has no rows to blame: its only error, an overflow, ends the run.
     let aggregates = role == Role::Step && table.has("aggregate");
@@ -322,31 +322,50 @@ fn on_error(table: &mut Table<'_>) -> Option<Spanned<OnError>> {
     table.choice("on_error", &known)
 }
 
-fn inputs(table: &mut Table<'_>) -> Vec<InputSpec> {
-    if !table.has("input") {
+/// One input of `input`, whose entries are united, or those of `inputs`, which stay apart.
+fn inputs(table: &mut Table<'_>, role: Role) -> Vec<Vec<InputSpec>> {
+    let united = table.has("input");
+    let separate = role == Role::Step && table.has("inputs");
+    if united && separate {
+        let message = format!("{} has both `input` and `inputs`", table.what());
+        let help = "`input` names what is read as one, `inputs` what a step takes separately";
+        table.problem(table.span(), message, Some(help.into()));
+    }
+    if !united && !separate {
         let help = "write the name of a source or step, or a list of them: input = \"lines\"";
         table.missing("input", "what it reads", Some(help.into()));
     }
-    table
-        .strings("input")
-        .into_iter()
-        .map(|text| match text.get_ref().split_once('.') {
-            Some((node, port)) => {
-                let (start, end) = (0, text.get_ref().len());
-                InputSpec {
-                    node: Spanned::new(within(&text, start..node.len()), node.to_owned()),
-                    port: Some(Spanned::new(
-                        within(&text, node.len() + 1..end),
-                        port.to_owned(),
-                    )),
-                }
+    let mut inputs = Vec::new();
+    let names = table.strings("input");
+    if !names.is_empty() {
+        inputs.push(names.into_iter().map(input).collect());
+    }
+    if role == Role::Step {
+        let names = table.strings("inputs").into_iter();
+        let separate = names.map(|name| vec![input(name)]);
+        inputs.extend(separate.filter(|_| !united));
+    }
+    inputs
+}
+
+/// `node` or `node.port`
+fn input(text: Spanned<String>) -> InputSpec {
+    match text.get_ref().split_once('.') {
+        Some((node, port)) => {
+            let (start, end) = (0, text.get_ref().len());
+            InputSpec {
+                node: Spanned::new(within(&text, start..node.len()), node.to_owned()),
+                port: Some(Spanned::new(
+                    within(&text, node.len() + 1..end),
+                    port.to_owned(),
+                )),
             }
-            None => InputSpec {
-                node: text,
-                port: None,
-            },
-        })
-        .collect()
+        }
+        None => InputSpec {
+            node: text,
+            port: None,
+        },
+    }
 }
 
 fn step(table: &mut Table<'_>) -> Option<Settings> {

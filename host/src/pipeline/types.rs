@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use toml::Spanned;
 
-use super::graph::{Graph, Link};
-use super::plan::PortRef;
+use super::graph::{Graph, Link, Links};
+use super::plan::{Input, PortRef};
+use super::prune::Carried;
 use super::search::SearchPath;
 use super::spec::{AggregateSpec, NodeSpec, PluginSpec, Settings};
 use crate::aggregate::{Aggregate, Measure};
@@ -20,10 +21,8 @@ use crate::plugin::{Component, Engine, Transform};
 
 /// A node whose columns are known.
 pub struct Typed {
-    /// What it reads, by index into the file's nodes.
-    pub inputs: Vec<PortRef>,
-    /// Columns of its united input; none for a source.
-    pub input: SchemaRef,
+    /// What it reads, by index into the file's nodes, with all columns there could be; none for a source.
+    pub inputs: Vec<Input>,
     /// Its ports, with all columns they could have.
     pub ports: Vec<TypedPort>,
     /// What it does.
@@ -36,8 +35,8 @@ pub struct TypedPort {
     pub name: String,
     /// All its columns: those carried, then those made.
     pub schema: SchemaRef,
-    /// Which columns of the input are the first ones here.
-    pub carried: Vec<usize>,
+    /// Which columns of the inputs are the first ones here.
+    pub carried: Vec<Carried>,
 }
 
 /// What a typed node does.
@@ -83,10 +82,10 @@ impl<'a> Typer<'a> {
     pub fn all(mut self, graph: &Graph) -> Vec<Option<Typed>> {
         let mut typed: Vec<Option<Typed>> = self.nodes.iter().map(|_| None).collect();
         for &index in &graph.order {
-            let input = graph.inputs[index]
+            let inputs = graph.inputs[index]
                 .as_deref()
-                .and_then(|links| self.input(links, &typed));
-            let node = self.node(index, input, &typed);
+                .and_then(|inputs| self.inputs(inputs, &typed));
+            let node = self.node(index, inputs, &typed);
             typed[index] = node;
         }
         // Behind a circle nothing has columns, but its plugins can be looked for.
@@ -100,21 +99,22 @@ impl<'a> Typer<'a> {
     fn node(
         &mut self,
         index: usize,
-        input: Option<Input>,
+        inputs: Option<Vec<Input>>,
         typed: &[Option<Typed>],
     ) -> Option<Typed> {
         let node = &self.nodes[index];
+        let fits = self.takes_one_input(node);
+        // Of what takes one input.
+        let input = inputs.as_ref().filter(|_| fits).and_then(|all| all.first());
         let (ports, kind) = match node.settings.as_ref()? {
             Settings::Source(config) => (vec![only_port(config.schema())], TypedKind::Source),
             Settings::Plugin { plugin, .. } => {
                 let component = self.component(plugin);
-                self.transform(node, plugin, &component?, &input.as_ref()?.schema)?
+                self.transform(node, plugin, &component?, &input?.schema)?
             }
-            Settings::Aggregate(aggregate) => {
-                self.aggregate(node, aggregate, input.as_ref()?, typed)?
-            }
+            Settings::Aggregate(aggregate) => self.aggregate(node, aggregate, input?, typed)?,
             Settings::Sink(config) => {
-                if let Err(reason) = config.check(&input.as_ref()?.schema) {
+                if let Err(reason) = config.check(&input?.schema) {
                     self.sink_refuses(node, &reason);
                     return None;
                 }
@@ -122,21 +122,41 @@ impl<'a> Typer<'a> {
             }
             Settings::SinkPlugin { plugin, retries } => {
                 let component = self.component(plugin);
-                let schema = &input.as_ref()?.schema;
+                let schema = &input?.schema;
                 let config = self.sink_plugin(node, plugin, *retries, &component?, schema)?;
                 (Vec::new(), TypedKind::Sink(config))
             }
         };
-        let input = input?;
         Some(Typed {
-            inputs: input.ports,
-            input: input.schema,
+            inputs: inputs?,
             ports,
             kind,
         })
     }
 
-    /// The united columns of what a node reads; `None` after a problem, here or before.
+    /// Reports a step of one input that is given several. A source is right without any.
+    fn takes_one_input(&self, node: &NodeSpec) -> bool {
+        let Some(second) = node.inputs.get(1) else {
+            return true;
+        };
+        let (name, count) = (node.name.get_ref(), node.inputs.len());
+        let message = format!("step `{name}` takes one input, and is given {count}");
+        let span = second[0].node.span();
+        let help = "rows of several nodes become one input with `input`: input = [\"a\", \"b\"]";
+        self.problems.add(span, message, Some(help.into()));
+        false
+    }
+
+    /// The inputs of a node; `None` after a problem, here or before.
+    fn inputs(&self, inputs: &[Links], typed: &[Option<Typed>]) -> Option<Vec<Input>> {
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|links| self.input(links, typed))
+            .collect();
+        inputs.into_iter().collect()
+    }
+
+    /// The united columns of what comes in by one input; `None` after a problem, here or before.
     fn input(&self, links: &[Link], typed: &[Option<Typed>]) -> Option<Input> {
         let mut ports = Vec::new();
         for link in links {
@@ -149,12 +169,7 @@ impl<'a> Typer<'a> {
             node.ports[port.port].schema.clone()
         };
         let mut schemas = ports.iter().map(|(link, port)| (link, schema_of(port)));
-        let Some((first, mut united)) = schemas.next() else {
-            return Some(Input {
-                ports: Vec::new(),
-                schema: Arc::new(Schema::empty()),
-            });
-        };
+        let (first, mut united) = schemas.next()?;
         for (link, schema) in schemas {
             united = match unite(&united, &schema) {
                 Ok(schema) => schema,
@@ -244,12 +259,13 @@ impl<'a> Typer<'a> {
         let transform = self.reported(&plugin.plugin.span(), transform)?;
         let ports = transform.ports().iter().map(|port| {
             let replaced = |field: &Field| port.columns.field_with_name(field.name()).is_ok();
-            let carried: Vec<usize> = (0..input.fields().len())
+            let carried: Vec<Carried> = (0..input.fields().len())
                 .filter(|&column| port.carry && !replaced(input.field(column)))
+                .map(|column| Carried { input: 0, column })
                 .collect();
             let fields = carried
                 .iter()
-                .map(|&column| input.fields()[column].clone())
+                .map(|carried| input.fields()[carried.column].clone())
                 .chain(port.columns.fields().iter().cloned());
             TypedPort {
                 name: port.name.clone(),
@@ -374,11 +390,11 @@ impl<'a> Typer<'a> {
     /// The step on the way to `ports` that has a column of this name in its input and not in its output.
     fn loser(&self, column: &str, ports: &[PortRef], typed: &[Option<Typed>]) -> Option<&NodeSpec> {
         ports.iter().find_map(|port| {
-            let read = typed[port.node].as_ref()?;
-            match read.input.index_of(column) {
+            let mut inputs = typed[port.node].as_ref()?.inputs.iter();
+            inputs.find_map(|input| match input.schema.index_of(column) {
                 Ok(_) => Some(&self.nodes[port.node]),
-                Err(_) => self.loser(column, &read.inputs, typed),
-            }
+                Err(_) => self.loser(column, &input.ports, typed),
+            })
         })
     }
 
@@ -386,6 +402,7 @@ impl<'a> Typer<'a> {
         let span = node
             .inputs
             .first()
+            .and_then(|input| input.first())
             .map_or(node.name.span(), |input| input.node.span());
         let message = format!(
             "sink `{}` cannot take its input: {reason}",
@@ -402,12 +419,6 @@ impl<'a> Typer<'a> {
             })
             .ok()
     }
-}
-
-/// What a node reads, resolved.
-struct Input {
-    ports: Vec<PortRef>,
-    schema: SchemaRef,
 }
 
 fn only_port(schema: SchemaRef) -> TypedPort {

@@ -24,7 +24,7 @@ use crate::flow::outlet::{self, Outlet};
 use crate::flow::plan::EpochFeed;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
-use crate::pipeline::{Node, NodeKind, OnError, Plan};
+use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use crate::receive::{self, Readers};
 use crate::telemetry::Counters;
 
@@ -241,7 +241,7 @@ impl Sinks {
         let mut start = |config: &SinkConfig, node: &Node, index| {
             let sink = config
                 .open(
-                    node.input_schema.clone(),
+                    node.input().schema.clone(),
                     deliver::OpenOptions {
                         pipeline: plan.name.clone(),
                         node: node.name.clone(),
@@ -275,8 +275,10 @@ impl Sinks {
         if let Some(config) = &plan.rejected {
             let node = Node {
                 name: NodeName::from(REJECTED),
-                inputs: Vec::new(),
-                input_schema: rejected_schema(),
+                inputs: vec![Input {
+                    ports: Vec::new(),
+                    schema: rejected_schema(),
+                }],
                 ports: Vec::new(),
                 on_error: OnError::Fail,
                 kind: NodeKind::Sink(config.clone()),
