@@ -11,7 +11,7 @@ use super::context::Shared;
 use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
 use super::plan::EpochFeed;
-use super::{aggregate, combine, gather, plan, route, sink, source, transform};
+use super::{aggregate, combine, gather, plan, route, sink, source, sql, transform};
 use crate::deliver::Routing;
 use crate::ids::PartitionId;
 use crate::pipeline::{Input, NodeKind};
@@ -83,6 +83,12 @@ impl<'scope> Graph<'scope> {
                     for (port, rows) in ports.into_iter().enumerate() {
                         self.ports.insert((index, port), rows);
                     }
+                    self.rejected.push(rejected);
+                }
+                NodeKind::Sql(step) => {
+                    let input = self.input(node.input());
+                    let (rows, rejected) = sql::sql(input, context, index, step.clone());
+                    self.ports.insert((index, 0), rows);
                     self.rejected.push(rejected);
                 }
                 NodeKind::Aggregate(what) => {

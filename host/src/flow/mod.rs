@@ -12,6 +12,7 @@
 pub mod aggregate;
 pub mod build;
 pub mod caller;
+pub mod carry;
 pub mod combine;
 pub mod context;
 pub mod gather;
@@ -22,4 +23,5 @@ pub mod rejects;
 pub mod route;
 pub mod sink;
 pub mod source;
+pub mod sql;
 pub mod transform;

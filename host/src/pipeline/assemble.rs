@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use toml::Spanned;
 
 use super::graph::Graph;
-use super::plan::{Input, Node, NodeKind, OnError, PortRef, TransformStep};
+use super::plan::{Input, Node, NodeKind, OnError, PortRef, SqlStep, TransformStep};
 use super::prune::{self, Carried};
 use super::spec::{NodeSpec, Settings};
 use super::types::{Typed, TypedKind};
@@ -74,7 +74,7 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
         ports: input.ports.clone(),
         reads: reads_of(spec, node, input),
     });
-    let prunable = matches!(node.kind, TypedKind::Transform(_));
+    let prunable = matches!(node.kind, TypedKind::Transform(_) | TypedKind::Sql(_));
     let ports = node.ports.iter().map(|port| prune::Port {
         columns: port.schema.fields().len(),
         prunable,
@@ -93,8 +93,9 @@ fn reads_of(spec: &NodeSpec, node: &Typed, input: &Input) -> Vec<usize> {
     match &node.kind {
         TypedKind::Source => Vec::new(),
         // A rejected row is written whole.
-        TypedKind::Transform(_) if rejects => all(),
+        TypedKind::Transform(_) | TypedKind::Sql(_) if rejects => all(),
         TypedKind::Transform(transform) => transform.columns().to_vec(),
+        TypedKind::Sql(sql) => sql.columns(),
         TypedKind::Aggregate(aggregate) => {
             let measured = aggregate
                 .measures
@@ -127,6 +128,15 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
         project(&port.schema, &columns)
     });
     let ports = ports.collect();
+    // Per port, which columns of the inputs it carries, and which of those made here it keeps.
+    let columns_of_ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
+        let (first, rest) = kept.split_at(port.carried.len());
+        let first = port.carried.iter().zip(first).filter(|(_, kept)| **kept);
+        let carried: Vec<usize> = first.map(|(column, _)| old_to_new(*column)).collect();
+        let made: Vec<usize> = (0..rest.len()).filter(|&column| rest[column]).collect();
+        (carried, made)
+    });
+    let mut columns_of_ports: Vec<_> = columns_of_ports.collect();
     let kind = match typed.kind {
         TypedKind::Source => match &spec.settings {
             Some(Settings::Source(config)) => NodeKind::Source(config.clone()),
@@ -137,18 +147,20 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                 Some(Settings::Plugin { lifetime, .. }) => *lifetime,
                 _ => unreachable!("only a plugin step is typed as a transform"),
             };
-            let (mut carried, mut made) = (Vec::new(), Vec::new());
-            for (port, kept) in typed.ports.iter().zip(&kept) {
-                let (first, rest) = kept.split_at(port.carried.len());
-                let first = port.carried.iter().zip(first).filter(|(_, kept)| **kept);
-                carried.push(first.map(|(column, _)| old_to_new(*column)).collect());
-                made.push((0..rest.len()).filter(|&column| rest[column]).collect());
-            }
+            let (carried, made) = columns_of_ports.into_iter().unzip();
             NodeKind::Transform(TransformStep {
                 transform: Arc::new(transform.narrowed(&inputs[0].schema)),
                 lifetime,
                 carried,
                 kept: made,
+            })
+        }
+        TypedKind::Sql(sql) => {
+            let (carried, kept) = columns_of_ports.remove(0);
+            NodeKind::Sql(SqlStep {
+                sql: sql.over(&inputs[0].schema),
+                carried,
+                kept,
             })
         }
         TypedKind::Aggregate(mut aggregate) => {

@@ -11,6 +11,7 @@ use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
 use crate::plugin;
 use crate::receive::SourceConfig;
+use crate::sql::Sql;
 
 /// A whole pipeline. Every process of a run makes the same one from the same file.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ impl Node {
     pub fn role(&self) -> &'static str {
         match self.kind {
             NodeKind::Source(_) => "source",
-            NodeKind::Transform(_) | NodeKind::Aggregate(_) => "step",
+            NodeKind::Transform(_) | NodeKind::Sql(_) | NodeKind::Aggregate(_) => "step",
             NodeKind::Sink(_) => "sink",
         }
     }
@@ -126,7 +127,7 @@ impl Node {
         match &self.kind {
             NodeKind::Transform(step) => Some(step.transform.digest()),
             NodeKind::Sink(SinkConfig::Plugin(sink)) => Some(sink.plugin.digest()),
-            NodeKind::Source(_) | NodeKind::Aggregate(_) | NodeKind::Sink(_) => None,
+            _ => None,
         }
     }
 }
@@ -138,6 +139,8 @@ pub enum NodeKind {
     Source(SourceConfig),
     /// User code, world `transform`.
     Transform(TransformStep),
+    /// Conditions and columns in SQL.
+    Sql(SqlStep),
     /// Native grouping.
     Aggregate(Aggregate),
     /// Output. World `sink` is one of them.
@@ -156,6 +159,17 @@ pub struct TransformStep {
     pub carried: Vec<Vec<usize>>,
     /// Per port, which of the plugin's columns are kept (indices into the plugin's port).
     pub kept: Vec<Vec<usize>>,
+}
+
+/// A `filter` or `select` step.
+#[derive(Clone, Debug)]
+pub struct SqlStep {
+    /// What it computes, over the columns that reach it.
+    pub sql: Sql,
+    /// The input columns (indices into its input) that go along; in the port's schema they come first, then those computed.
+    pub carried: Vec<usize>,
+    /// Which of the computed columns are kept.
+    pub kept: Vec<usize>,
 }
 
 /// How long an instance of a plugin lives.

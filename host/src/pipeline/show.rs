@@ -13,6 +13,7 @@ use crate::aggregate::Aggregate;
 use crate::batch::name_of;
 use crate::config::{format_duration, format_size};
 use crate::plugin::Limits;
+use crate::sql::Sql;
 
 /// For people; ends with a line end.
 pub fn text(plan: &Plan) -> String {
@@ -72,6 +73,7 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
     match &node.kind {
         NodeKind::Source(source) => lines.push(("is", source.kind().to_owned())),
         NodeKind::Transform(step) => lines.extend(transform(node, step)),
+        NodeKind::Sql(step) => lines.extend(sql(&step.sql)),
         NodeKind::Aggregate(aggregate) => lines.extend(grouping(node, aggregate)),
         NodeKind::Sink(sink) => lines.push(("is", sink.kind().to_owned())),
     }
@@ -157,6 +159,22 @@ fn limits(limits: &Limits) -> String {
     )
 }
 
+fn sql(sql: &Sql) -> Vec<(&'static str, String)> {
+    match sql {
+        Sql::Filter(condition) => vec![
+            ("is", "filter".to_owned()),
+            ("where", condition.text().to_owned()),
+        ],
+        Sql::Select(columns) => {
+            let columns = columns.iter();
+            let columns: Vec<_> = columns
+                .map(|(name, column)| format!("{name} = {}", column.text()))
+                .collect();
+            vec![("is", "select".to_owned()), ("makes", columns.join(", "))]
+        }
+    }
+}
+
 fn grouping(node: &Node, aggregate: &Aggregate) -> Vec<(&'static str, String)> {
     let name = |column: usize| node.input().schema.field(column).name().as_str();
     let keys: Vec<_> = aggregate.keys.iter().map(|key| name(*key)).collect();
@@ -233,6 +251,18 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
     match &node.kind {
         NodeKind::Source(source) => json["type"] = source.kind().into(),
         NodeKind::Sink(sink) => json["type"] = sink.kind().into(),
+        NodeKind::Sql(step) => match &step.sql {
+            Sql::Filter(condition) => {
+                json["type"] = "filter".into();
+                json["filter"] = condition.text().into();
+            }
+            Sql::Select(columns) => {
+                let columns = columns.iter();
+                let columns = columns.map(|(name, column)| (name.clone(), column.text().into()));
+                json["type"] = "select".into();
+                json["select"] = columns.collect::<serde_json::Map<_, _>>().into();
+            }
+        },
         NodeKind::Aggregate(_) => json["type"] = "aggregate".into(),
         NodeKind::Transform(step) => {
             let component = step.transform.component();

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::expression::{self, Call};
 use super::plan::{EpochRules, Lifetime, OnError, Trigger};
 use crate::checkpoint::CheckpointConfig;
-use crate::config::{Problem, Span, Table};
+use crate::config::{Pair, Problem, Span, Table};
 use crate::deliver::{PluginSink, SinkConfig};
 use crate::plugin::{Grants, Limits};
 use crate::receive::SourceConfig;
@@ -87,6 +87,10 @@ pub enum Settings {
         /// Where an instance lives.
         lifetime: Lifetime,
     },
+    /// A step with `filter`: the condition.
+    Filter(Spanned<String>),
+    /// A step with `select`.
+    Select(SelectSpec),
     /// A step with `aggregate`.
     Aggregate(AggregateSpec),
     /// A sink of any type but `plugin`.
@@ -110,6 +114,14 @@ pub struct PluginSpec {
     pub limits: Limits,
     /// What it may import.
     pub grants: Grants,
+}
+
+/// Columns computed of each row.
+pub struct SelectSpec {
+    /// The columns and their expressions, in the file's order.
+    pub columns: Vec<Pair>,
+    /// Whether the other columns of the input go along.
+    pub carry: bool,
 }
 
 /// A native grouping.
@@ -368,13 +380,19 @@ fn input(text: Spanned<String>) -> InputSpec {
     }
 }
 
+/// The settings of which a step has one, which says what it does.
+const KINDS: [&str; 4] = ["plugin", "filter", "select", "aggregate"];
+
 fn step(table: &mut Table<'_>) -> Option<Settings> {
-    match (table.has("plugin"), table.has("aggregate")) {
-        (true, false) => step_plugin(table),
-        (false, true) => aggregate(table).map(Settings::Aggregate),
-        (true, true) => {
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| table.has(kind)).collect();
+    match kinds.as_slice() {
+        ["plugin"] => step_plugin(table),
+        ["filter"] => table.string("filter").map(Settings::Filter),
+        ["select"] => select(table).map(Settings::Select),
+        ["aggregate"] => aggregate(table).map(Settings::Aggregate),
+        [first, second, ..] => {
             let message = format!(
-                "{} has both `plugin` and `aggregate`; a step does one thing",
+                "{} has both `{first}` and `{second}`; a step does one thing",
                 table.what()
             );
             let help = "make it two steps, one the `input` of the other";
@@ -382,7 +400,7 @@ fn step(table: &mut Table<'_>) -> Option<Settings> {
             table.ignore_rest();
             None
         }
-        (false, false) => {
+        _ => {
             let (message, help) = missing_kind(table);
             table.problem(table.span(), message, Some(help));
             table.ignore_rest();
@@ -393,12 +411,10 @@ fn step(table: &mut Table<'_>) -> Option<Settings> {
 
 /// A step that says neither what it does, or misspells it.
 fn missing_kind(table: &Table<'_>) -> (String, String) {
-    let message = format!(
-        "{} needs `plugin` or `aggregate`, what it does",
-        table.what()
-    );
+    let kinds = KINDS.map(|kind| format!("`{kind}`")).join(", ");
+    let message = format!("{} needs one of {kinds}, what it does", table.what());
     let meant = table.keys().into_iter().find_map(|(key, _)| {
-        let kind = crate::config::nearest(&key, ["plugin", "aggregate"])?;
+        let kind = crate::config::nearest(&key, KINDS)?;
         Some(format!("did you mean `{kind}` by `{key}`?"))
     });
     let help = meant.unwrap_or_else(|| {
@@ -418,6 +434,20 @@ fn step_plugin(table: &mut Table<'_>) -> Option<Settings> {
     Some(Settings::Plugin {
         plugin: plugin?,
         lifetime,
+    })
+}
+
+fn select(table: &mut Table<'_>) -> Option<SelectSpec> {
+    let carry = table.boolean("carry", false);
+    let columns = table.pairs("select")?;
+    if columns.get_ref().is_empty() {
+        let message = format!("{} selects nothing", table.what());
+        let help = "write what to compute: select = { path = \"lower(path)\" }";
+        table.problem(columns.span(), message, Some(help.into()));
+    }
+    Some(SelectSpec {
+        columns: columns.into_inner(),
+        carry,
     })
 }
 

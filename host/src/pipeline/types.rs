@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use toml::Spanned;
 
 use super::graph::{Graph, Link, Links};
 use super::plan::{Input, PortRef};
 use super::prune::Carried;
 use super::search::SearchPath;
+use super::select;
 use super::spec::{AggregateSpec, NodeSpec, PluginSpec, Settings};
 use crate::aggregate::{Aggregate, Measure};
 use crate::batch::name_of;
@@ -18,6 +19,7 @@ use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
 use crate::error::Failure;
 use crate::plugin::{Component, Engine, Transform};
+use crate::sql::Sql;
 
 /// A node whose columns are known.
 pub struct Typed {
@@ -39,12 +41,34 @@ pub struct TypedPort {
     pub carried: Vec<Carried>,
 }
 
+impl TypedPort {
+    /// Columns that a step made, behind those of its input that they do not replace, if these are carried.
+    pub fn beside(name: String, made: &Fields, input: &Schema, carry: bool) -> Self {
+        let replaced = |field: &Field| made.find(field.name()).is_some();
+        let carried: Vec<Carried> = (0..input.fields().len())
+            .filter(|&column| carry && !replaced(input.field(column)))
+            .map(|column| Carried { input: 0, column })
+            .collect();
+        let fields = carried
+            .iter()
+            .map(|carried| input.fields()[carried.column].clone())
+            .chain(made.iter().cloned());
+        Self {
+            name,
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            carried,
+        }
+    }
+}
+
 /// What a typed node does.
 pub enum TypedKind {
     /// A source; its settings are in the file's node.
     Source,
     /// User code.
     Transform(Transform),
+    /// Conditions and columns in SQL.
+    Sql(Sql),
     /// Native grouping.
     Aggregate(Aggregate),
     /// A sink.
@@ -111,6 +135,14 @@ impl<'a> Typer<'a> {
             Settings::Plugin { plugin, .. } => {
                 let component = self.component(plugin);
                 self.transform(node, plugin, &component?, &input?.schema)?
+            }
+            Settings::Filter(condition) => {
+                let (port, sql) = select::filter(condition, &input?.schema, self.problems)?;
+                (vec![port], TypedKind::Sql(sql))
+            }
+            Settings::Select(columns) => {
+                let (port, sql) = select::select(columns, &input?.schema, self.problems)?;
+                (vec![port], TypedKind::Sql(sql))
             }
             Settings::Aggregate(aggregate) => self.aggregate(node, aggregate, input?, typed)?,
             Settings::Sink(config) => {
@@ -258,20 +290,8 @@ impl<'a> Typer<'a> {
         );
         let transform = self.reported(&plugin.plugin.span(), transform)?;
         let ports = transform.ports().iter().map(|port| {
-            let replaced = |field: &Field| port.columns.field_with_name(field.name()).is_ok();
-            let carried: Vec<Carried> = (0..input.fields().len())
-                .filter(|&column| port.carry && !replaced(input.field(column)))
-                .map(|column| Carried { input: 0, column })
-                .collect();
-            let fields = carried
-                .iter()
-                .map(|carried| input.fields()[carried.column].clone())
-                .chain(port.columns.fields().iter().cloned());
-            TypedPort {
-                name: port.name.clone(),
-                schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-                carried,
-            }
+            let made = port.columns.fields();
+            TypedPort::beside(port.name.clone(), made, input, port.carry)
         });
         Some((ports.collect(), TypedKind::Transform(transform)))
     }
