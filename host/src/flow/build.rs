@@ -11,7 +11,7 @@ use super::context::Shared;
 use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
 use super::plan::EpochFeed;
-use super::{aggregate, combine, gather, plan, route, sink, source, sql, transform};
+use super::{aggregate, combine, gather, plan, repartition, route, sink, source, sql, transform};
 use crate::deliver::Routing;
 use crate::ids::PartitionId;
 use crate::pipeline::{Input, NodeKind};
@@ -97,6 +97,11 @@ impl<'scope> Graph<'scope> {
                     let rows = aggregate::aggregate(partials, context, index, what.clone());
                     self.ports.insert((index, 0), rows);
                 }
+                NodeKind::Repartition(partitions) => {
+                    let input = self.input(node.input());
+                    let rows = repartition::repartition(input, context, index, *partitions);
+                    self.ports.insert((index, 0), rows);
+                }
                 NodeKind::Sink(config) => {
                     let input = self.input(node.input());
                     let outlet = outlets[&index].clone();
@@ -142,7 +147,9 @@ impl<'scope> Graph<'scope> {
     fn finish(mut self, outlet: Option<Outlet>, local: usize) -> Handle<u64> {
         if let Some(outlet) = outlet {
             let rejected = self.scope.concatenate(std::mem::take(&mut self.rejected));
-            let rejected = gather::gather(rejected, self.context.clone());
+            let rejected = gather::address(rejected, self.context.clone());
+            // What was turned away where depends on timing; the order of partition, node and row does not.
+            let rejected = gather::gather(rejected, "gather", std::convert::identity);
             let context = self.context.clone();
             self.delivered.push(sink::sink(
                 rejected,

@@ -74,7 +74,7 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
         ports: input.ports.clone(),
         reads: reads_of(spec, node, input),
     });
-    let prunable = matches!(node.kind, TypedKind::Transform(_) | TypedKind::Sql(_));
+    let prunable = !matches!(node.kind, TypedKind::Source | TypedKind::Aggregate(_));
     let ports = node.ports.iter().map(|port| prune::Port {
         columns: port.schema.fields().len(),
         prunable,
@@ -91,7 +91,7 @@ fn reads_of(spec: &NodeSpec, node: &Typed, input: &Input) -> Vec<usize> {
     let all = || (0..input.schema.fields().len()).collect();
     let rejects = spec.on_error.as_ref().map(Spanned::get_ref) == Some(&OnError::Reject);
     match &node.kind {
-        TypedKind::Source => Vec::new(),
+        TypedKind::Source | TypedKind::Repartition(_) => Vec::new(),
         // A rejected row is written whole.
         TypedKind::Transform(_) | TypedKind::Sql(_) if rejects => all(),
         TypedKind::Transform(transform) => transform.columns().to_vec(),
@@ -176,6 +176,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             }
             NodeKind::Aggregate(aggregate)
         }
+        TypedKind::Repartition(partitions) => NodeKind::Repartition(partitions),
         TypedKind::Sink(config) => NodeKind::Sink(config),
     };
     Node {

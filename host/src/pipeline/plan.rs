@@ -117,8 +117,8 @@ impl Node {
     pub fn role(&self) -> &'static str {
         match self.kind {
             NodeKind::Source(_) => "source",
-            NodeKind::Transform(_) | NodeKind::Sql(_) | NodeKind::Aggregate(_) => "step",
             NodeKind::Sink(_) => "sink",
+            _ => "step",
         }
     }
 
@@ -143,6 +143,8 @@ pub enum NodeKind {
     Sql(SqlStep),
     /// Native grouping.
     Aggregate(Aggregate),
+    /// Rows dealt out to so many partitions.
+    Repartition(u32),
     /// Output. World `sink` is one of them.
     Sink(SinkConfig),
 }

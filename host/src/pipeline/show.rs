@@ -75,6 +75,9 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
         NodeKind::Transform(step) => lines.extend(transform(node, step)),
         NodeKind::Sql(step) => lines.extend(sql(&step.sql)),
         NodeKind::Aggregate(aggregate) => lines.extend(grouping(node, aggregate)),
+        NodeKind::Repartition(partitions) => {
+            lines.push(("is", format!("repartition to {partitions} partitions")));
+        }
         NodeKind::Sink(sink) => lines.push(("is", sink.kind().to_owned())),
     }
     for input in &node.inputs {
@@ -264,6 +267,10 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
             }
         },
         NodeKind::Aggregate(_) => json["type"] = "aggregate".into(),
+        NodeKind::Repartition(partitions) => {
+            json["type"] = "repartition".into();
+            json["partitions"] = (*partitions).into();
+        }
         NodeKind::Transform(step) => {
             let component = step.transform.component();
             json["type"] = "plugin".into();

@@ -93,6 +93,8 @@ pub enum Settings {
     Select(SelectSpec),
     /// A step with `aggregate`.
     Aggregate(AggregateSpec),
+    /// A step with `repartition`: how many partitions.
+    Repartition(u32),
     /// A sink of any type but `plugin`.
     Sink(SinkConfig),
     /// A sink of type `plugin`.
@@ -142,7 +144,7 @@ pub fn read(mut file: Table<'_>) -> Spec {
         Some(table) => epoch(table),
         None => (default_epoch(), 0..0),
     };
-    let partitions = partitions(&mut file);
+    let partitions = partitions(&mut file, "partitions").unwrap_or(DEFAULT_PARTITIONS);
     let checkpoint = file
         .table("checkpoint", "`[checkpoint]`")
         .and_then(|mut table| {
@@ -167,19 +169,16 @@ pub fn read(mut file: Table<'_>) -> Spec {
     }
 }
 
-fn partitions(file: &mut Table<'_>) -> u32 {
-    match file.integer("partitions", 1) {
-        Some(count) if *count.get_ref() > u64::from(crate::ids::KEY_GROUPS) => {
-            let message = format!(
-                "`partitions` can be at most {}, the number of key groups",
-                crate::ids::KEY_GROUPS
-            );
-            file.problem(count.span(), message, None);
-            DEFAULT_PARTITIONS
-        }
-        Some(count) => u32::try_from(count.into_inner()).unwrap_or(DEFAULT_PARTITIONS),
-        None => DEFAULT_PARTITIONS,
+/// A number of partitions, if written and right.
+fn partitions(table: &mut Table<'_>, key: &str) -> Option<u32> {
+    let count = table.integer(key, 1)?;
+    let most = u64::from(crate::ids::KEY_GROUPS);
+    if *count.get_ref() > most {
+        let message = format!("`{key}` can be at most {most}, the number of key groups");
+        table.problem(count.span(), message, None);
+        return None;
     }
+    u32::try_from(count.into_inner()).ok()
 }
 
 /// `[rejected]`, with its place.
@@ -300,8 +299,9 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         Role::Source => Vec::new(),
         Role::Step | Role::Sink => inputs(&mut table, role),
     };
-    // An aggregate has no rows to blame: its only error, an overflow, ends the run.
-    let aggregates = role == Role::Step && table.has("aggregate");
+    // These have no rows to blame: the only error of an aggregate, an overflow, ends the run.
+    let mut faultless = ["aggregate", "repartition"].into_iter();
+    let is_faultless = role == Role::Step && faultless.any(|kind| table.has(kind));
     let settings = match role {
         Role::Source => SourceConfig::from_table(&mut table).map(Settings::Source),
         Role::Step => step(&mut table),
@@ -311,7 +311,7 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         }
         Role::Sink => SinkConfig::from_table(&mut table).map(Settings::Sink),
     };
-    let on_error = match aggregates {
+    let on_error = match is_faultless {
         true => None,
         false => on_error(&mut table),
     };
@@ -381,7 +381,7 @@ fn input(text: Spanned<String>) -> InputSpec {
 }
 
 /// The settings of which a step has one, which says what it does.
-const KINDS: [&str; 4] = ["plugin", "filter", "select", "aggregate"];
+const KINDS: [&str; 5] = ["plugin", "filter", "select", "aggregate", "repartition"];
 
 fn step(table: &mut Table<'_>) -> Option<Settings> {
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| table.has(kind)).collect();
@@ -389,6 +389,7 @@ fn step(table: &mut Table<'_>) -> Option<Settings> {
         ["plugin"] => step_plugin(table),
         ["filter"] => table.string("filter").map(Settings::Filter),
         ["select"] => select(table).map(Settings::Select),
+        ["repartition"] => partitions(table, "repartition").map(Settings::Repartition),
         ["aggregate"] => aggregate(table).map(Settings::Aggregate),
         [first, second, ..] => {
             let message = format!(

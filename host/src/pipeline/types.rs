@@ -71,6 +71,8 @@ pub enum TypedKind {
     Sql(Sql),
     /// Native grouping.
     Aggregate(Aggregate),
+    /// Rows dealt out to so many partitions.
+    Repartition(u32),
     /// A sink.
     Sink(SinkConfig),
 }
@@ -145,6 +147,10 @@ impl<'a> Typer<'a> {
                 (vec![port], TypedKind::Sql(sql))
             }
             Settings::Aggregate(aggregate) => self.aggregate(node, aggregate, input?, typed)?,
+            Settings::Repartition(partitions) => {
+                let port = TypedPort::beside(String::new(), &Fields::empty(), &input?.schema, true);
+                (vec![port], TypedKind::Repartition(*partitions))
+            }
             Settings::Sink(config) => {
                 if let Err(reason) = config.check(&input?.schema) {
                     self.sink_refuses(node, &reason);
