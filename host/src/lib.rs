@@ -26,6 +26,7 @@ pub mod checkpoint;
 pub mod aggregate;
 pub mod state;
 pub mod window;
+pub mod sql;
 // Data out.
 pub mod deliver;
 // To run.

@@ -8,13 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::Schema;
 use wasmill::config::{Problems, parse};
 use wasmill::deliver::{Output, SinkConfig};
 use wasmill::error::Failure;
 use wasmill::ids::Digest;
 use wasmill::pipeline::plan::{EpochRules, PortRef, Trigger};
-use wasmill::pipeline::{Node, NodeKind, OnError, Plan};
+use wasmill::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use wasmill::receive::SourceConfig;
 use wasmill::run::{self, Options, Status, Stop, Summary};
 

@@ -11,5 +11,5 @@ mod units;
 
 pub use problem::{Level, Problem, Problems, Span, did_you_mean, nearest};
 pub use render::{position, render};
-pub use table::{Table, parse};
+pub use table::{Pair, Table, parse};
 pub use units::{format_duration, format_size, parse_duration, parse_size};

@@ -15,7 +15,10 @@ use super::parcel::{Parcel, Parcels};
 use super::keyed::Kept;
 use super::plan::EpochFeed;
 use super::store::Stored;
-use super::{aggregate, combine, gather, keyed, plan, route, scatter, sink, source, store, transform, window};
+use super::{
+    aggregate, combine, gather, keyed, plan, repartition, route, sink, source, spread, sql, store,
+    transform, window,
+};
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
 use crate::pipeline::{Input, NodeKind};
@@ -94,7 +97,7 @@ impl<'scope> Graph<'scope> {
                     let inputs = node.inputs.iter().zip(&step.group_by);
                     let inputs = inputs.map(|(input, keys)| {
                         let rows = self.input(input);
-                        scatter::scatter(rows, context.clone(), index, keys.clone())
+                        spread::by_key(rows, context.clone(), index, keys.clone())
                     });
                     let inputs = inputs.collect();
                     let (times, step) = (epochs.times.clone(), step.clone());
@@ -105,6 +108,12 @@ impl<'scope> Graph<'scope> {
                     }
                     self.rejected.push(made.rejected);
                     self.stored.push(made.stored);
+                }
+                NodeKind::Sql(step) => {
+                    let input = self.input(node.input());
+                    let (rows, rejected) = sql::sql(input, context, index, step.clone());
+                    self.ports.insert((index, 0), rows);
+                    self.rejected.push(rejected);
                 }
                 NodeKind::Aggregate(what, over) => {
                     let input = self.input(node.input());
@@ -120,6 +129,11 @@ impl<'scope> Graph<'scope> {
                             rows
                         }
                     };
+                    self.ports.insert((index, 0), rows);
+                }
+                NodeKind::Repartition(partitions) => {
+                    let input = self.input(node.input());
+                    let rows = repartition::repartition(input, context, index, *partitions);
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Sink(config) => {
@@ -167,7 +181,9 @@ impl<'scope> Graph<'scope> {
     fn finish(mut self, ends: Ends) -> Handle<u64> {
         if let Some(outlet) = ends.rejected {
             let rejected = self.scope.concatenate(std::mem::take(&mut self.rejected));
-            let rejected = gather::gather(rejected, self.context.clone());
+            let rejected = gather::address(rejected, self.context.clone());
+            // What was turned away where depends on timing; the order of partition, node and row does not.
+            let rejected = gather::gather(rejected, "gather", std::convert::identity);
             let context = self.context.clone();
             self.delivered.push(sink::sink(
                 rejected,

@@ -1,5 +1,4 @@
-//! Brings rejected rows of an epoch into a defined order: what was turned away where depends on timing, the order of
-//! partition, node and row does not.
+//! Brings what has gone over an exchange into an order that does not depend on timing, an epoch at a time.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +12,15 @@ use super::context::Shared;
 use super::parcel::{Parcel, Parcels};
 use super::route;
 
-/// Holds the parcels of an epoch until all have come, then emits them by (partition, node, sequence), every partition on
-/// the worker that owns it.
+/// Moves parcels to their targets and holds those of an epoch until all have come, then emits what `arrange` makes of
+/// them, given in the order of (partition, from, sequence).
 pub fn gather<'scope>(
     parcels: Stream<'scope, u64, Parcels>,
-    context: Shared,
+    name: &str,
+    mut arrange: impl FnMut(Vec<Parcel>) -> Vec<Parcel> + 'static,
 ) -> Stream<'scope, u64, Parcels> {
-    let addressed = address(parcels, context);
-    let mut builder = OperatorBuilder::new("gather".to_owned(), addressed.scope());
-    let mut input = builder.new_input(addressed, route::by_target());
+    let mut builder = OperatorBuilder::new(name.to_owned(), parcels.scope());
+    let mut input = builder.new_input(parcels, route::by_target());
     let (output, gathered) = builder.new_output::<Parcels>();
     let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
     builder.build(move |_capabilities| {
@@ -43,7 +42,7 @@ pub fn gather<'scope>(
                 let (capability, mut waiting) = entry.remove();
                 waiting.sort_by_key(|parcel| (parcel.partition, parcel.from, parcel.sequence));
                 let mut session = output.session_with_builder(&capability);
-                session.give_container(&mut Parcels::from(waiting));
+                session.give_container(&mut arrange(waiting).into());
             }
         }
     });
@@ -51,7 +50,7 @@ pub fn gather<'scope>(
 }
 
 /// Names the owner of each parcel's partition as its target.
-fn address<'scope>(
+pub fn address<'scope>(
     parcels: Stream<'scope, u64, Parcels>,
     context: Shared,
 ) -> Stream<'scope, u64, Parcels> {

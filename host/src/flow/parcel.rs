@@ -12,6 +12,7 @@ use timely::bytes::arc::Bytes;
 use timely::dataflow::channels::ContainerBytes;
 
 use super::context::Charge;
+use crate::error::Failure;
 use crate::ids::{BatchTime, PartitionId, WorkerIndex};
 use crate::receive::{Range, Readers};
 
@@ -58,6 +59,21 @@ impl Provenance {
 }
 
 impl Parcel {
+    /// Where a row was found, for a person.
+    pub fn origin(&self, readers: &Readers, row: usize) -> Option<String> {
+        self.provenance.as_ref()?.origin(readers, row)
+    }
+
+    /// A failure over these rows, of which `before` came earlier in the partition, with its row's place in the partition
+    /// and where that row was found.
+    pub fn placed(&self, mut failure: Failure, readers: &Readers, before: u64) -> Failure {
+        if let Some(row) = &mut failure.place.row {
+            failure.place.origin = self.origin(readers, *row as usize);
+            *row += before;
+        }
+        failure
+    }
+
     /// An empty parcel that ends its partition.
     pub fn end_of(
         partition: PartitionId,

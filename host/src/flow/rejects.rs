@@ -7,10 +7,13 @@ use arrow::array::{
 };
 use arrow::json::LineDelimitedWriter;
 
+use super::context::Context;
 use super::parcel::Parcel;
 use crate::deliver::rejected_schema;
+use crate::error::Failure;
 use crate::ids::{BatchTime, Digest, Epoch, NodeName, PartitionId, WorkerIndex};
-use crate::pipeline::Node;
+use crate::pipeline::{Node, OnError};
+use crate::telemetry::count;
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -46,6 +49,34 @@ impl Rejects {
     /// Adds one.
     pub fn add(&mut self, row: RejectedRow) {
         self.rows.push(row);
+    }
+
+    /// Judges a row of `parcel` that the step would not take: the run ends, or the row is counted and, if it is to be
+    /// rejected, added.
+    pub fn turn_away(
+        &mut self,
+        context: &Context,
+        on_error: OnError,
+        parcel: &Parcel,
+        row: usize,
+        reason: &str,
+    ) -> Result<(), Failure> {
+        let counters = context.counters.of(&self.node);
+        match on_error {
+            OnError::Fail => return Err(Failure::user(reason).at_row(row as u64).help(
+                "set `on_error = \"skip\"` or `\"reject\"` on the step to go on without such rows",
+            )),
+            OnError::Skip => count(&counters.skipped, 1),
+            OnError::Reject => {
+                count(&counters.rejected, 1);
+                self.add(RejectedRow {
+                    origin: parcel.origin(&context.readers, row),
+                    reason: reason.to_owned(),
+                    row: row_as_json(&parcel.batch, row),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// How many there are.

@@ -7,8 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::take;
+use arrow::array::RecordBatch;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -17,14 +16,15 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::caller::{Caller, Piece, turned_away};
+use super::carry::Made;
 use super::context::{Emitted, Shared};
-use super::parcel::{Parcel, Parcels, Provenance};
-use super::rejects::{RejectedRow, Rejects, row_as_json};
+use super::parcel::{Parcel, Parcels};
+use super::rejects::Rejects;
 use crate::error::Failure;
-use crate::ids::{Epoch, PartitionId, WorkerIndex};
+use crate::ids::{Epoch, PartitionId};
+use crate::pipeline::Node;
 use crate::pipeline::plan::{Lifetime, TransformStep};
-use crate::pipeline::{Node, OnError};
-use crate::plugin::{CallContext, Origin, Output, TransformInstance, chunks};
+use crate::plugin::{CallContext, Output, TransformInstance, chunks};
 use crate::telemetry::{NodeCounters, count};
 
 /// Time in the plugin per activation: short against an epoch, long against a scheduling round.
@@ -181,18 +181,13 @@ impl Transform {
 
     fn fail(&self, work: &Work, failure: Failure) {
         let epoch = Epoch(*work.capabilities[0].time());
-        let mut failure = failure
+        let partition = self.partitions.get(&(epoch, work.parcel.partition));
+        let before = partition.map_or(0, |partition| partition.rows);
+        let failure = work
+            .parcel
+            .placed(failure, &self.context.readers, before)
             .at_node(&self.node.name)
             .at(epoch, work.parcel.partition);
-        if let Some(row) = &mut failure.place.row {
-            if let Some(origin) = self.origin(&work.parcel, *row as usize) {
-                failure.place.origin = Some(origin);
-            }
-            *row += self
-                .partitions
-                .get(&(epoch, work.parcel.partition))
-                .map_or(0, |partition| partition.rows);
-        }
         self.context.abort.fail(failure);
     }
 
@@ -324,31 +319,12 @@ impl Transform {
         reason: &str,
         rejects: &mut Rejects,
     ) -> Result<(), Failure> {
-        match self.node.on_error {
-            OnError::Fail => Err(Failure::user(format!("the plugin rejected the row: {reason}"))
-                .at_row(row as u64)
-                .help("set `on_error = \"skip\"` or `\"reject\"` on the step to go on without such rows")),
-            OnError::Skip => {
-                count(&self.counters.skipped, 1);
-                Ok(())
-            }
-            OnError::Reject => {
-                count(&self.counters.rejected, 1);
-                rejects.add(RejectedRow {
-                    origin: self.origin(&work.parcel, row),
-                    reason: reason.to_owned(),
-                    row: row_as_json(&work.parcel.batch, row),
-                });
-                Ok(())
-            }
-        }
-    }
-
-    fn origin(&self, parcel: &Parcel, row: usize) -> Option<String> {
-        parcel
-            .provenance
-            .as_ref()?
-            .origin(&self.context.readers, row)
+        let judged =
+            rejects.turn_away(&self.context, self.node.on_error, &work.parcel, row, reason);
+        judged.map_err(|failure| Failure {
+            message: format!("the plugin rejected the row: {}", failure.message),
+            ..failure
+        })
     }
 
     /// What the plugin made of `rows`, beside the columns that are carried.
@@ -362,52 +338,21 @@ impl Transform {
         if output.rows == 0 {
             return Ok(None);
         }
-        let carry = |column: &ArrayRef| -> Result<ArrayRef, Failure> {
-            let slice = column.slice(rows.start, rows.len());
-            match &output.origin {
-                Origin::Parents(parents) => take(&slice, parents, None).map_err(|error| {
-                    Failure::internal(format!("a column could not be carried: {error}"))
-                }),
-                Origin::Same | Origin::None => Ok(slice),
-            }
+        let kept = self.step.kept[output.port].iter();
+        let made = Made {
+            parcel,
+            rows: rows.clone(),
+            count: output.rows,
+            carried: &self.step.carried[output.port],
+            columns: kept.map(|column| output.columns[*column].clone()).collect(),
+            origin: output.origin,
         };
-        let mut columns = Vec::new();
-        for column in &self.step.carried[output.port] {
-            columns.push(carry(parcel.batch.column(*column))?);
-        }
-        columns.extend(
-            self.step.kept[output.port]
-                .iter()
-                .map(|column| output.columns[*column].clone()),
-        );
-        let provenance = match (&parcel.provenance, &output.origin) {
-            (None, _) | (_, Origin::None) => None,
-            (Some(provenance), _) => Some(Provenance {
-                positions: carry(&provenance.positions)?,
-                ..provenance.clone()
-            }),
-        };
-        let batch = RecordBatch::try_new_with_options(
-            self.node.ports[output.port].clone(),
-            columns,
-            &RecordBatchOptions::new().with_row_count(Some(output.rows)),
-        )
-        .map_err(|error| Failure::internal(format!("the plan's columns do not fit: {error}")))?;
+        let made = made.parcel(self.node.ports[output.port].clone(), *sequence)?;
         *sequence += 1;
+        let bytes = made.batch.get_array_memory_size();
         Ok(Some(Parcel {
-            target: WorkerIndex(0),
-            partition: parcel.partition,
-            from: parcel.partition,
-            sequence: *sequence - 1,
-            last: false,
-            time: parcel.time,
-            charge: Some(
-                self.context
-                    .live
-                    .charge(batch.get_array_memory_size(), &self.emitted),
-            ),
-            provenance,
-            batch,
+            charge: Some(self.context.live.charge(bytes, &self.emitted)),
+            ..made
         }))
     }
 }

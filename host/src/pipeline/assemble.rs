@@ -6,7 +6,9 @@ use arrow::datatypes::SchemaRef;
 use toml::Spanned;
 
 use super::graph::Graph;
-use super::plan::{Input, KeyedStep, Lifetime, Node, NodeKind, OnError, PortRef, TransformStep};
+use super::plan::{
+    Input, KeyedStep, Lifetime, Node, NodeKind, OnError, PortRef, SqlStep, TransformStep,
+};
 use super::prune::{self, Carried};
 use super::spec::{NodeSpec, Settings};
 use super::types::{Typed, TypedKind, TypedPort};
@@ -75,7 +77,7 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
         ports: input.ports.clone(),
         reads: reads_of(spec, node, index, input),
     });
-    let prunable = matches!(node.kind, TypedKind::Transform(_) | TypedKind::Keyed(..));
+    let prunable = !matches!(node.kind, TypedKind::Source | TypedKind::Aggregate(..));
     let ports = node.ports.iter().map(|port| prune::Port {
         columns: port.schema.fields().len(),
         prunable,
@@ -92,14 +94,15 @@ fn reads_of(spec: &NodeSpec, node: &Typed, index: usize, input: &Input) -> Vec<u
     let all = || (0..input.schema.fields().len()).collect();
     let rejects = spec.on_error.as_ref().map(Spanned::get_ref) == Some(&OnError::Reject);
     match &node.kind {
-        TypedKind::Source => Vec::new(),
+        TypedKind::Source | TypedKind::Repartition(_) => Vec::new(),
         // A rejected row is written whole.
-        TypedKind::Transform(_) | TypedKind::Keyed(..) if rejects => all(),
+        TypedKind::Transform(_) | TypedKind::Keyed(..) | TypedKind::Sql(_) if rejects => all(),
         TypedKind::Transform(transform) => transform.columns().to_vec(),
         TypedKind::Keyed(keyed, keys) => {
             let keys = keys[index].iter();
             keys.chain(keyed.columns(index)).copied().collect()
         }
+        TypedKind::Sql(sql) => sql.columns(),
         TypedKind::Aggregate(aggregate, _) => {
             let measured = aggregate
                 .measures
@@ -182,6 +185,15 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                 kept,
             })
         }
+        TypedKind::Sql(sql) => {
+            let (mut carried, mut kept) = kept_of_ports(&typed.ports, &kept, old_to_new);
+            let (carried, kept) = (carried.remove(0), kept.remove(0));
+            NodeKind::Sql(SqlStep {
+                sql: sql.over(&inputs[0].schema),
+                carried,
+                kept,
+            })
+        }
         TypedKind::Aggregate(mut aggregate, window) => {
             let measured = aggregate
                 .measures
@@ -195,6 +207,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             }
             NodeKind::Aggregate(aggregate, window)
         }
+        TypedKind::Repartition(partitions) => NodeKind::Repartition(partitions),
         TypedKind::Sink(config) => NodeKind::Sink(config),
     };
     Node {

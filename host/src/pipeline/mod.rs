@@ -9,6 +9,7 @@ mod graph;
 pub mod plan;
 mod prune;
 pub mod search;
+mod select;
 pub mod show;
 mod spec;
 #[cfg(test)]

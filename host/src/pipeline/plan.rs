@@ -12,6 +12,7 @@ use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
 use crate::plugin;
 use crate::receive::SourceConfig;
+use crate::sql::Sql;
 use crate::window::WindowSpec;
 
 /// A whole pipeline. Every process of a run makes the same one from the same file.
@@ -127,8 +128,8 @@ impl Node {
     pub fn role(&self) -> &'static str {
         match self.kind {
             NodeKind::Source(_) => "source",
-            NodeKind::Transform(_) | NodeKind::Keyed(_) | NodeKind::Aggregate(..) => "step",
             NodeKind::Sink(_) => "sink",
+            _ => "step",
         }
     }
 
@@ -137,7 +138,7 @@ impl Node {
         match &self.kind {
             NodeKind::Transform(step) => step.transform.ports(),
             NodeKind::Keyed(step) => step.keyed.ports(),
-            NodeKind::Source(_) | NodeKind::Aggregate(..) | NodeKind::Sink(_) => &[],
+            _ => &[],
         }
     }
 
@@ -147,7 +148,7 @@ impl Node {
             NodeKind::Transform(step) => Some(step.transform.digest()),
             NodeKind::Keyed(step) => Some(step.keyed.digest()),
             NodeKind::Sink(SinkConfig::Plugin(sink)) => Some(sink.plugin.digest()),
-            NodeKind::Source(_) | NodeKind::Aggregate(..) | NodeKind::Sink(_) => None,
+            _ => None,
         }
     }
 
@@ -177,10 +178,7 @@ impl Node {
                     migrates_from: Vec::new(),
                 })
             }
-            NodeKind::Source(_)
-            | NodeKind::Transform(_)
-            | NodeKind::Aggregate(_, None)
-            | NodeKind::Sink(_) => None,
+            _ => None,
         }
     }
 }
@@ -194,8 +192,12 @@ pub enum NodeKind {
     Transform(TransformStep),
     /// User code, world `keyed`.
     Keyed(KeyedStep),
+    /// Conditions and columns in SQL.
+    Sql(SqlStep),
     /// Native grouping, of each epoch or over windows.
     Aggregate(Aggregate, Option<WindowSpec>),
+    /// Rows dealt out to so many partitions.
+    Repartition(u32),
     /// Output. World `sink` is one of them.
     Sink(SinkConfig),
 }
@@ -231,6 +233,17 @@ pub struct KeyedStep {
     pub carried: Vec<Vec<usize>>,
     /// Per port, which of the plugin's columns are kept (indices into the plugin's port).
     pub kept: Vec<Vec<usize>>,
+}
+
+/// A `filter` or `select` step.
+#[derive(Clone, Debug)]
+pub struct SqlStep {
+    /// What it computes, over the columns that reach it.
+    pub sql: Sql,
+    /// The input columns (indices into its input) that go along; in the port's schema they come first, then those computed.
+    pub carried: Vec<usize>,
+    /// Which of the computed columns are kept.
+    pub kept: Vec<usize>,
 }
 
 /// How long an instance of a plugin lives.

@@ -13,6 +13,7 @@ use crate::aggregate::Aggregate;
 use crate::batch::name_of;
 use crate::config::{format_duration, format_size};
 use crate::plugin::{Component, Limits};
+use crate::sql::Sql;
 
 /// For people; ends with a line end.
 pub fn text(plan: &Plan) -> String {
@@ -73,9 +74,13 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
         NodeKind::Source(source) => lines.push(("is", source.kind().to_owned())),
         NodeKind::Transform(step) => lines.extend(transform(node, step)),
         NodeKind::Keyed(step) => lines.extend(keyed(node, step)),
+        NodeKind::Sql(step) => lines.extend(sql(&step.sql)),
         NodeKind::Aggregate(aggregate, window) => {
             lines.extend(grouping(node, aggregate));
             lines.extend(window.map(|window| ("over", window.to_string())));
+        }
+        NodeKind::Repartition(partitions) => {
+            lines.push(("is", format!("repartition to {partitions} partitions")));
         }
         NodeKind::Sink(sink) => lines.push(("is", sink.kind().to_owned())),
     }
@@ -174,6 +179,22 @@ fn limits(limits: &Limits) -> String {
     )
 }
 
+fn sql(sql: &Sql) -> Vec<(&'static str, String)> {
+    match sql {
+        Sql::Filter(condition) => vec![
+            ("is", "filter".to_owned()),
+            ("where", condition.text().to_owned()),
+        ],
+        Sql::Select(columns) => {
+            let columns = columns.iter();
+            let columns: Vec<_> = columns
+                .map(|(name, column)| format!("{name} = {}", column.text()))
+                .collect();
+            vec![("is", "select".to_owned()), ("makes", columns.join(", "))]
+        }
+    }
+}
+
 fn grouping(node: &Node, aggregate: &Aggregate) -> Vec<(&'static str, String)> {
     let name = |column: usize| node.input().schema.field(column).name().as_str();
     let keys: Vec<_> = aggregate.keys.iter().map(|key| name(*key)).collect();
@@ -247,11 +268,27 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
     match &node.kind {
         NodeKind::Source(source) => json["type"] = source.kind().into(),
         NodeKind::Sink(sink) => json["type"] = sink.kind().into(),
+        NodeKind::Sql(step) => match &step.sql {
+            Sql::Filter(condition) => {
+                json["type"] = "filter".into();
+                json["filter"] = condition.text().into();
+            }
+            Sql::Select(columns) => {
+                let columns = columns.iter();
+                let columns = columns.map(|(name, column)| (name.clone(), column.text().into()));
+                json["type"] = "select".into();
+                json["select"] = columns.collect::<serde_json::Map<_, _>>().into();
+            }
+        },
         NodeKind::Aggregate(_, window) => {
             json["type"] = "aggregate".into();
             if let Some(window) = window {
                 json["window_ms"] = json!({ "length": window.length(), "slide": window.slide() });
             }
+        }
+        NodeKind::Repartition(partitions) => {
+            json["type"] = "repartition".into();
+            json["partitions"] = (*partitions).into();
         }
         NodeKind::Transform(step) => {
             let needed = needed(node, 0, step.transform.columns());

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::expression::{self, Call};
 use super::plan::{EpochRules, Lifetime, OnError, Trigger};
 use crate::checkpoint::CheckpointConfig;
-use crate::config::{Problem, Span, Table};
+use crate::config::{Pair, Problem, Span, Table};
 use crate::deliver::{PluginSink, SinkConfig};
 use crate::plugin::{Grants, Limits};
 use crate::receive::SourceConfig;
@@ -92,8 +92,14 @@ pub enum Settings {
         /// Whether every key is called in every epoch.
         every_key: Option<Spanned<bool>>,
     },
+    /// A step with `filter`: the condition.
+    Filter(Spanned<String>),
+    /// A step with `select`.
+    Select(SelectSpec),
     /// A step with `aggregate`.
     Aggregate(AggregateSpec),
+    /// A step with `repartition`: how many partitions.
+    Repartition(u32),
     /// A sink of any type but `plugin`.
     Sink(SinkConfig),
     /// A sink of type `plugin`.
@@ -117,6 +123,14 @@ pub struct PluginSpec {
     pub grants: Grants,
 }
 
+/// Columns computed of each row.
+pub struct SelectSpec {
+    /// The columns and their expressions, in the file's order.
+    pub columns: Vec<Pair>,
+    /// Whether the other columns of the input go along.
+    pub carry: bool,
+}
+
 /// A native grouping.
 pub struct AggregateSpec {
     /// Key columns.
@@ -137,7 +151,7 @@ pub fn read(mut file: Table<'_>) -> Spec {
         Some(table) => epoch(table),
         None => (default_epoch(), 0..0),
     };
-    let partitions = partitions(&mut file);
+    let partitions = partitions(&mut file, "partitions").unwrap_or(DEFAULT_PARTITIONS);
     let checkpoint = file
         .table("checkpoint", "`[checkpoint]`")
         .and_then(|mut table| {
@@ -162,19 +176,16 @@ pub fn read(mut file: Table<'_>) -> Spec {
     }
 }
 
-fn partitions(file: &mut Table<'_>) -> u32 {
-    match file.integer("partitions", 1) {
-        Some(count) if *count.get_ref() > u64::from(crate::ids::KEY_GROUPS) => {
-            let message = format!(
-                "`partitions` can be at most {}, the number of key groups",
-                crate::ids::KEY_GROUPS
-            );
-            file.problem(count.span(), message, None);
-            DEFAULT_PARTITIONS
-        }
-        Some(count) => u32::try_from(count.into_inner()).unwrap_or(DEFAULT_PARTITIONS),
-        None => DEFAULT_PARTITIONS,
+/// A number of partitions, if written and right.
+fn partitions(table: &mut Table<'_>, key: &str) -> Option<u32> {
+    let count = table.integer(key, 1)?;
+    let most = u64::from(crate::ids::KEY_GROUPS);
+    if *count.get_ref() > most {
+        let message = format!("`{key}` can be at most {most}, the number of key groups");
+        table.problem(count.span(), message, None);
+        return None;
     }
+    u32::try_from(count.into_inner()).ok()
 }
 
 /// `[rejected]`, with its place.
@@ -295,8 +306,9 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         Role::Source => Vec::new(),
         Role::Step | Role::Sink => inputs(&mut table, role),
     };
-    // An aggregate has no rows to blame: its only error, an overflow, ends the run.
-    let aggregates = role == Role::Step && table.has("aggregate");
+    // These have no rows to blame: the only error of an aggregate, an overflow, ends the run.
+    let mut faultless = ["aggregate", "repartition"].into_iter();
+    let is_faultless = role == Role::Step && faultless.any(|kind| table.has(kind));
     let settings = match role {
         Role::Source => SourceConfig::from_table(&mut table).map(Settings::Source),
         Role::Step => step(&mut table),
@@ -306,7 +318,7 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         }
         Role::Sink => SinkConfig::from_table(&mut table).map(Settings::Sink),
     };
-    let on_error = match aggregates {
+    let on_error = match is_faultless {
         true => None,
         false => on_error(&mut table),
     };
@@ -349,7 +361,8 @@ fn inputs(table: &mut Table<'_>, role: Role) -> Vec<Vec<InputSpec>> {
     }
     if role == Role::Step {
         let names = table.strings("inputs").into_iter();
-        inputs.extend(names.map(|name| vec![input(name)]));
+        let separate = names.map(|name| vec![input(name)]);
+        inputs.extend(separate.filter(|_| !united));
     }
     inputs
 }
@@ -374,13 +387,20 @@ fn input(text: Spanned<String>) -> InputSpec {
     }
 }
 
+/// The settings of which a step has one, which says what it does.
+const KINDS: [&str; 5] = ["plugin", "filter", "select", "aggregate", "repartition"];
+
 fn step(table: &mut Table<'_>) -> Option<Settings> {
-    match (table.has("plugin"), table.has("aggregate")) {
-        (true, false) => step_plugin(table),
-        (false, true) => aggregate(table).map(Settings::Aggregate),
-        (true, true) => {
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| table.has(kind)).collect();
+    match kinds.as_slice() {
+        ["plugin"] => step_plugin(table),
+        ["filter"] => table.string("filter").map(Settings::Filter),
+        ["select"] => select(table).map(Settings::Select),
+        ["repartition"] => partitions(table, "repartition").map(Settings::Repartition),
+        ["aggregate"] => aggregate(table).map(Settings::Aggregate),
+        [first, second, ..] => {
             let message = format!(
-                "{} has both `plugin` and `aggregate`; a step does one thing",
+                "{} has both `{first}` and `{second}`; a step does one thing",
                 table.what()
             );
             let help = "make it two steps, one the `input` of the other";
@@ -388,7 +408,7 @@ fn step(table: &mut Table<'_>) -> Option<Settings> {
             table.ignore_rest();
             None
         }
-        (false, false) => {
+        _ => {
             let (message, help) = missing_kind(table);
             table.problem(table.span(), message, Some(help));
             table.ignore_rest();
@@ -399,12 +419,10 @@ fn step(table: &mut Table<'_>) -> Option<Settings> {
 
 /// A step that says neither what it does, or misspells it.
 fn missing_kind(table: &Table<'_>) -> (String, String) {
-    let message = format!(
-        "{} needs `plugin` or `aggregate`, what it does",
-        table.what()
-    );
+    let kinds = KINDS.map(|kind| format!("`{kind}`")).join(", ");
+    let message = format!("{} needs one of {kinds}, what it does", table.what());
     let meant = table.keys().into_iter().find_map(|(key, _)| {
-        let kind = crate::config::nearest(&key, ["plugin", "aggregate"])?;
+        let kind = crate::config::nearest(&key, KINDS)?;
         Some(format!("did you mean `{kind}` by `{key}`?"))
     });
     let help = meant.unwrap_or_else(|| {
@@ -430,6 +448,20 @@ fn step_plugin(table: &mut Table<'_>) -> Option<Settings> {
         lifetime,
         group_by,
         every_key,
+    })
+}
+
+fn select(table: &mut Table<'_>) -> Option<SelectSpec> {
+    let carry = table.boolean("carry", false);
+    let columns = table.pairs("select")?;
+    if columns.get_ref().is_empty() {
+        let message = format!("{} selects nothing", table.what());
+        let help = "write what to compute: select = { path = \"lower(path)\" }";
+        table.problem(columns.span(), message, Some(help.into()));
+    }
+    Some(SelectSpec {
+        columns: columns.into_inner(),
+        carry,
     })
 }
 

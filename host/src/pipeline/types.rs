@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use toml::Spanned;
 
 use super::graph::{Graph, Link, Links};
 use super::plan::{Input, PortRef};
 use super::prune::Carried;
 use super::search::SearchPath;
+use super::select;
 use super::spec::{AggregateSpec, NodeSpec, PluginSpec, Settings};
 use crate::aggregate::{Aggregate, Measure};
 use crate::batch::{ColumnType, name_of};
@@ -18,6 +19,7 @@ use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
 use crate::error::Failure;
 use crate::plugin::{Component, Engine, Keyed, Transform, World};
+use crate::sql::Sql;
 use crate::window::WindowSpec;
 
 /// A node whose columns are known.
@@ -40,6 +42,26 @@ pub struct TypedPort {
     pub carried: Vec<Carried>,
 }
 
+impl TypedPort {
+    /// Columns that a step made, behind those of its input that they do not replace, if these are carried.
+    pub fn beside(name: String, made: &Fields, input: &Schema, carry: bool) -> Self {
+        let replaced = |field: &Field| made.find(field.name()).is_some();
+        let carried: Vec<Carried> = (0..input.fields().len())
+            .filter(|&column| carry && !replaced(input.field(column)))
+            .map(|column| Carried { input: 0, column })
+            .collect();
+        let fields = carried
+            .iter()
+            .map(|carried| input.fields()[carried.column].clone())
+            .chain(made.iter().cloned());
+        Self {
+            name,
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            carried,
+        }
+    }
+}
+
 /// What a typed node does.
 pub enum TypedKind {
     /// A source; its settings are in the file's node.
@@ -48,8 +70,12 @@ pub enum TypedKind {
     Transform(Transform),
     /// User code that works by key, with the key's columns in each input.
     Keyed(Keyed, Vec<Vec<usize>>),
+    /// Conditions and columns in SQL.
+    Sql(Sql),
     /// Native grouping, of each epoch or over windows.
     Aggregate(Aggregate, Option<WindowSpec>),
+    /// Rows dealt out to so many partitions.
+    Repartition(u32),
     /// A sink.
     Sink(SinkConfig),
 }
@@ -125,6 +151,18 @@ impl<'a> Typer<'a> {
             Settings::Plugin { plugin, .. } => {
                 self.refuse_keys(node);
                 self.transform(node, plugin, &component?, &input?.schema)?
+            }
+            Settings::Filter(condition) => {
+                let (port, sql) = select::filter(condition, &input?.schema, self.problems)?;
+                (vec![port], TypedKind::Sql(sql))
+            }
+            Settings::Select(columns) => {
+                let (port, sql) = select::select(columns, &input?.schema, self.problems)?;
+                (vec![port], TypedKind::Sql(sql))
+            }
+            Settings::Repartition(partitions) => {
+                let port = TypedPort::beside(String::new(), &Fields::empty(), &input?.schema, true);
+                (vec![port], TypedKind::Repartition(*partitions))
             }
             Settings::Aggregate(aggregate) => self.aggregate(node, aggregate, input?, typed)?,
             Settings::Sink(config) => {
@@ -272,20 +310,8 @@ impl<'a> Typer<'a> {
         );
         let transform = self.reported(&plugin.plugin.span(), transform)?;
         let ports = transform.ports().iter().map(|port| {
-            let replaced = |field: &Field| port.columns.field_with_name(field.name()).is_ok();
-            let carried: Vec<Carried> = (0..input.fields().len())
-                .filter(|&column| port.carry && !replaced(input.field(column)))
-                .map(|column| Carried { input: 0, column })
-                .collect();
-            let fields = carried
-                .iter()
-                .map(|carried| input.fields()[carried.column].clone())
-                .chain(port.columns.fields().iter().cloned());
-            TypedPort {
-                name: port.name.clone(),
-                schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-                carried,
-            }
+            let made = port.columns.fields();
+            TypedPort::beside(port.name.clone(), made, input, port.carry)
         });
         Some((ports.collect(), TypedKind::Transform(transform)))
     }

@@ -57,7 +57,7 @@ pub struct Kept {
     pub time: BatchTime,
 }
 
-/// Builds the operator of the keyed step at `index`. `inputs` are scattered by key, `times` tells of every epoch.
+/// Builds the operator of the keyed step at `index`. `inputs` are spread by key, `times` tells of every epoch.
 pub fn keyed<'scope>(
     inputs: Vec<Stream<'scope, u64, Parcels>>,
     times: StreamVec<'scope, u64, BatchTime>,
@@ -158,6 +158,9 @@ struct Waiting {
 
 impl Waiting {
     fn add(&mut self, input: usize, parcel: Parcel) {
+        if parcel.batch.num_rows() == 0 {
+            return;
+        }
         let inputs = self
             .partitions
             .entry(parcel.partition)
