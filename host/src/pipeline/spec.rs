@@ -441,8 +441,9 @@ fn step_plugin(table: &mut Table<'_>) -> Option<Settings> {
     let lifetime = table.choice("lifetime", &lifetimes);
     let group_by = table.span_of("group_by").unwrap_or_else(|| table.span());
     let group_by = Spanned::new(group_by, table.strings("group_by"));
-    let every_key = table.span_of("every_key");
-    let every_key = every_key.map(|span| Spanned::new(span, table.boolean("every_key", false)));
+    let written = table.span_of("every_key");
+    let every_key = table.boolean("every_key", false);
+    let every_key = written.map(|span| Spanned::new(span, every_key));
     Some(Settings::Plugin {
         plugin: plugin?,
         lifetime,

@@ -273,7 +273,7 @@ impl Driver {
             }
         }
         self.batcher.cut(self.started.elapsed(), rows);
-        if reads.is_empty() && !self.is_due(now_millis()) {
+        if reads.is_empty() && dictated.is_none() && !self.is_due(now_millis()) {
             return Ok(());
         }
         // The order of partitions is that of the sources in the file, whoever was asked first.
