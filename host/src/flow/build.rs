@@ -11,7 +11,9 @@ use super::context::Shared;
 use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
 use super::plan::EpochFeed;
-use super::{aggregate, combine, gather, plan, repartition, route, sink, source, sql, transform};
+use super::{
+    aggregate, combine, gather, join, plan, repartition, route, sink, source, sql, transform,
+};
 use crate::deliver::Routing;
 use crate::ids::PartitionId;
 use crate::pipeline::{Input, NodeKind};
@@ -95,6 +97,11 @@ impl<'scope> Graph<'scope> {
                     let input = self.input(node.input());
                     let partials = combine::combine(input, context.clone(), index, what.clone());
                     let rows = aggregate::aggregate(partials, context, index, what.clone());
+                    self.ports.insert((index, 0), rows);
+                }
+                NodeKind::Join(what) => {
+                    let (left, right) = (self.input(&node.inputs[0]), self.input(&node.inputs[1]));
+                    let rows = join::join(left, right, context, index, what.clone());
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Repartition(partitions) => {

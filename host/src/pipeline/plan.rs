@@ -9,6 +9,7 @@ use crate::aggregate::Aggregate;
 use crate::checkpoint::{CheckpointConfig, PipelineRecord};
 use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
+use crate::join::Join;
 use crate::plugin;
 use crate::receive::SourceConfig;
 use crate::sql::Sql;
@@ -143,6 +144,8 @@ pub enum NodeKind {
     Sql(SqlStep),
     /// Native grouping.
     Aggregate(Aggregate),
+    /// Two inputs brought together by key.
+    Join(Join),
     /// Rows dealt out to so many partitions.
     Repartition(u32),
     /// Output. World `sink` is one of them.
