@@ -24,6 +24,7 @@ pub mod receive;
 pub mod checkpoint;
 // Pure computation.
 pub mod aggregate;
+pub mod join;
 pub mod state;
 pub mod window;
 pub mod sql;

@@ -169,7 +169,7 @@ fn buffers(table: &KeyTable) -> Result<Buffers, ArrowError> {
 }
 
 /// A column in which equal numbers have equal bytes: -0.0 groups with 0.0, and any NaN with any other.
-fn one_zero_one_nan(column: &ArrayRef) -> ArrayRef {
+pub fn one_zero_one_nan(column: &ArrayRef) -> ArrayRef {
     fn normal<T: ArrowPrimitiveType>(column: &ArrayRef, nan: T::Native) -> ArrayRef
     where
         T::Native: std::ops::Add<Output = T::Native> + PartialOrd,

@@ -30,6 +30,7 @@ mod tests;
 mod total;
 
 pub use combine::Combiner;
+pub use groups::one_zero_one_nan;
 pub use merge::Merger;
 
 /// A checked `aggregate` step.
@@ -103,7 +104,7 @@ impl Function {
                 "`{self}` takes integers, floats and decimals, not {}",
                 in_words(input)
             )),
-            (Self::Min | Self::Max, input) if is_ordered(input) => Ok(input.clone()),
+            (Self::Min | Self::Max, input) if is_key(input) => Ok(input.clone()),
             (Self::Min | Self::Max, _) => Err(format!(
                 "`{self}` takes booleans, numbers, dates, timestamps, utf8 and binary, not {}",
                 in_words(input)
@@ -183,7 +184,7 @@ impl Aggregate {
             .iter()
             .map(|&at| {
                 let field = field(input, at)?;
-                if !is_ordered(field.data_type()) {
+                if !is_key(field.data_type()) {
                     return Err(format!(
                         "rows cannot be grouped by `{}`, which is {}: a key is a boolean, a number, a date, a timestamp, utf8 or binary",
                         field.name(),
@@ -219,7 +220,8 @@ fn total_type(values: &DataType) -> DataType {
     }
 }
 
-fn is_ordered(data_type: &DataType) -> bool {
+/// Whether values of a type can be keys: whether they have an order, and a key group.
+pub fn is_key(data_type: &DataType) -> bool {
     data_type.is_integer()
         || matches!(
             data_type,

@@ -106,6 +106,12 @@ impl<'a> Table<'a> {
         self.entry(key)?.get_ref().as_str()
     }
 
+    /// Whether `key` holds a table, for a setting that can be written in two ways.
+    pub fn holds_table(&self, key: &str) -> bool {
+        self.entry(key)
+            .is_some_and(|value| value.get_ref().is_table())
+    }
+
     fn entry(&self, key: &str) -> Option<&Spanned<DeValue<'a>>> {
         self.entries
             .iter()

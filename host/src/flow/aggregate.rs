@@ -20,7 +20,7 @@ use crate::ids::{Epoch, PartitionId, WorkerIndex};
 use crate::telemetry::count;
 
 /// Rows of one parcel of results.
-const PARCEL_ROWS: usize = 64 << 10;
+pub const PARCEL_ROWS: usize = 64 << 10;
 
 /// What has come of one epoch.
 struct Waiting {

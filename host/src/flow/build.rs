@@ -16,8 +16,8 @@ use super::keyed::Kept;
 use super::plan::EpochFeed;
 use super::store::Stored;
 use super::{
-    aggregate, combine, gather, keyed, plan, repartition, route, sink, source, spread, sql, store,
-    transform, window,
+    aggregate, combine, gather, join, keyed, plan, repartition, route, sink, source, spread, sql,
+    store, transform, window,
 };
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
@@ -129,6 +129,11 @@ impl<'scope> Graph<'scope> {
                             rows
                         }
                     };
+                    self.ports.insert((index, 0), rows);
+                }
+                NodeKind::Join(what) => {
+                    let (left, right) = (self.input(&node.inputs[0]), self.input(&node.inputs[1]));
+                    let rows = join::join(left, right, context, index, what.clone());
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Repartition(partitions) => {

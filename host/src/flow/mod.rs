@@ -16,6 +16,7 @@ pub mod carry;
 pub mod combine;
 pub mod context;
 pub mod gather;
+pub mod join;
 pub mod keyed;
 pub mod outlet;
 pub mod parcel;

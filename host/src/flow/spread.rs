@@ -11,6 +11,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::context::{Context, Shared};
 use super::parcel::{Parcel, Parcels};
 use crate::aggregate::key_group::{key_groups, partition_of};
+use crate::aggregate::one_zero_one_nan;
 use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId};
 use crate::telemetry::count;
@@ -69,7 +70,8 @@ pub fn by_key<'scope>(
 ) -> Stream<'scope, u64, Parcels> {
     let partitions = context.plan.partitions;
     spread(rows, context, index, partitions, move |_, parcel| {
-        let columns = keys.iter().map(|key| parcel.batch.column(*key).clone());
+        let columns = keys.iter();
+        let columns = columns.map(|key| one_zero_one_nan(parcel.batch.column(*key)));
         let groups = key_groups(&columns.collect::<Vec<_>>());
         let groups = groups.map_err(|error| {
             Failure::internal(format!("rows could not be spread by key: {error}"))

@@ -13,6 +13,7 @@ use super::prune::{self, Carried};
 use super::spec::{NodeSpec, Settings};
 use super::types::{Typed, TypedKind, TypedPort};
 use crate::config::{Problem, Problems};
+use crate::join::{Column, Join};
 
 /// The nodes that reach a sink, in the graph's order, pruned. `None` if one of them has a problem.
 pub fn assemble(
@@ -73,9 +74,9 @@ fn warn_of_unread_ports(nodes: &[(&NodeSpec, Typed)], problems: &Problems) {
 /// What pruning is told of a node.
 fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
     let inputs = node.inputs.iter().enumerate();
-    let inputs = inputs.map(|(index, input)| prune::Input {
+    let inputs = inputs.map(|(place, input)| prune::Input {
         ports: input.ports.clone(),
-        reads: reads_of(spec, node, index, input),
+        reads: reads_of(spec, node, place),
     });
     let prunable = !matches!(node.kind, TypedKind::Source | TypedKind::Aggregate(..));
     let ports = node.ports.iter().map(|port| prune::Port {
@@ -89,9 +90,9 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
     }
 }
 
-/// The columns of an input that a node reads whatever is read of it.
-fn reads_of(spec: &NodeSpec, node: &Typed, index: usize, input: &Input) -> Vec<usize> {
-    let all = || (0..input.schema.fields().len()).collect();
+/// The columns of one of its inputs that a node reads whatever is read of it.
+fn reads_of(spec: &NodeSpec, node: &Typed, place: usize) -> Vec<usize> {
+    let all = || (0..node.inputs[place].schema.fields().len()).collect();
     let rejects = spec.on_error.as_ref().map(Spanned::get_ref) == Some(&OnError::Reject);
     match &node.kind {
         TypedKind::Source | TypedKind::Repartition(_) => Vec::new(),
@@ -99,8 +100,8 @@ fn reads_of(spec: &NodeSpec, node: &Typed, index: usize, input: &Input) -> Vec<u
         TypedKind::Transform(_) | TypedKind::Keyed(..) | TypedKind::Sql(_) if rejects => all(),
         TypedKind::Transform(transform) => transform.columns().to_vec(),
         TypedKind::Keyed(keyed, keys) => {
-            let keys = keys[index].iter();
-            keys.chain(keyed.columns(index)).copied().collect()
+            let keys = keys[place].iter();
+            keys.chain(keyed.columns(place)).copied().collect()
         }
         TypedKind::Sql(sql) => sql.columns(),
         TypedKind::Aggregate(aggregate, _) => {
@@ -110,6 +111,10 @@ fn reads_of(spec: &NodeSpec, node: &Typed, index: usize, input: &Input) -> Vec<u
                 .filter_map(|measure| measure.column);
             aggregate.keys.iter().copied().chain(measured).collect()
         }
+        TypedKind::Join(join) => match place {
+            0 => join.left_keys.clone(),
+            _ => join.right_keys.clone(),
+        },
         TypedKind::Sink(_) => all(),
     }
 }
@@ -207,6 +212,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             }
             NodeKind::Aggregate(aggregate, window)
         }
+        TypedKind::Join(join) => NodeKind::Join(narrowed(join, &kept[0], old_to_new)),
         TypedKind::Repartition(partitions) => NodeKind::Repartition(partitions),
         TypedKind::Sink(config) => NodeKind::Sink(config),
     };
@@ -237,6 +243,25 @@ fn kept_of_ports(
         (carried, made)
     };
     ports.iter().zip(kept).map(of_port).unzip()
+}
+
+/// The join that gives only the columns that are kept, over columns with other numbers.
+fn narrowed(join: Join, kept: &[bool], old_to_new: impl Fn(Carried) -> usize) -> Join {
+    let column = |input, column| old_to_new(Carried { input, column });
+    let columns = join.columns.iter().zip(kept).filter(|(_, kept)| **kept);
+    let columns = columns.map(|(result, _)| match *result {
+        Column::Key(key) => Column::Key(key),
+        Column::Left(left) => Column::Left(column(0, left)),
+        Column::Right(right) => Column::Right(column(1, right)),
+    });
+    let columns = columns.collect();
+    let keys = |input, keys: &[usize]| keys.iter().map(|key| column(input, *key)).collect();
+    Join {
+        kind: join.kind,
+        left_keys: keys(0, &join.left_keys),
+        right_keys: keys(1, &join.right_keys),
+        columns,
+    }
 }
 
 /// Which columns of a full input reach its node.

@@ -6,6 +6,7 @@ mod assemble;
 pub mod check;
 mod expression;
 mod graph;
+mod join;
 pub mod plan;
 mod prune;
 pub mod search;

@@ -10,6 +10,7 @@ use crate::aggregate::Aggregate;
 use crate::checkpoint::{CheckpointConfig, ColumnRecord, PipelineRecord, StateRecord};
 use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
+use crate::join::Join;
 use crate::plugin;
 use crate::receive::SourceConfig;
 use crate::sql::Sql;
@@ -196,6 +197,8 @@ pub enum NodeKind {
     Sql(SqlStep),
     /// Native grouping, of each epoch or over windows.
     Aggregate(Aggregate, Option<WindowSpec>),
+    /// Two inputs brought together by key.
+    Join(Join),
     /// Rows dealt out to so many partitions.
     Repartition(u32),
     /// Output. World `sink` is one of them.

@@ -12,6 +12,7 @@ use super::types::columns;
 use crate::aggregate::Aggregate;
 use crate::batch::name_of;
 use crate::config::{format_duration, format_size};
+use crate::join::Join;
 use crate::plugin::{Component, Limits};
 use crate::sql::Sql;
 
@@ -79,6 +80,7 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
             lines.extend(grouping(node, aggregate));
             lines.extend(window.map(|window| ("over", window.to_string())));
         }
+        NodeKind::Join(join) => lines.extend(joined(node, join)),
         NodeKind::Repartition(partitions) => {
             lines.push(("is", format!("repartition to {partitions} partitions")));
         }
@@ -217,6 +219,25 @@ fn grouping(node: &Node, aggregate: &Aggregate) -> Vec<(&'static str, String)> {
     ]
 }
 
+fn joined(node: &Node, join: &Join) -> Vec<(&'static str, String)> {
+    let keys = keys(node, join).into_iter();
+    let keys: Vec<_> = keys
+        .map(|[left, right]| format!("{left} = {right}"))
+        .collect();
+    vec![
+        ("is", format!("{} join", join.kind.name())),
+        ("on", keys.join(", ")),
+    ]
+}
+
+/// The names of a join's keys on the left and on the right.
+fn keys(node: &Node, join: &Join) -> Vec<[String; 2]> {
+    let name = |side: usize, key: usize| node.inputs[side].schema.field(key).name().clone();
+    let keys = join.left_keys.iter().zip(&join.right_keys);
+    keys.map(|(left, right)| [name(0, *left), name(1, *right)])
+        .collect()
+}
+
 /// For programs.
 pub fn json(plan: &Plan) -> Value {
     let epoch = &plan.epoch;
@@ -285,6 +306,11 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
             if let Some(window) = window {
                 json["window_ms"] = json!({ "length": window.length(), "slide": window.slide() });
             }
+        }
+        NodeKind::Join(join) => {
+            json["type"] = "join".into();
+            json["join"] = join.kind.name().into();
+            json["on"] = keys(node, join).into();
         }
         NodeKind::Repartition(partitions) => {
             json["type"] = "repartition".into();

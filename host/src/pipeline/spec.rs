@@ -11,6 +11,7 @@ use super::plan::{EpochRules, Lifetime, OnError, Trigger};
 use crate::checkpoint::CheckpointConfig;
 use crate::config::{Pair, Problem, Span, Table};
 use crate::deliver::{PluginSink, SinkConfig};
+use crate::join::Kind;
 use crate::plugin::{Grants, Limits};
 use crate::receive::SourceConfig;
 use crate::window::WindowSpec;
@@ -98,6 +99,8 @@ pub enum Settings {
     Select(SelectSpec),
     /// A step with `aggregate`.
     Aggregate(AggregateSpec),
+    /// A step with `join`.
+    Join(JoinSpec),
     /// A step with `repartition`: how many partitions.
     Repartition(u32),
     /// A sink of any type but `plugin`.
@@ -139,6 +142,14 @@ pub struct AggregateSpec {
     pub measures: Vec<(Spanned<String>, Call)>,
     /// Over which windows, if not of each epoch.
     pub window: Option<Spanned<WindowSpec>>,
+}
+
+/// Two inputs brought together by key.
+pub struct JoinSpec {
+    /// Whose rows go on alone.
+    pub kind: Spanned<Kind>,
+    /// Key columns: the left's name, then the right's.
+    pub on: Vec<Pair>,
 }
 
 /// Reads a whole file; problems are collected in the table.
@@ -307,7 +318,7 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         Role::Step | Role::Sink => inputs(&mut table, role),
     };
     // These have no rows to blame: the only error of an aggregate, an overflow, ends the run.
-    let mut faultless = ["aggregate", "repartition"].into_iter();
+    let mut faultless = ["aggregate", "join", "repartition"].into_iter();
     let is_faultless = role == Role::Step && faultless.any(|kind| table.has(kind));
     let settings = match role {
         Role::Source => SourceConfig::from_table(&mut table).map(Settings::Source),
@@ -388,7 +399,14 @@ fn input(text: Spanned<String>) -> InputSpec {
 }
 
 /// The settings of which a step has one, which says what it does.
-const KINDS: [&str; 5] = ["plugin", "filter", "select", "aggregate", "repartition"];
+const KINDS: [&str; 6] = [
+    "plugin",
+    "filter",
+    "select",
+    "aggregate",
+    "join",
+    "repartition",
+];
 
 fn step(table: &mut Table<'_>) -> Option<Settings> {
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| table.has(kind)).collect();
@@ -396,6 +414,7 @@ fn step(table: &mut Table<'_>) -> Option<Settings> {
         ["plugin"] => step_plugin(table),
         ["filter"] => table.string("filter").map(Settings::Filter),
         ["select"] => select(table).map(Settings::Select),
+        ["join"] => join(table).map(Settings::Join),
         ["repartition"] => partitions(table, "repartition").map(Settings::Repartition),
         ["aggregate"] => aggregate(table).map(Settings::Aggregate),
         [first, second, ..] => {
@@ -509,6 +528,24 @@ fn plugin(table: &mut Table<'_>, limits: Limits) -> Option<PluginSpec> {
         limits,
         grants,
     })
+}
+
+fn join(table: &mut Table<'_>) -> Option<JoinSpec> {
+    let written = table.has("on");
+    if !written {
+        let help = "write the columns that must be equal: on = [\"user\"], or on = { user = \"user_id\" } where their names differ";
+        table.missing("on", "the key columns", Some(help.into()));
+    }
+    let kind = table.choice("join", &Kind::ALL);
+    let on = match table.holds_table("on") {
+        true => table.pairs("on").map(Spanned::into_inner),
+        false => {
+            let names = table.strings("on").into_iter();
+            Some(names.map(|name| (name.clone(), name)).collect())
+        }
+    };
+    let on = on.filter(|on| written && !on.is_empty())?;
+    Some(JoinSpec { kind: kind?, on })
 }
 
 fn aggregate(table: &mut Table<'_>) -> Option<AggregateSpec> {

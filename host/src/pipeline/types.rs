@@ -8,6 +8,7 @@ use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use toml::Spanned;
 
 use super::graph::{Graph, Link, Links};
+use super::join;
 use super::plan::{Input, PortRef};
 use super::prune::Carried;
 use super::search::SearchPath;
@@ -18,6 +19,7 @@ use crate::batch::{ColumnType, name_of};
 use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
 use crate::error::Failure;
+use crate::join::Join;
 use crate::plugin::{Component, Engine, Keyed, Transform, World};
 use crate::sql::Sql;
 use crate::window::WindowSpec;
@@ -74,6 +76,8 @@ pub enum TypedKind {
     Sql(Sql),
     /// Native grouping, of each epoch or over windows.
     Aggregate(Aggregate, Option<WindowSpec>),
+    /// Two inputs brought together by key.
+    Join(Join),
     /// Rows dealt out to so many partitions.
     Repartition(u32),
     /// A sink.
@@ -137,9 +141,8 @@ impl<'a> Typer<'a> {
             _ => None,
         };
         let is_keyed = component.as_ref().map(Component::world) == Some(World::Keyed);
-        let fits = is_keyed || self.takes_one_input(node);
-        // Of what takes one input.
-        let input = inputs.as_ref().filter(|_| fits).and_then(|all| all.first());
+        let inputs = inputs.filter(|_| is_keyed || self.takes_its_inputs(node));
+        let input = inputs.as_ref().and_then(|all| all.first());
         let (ports, kind) = match node.settings.as_ref()? {
             Settings::Source(config) => (vec![only_port(config.schema())], TypedKind::Source),
             Settings::Plugin {
@@ -159,6 +162,14 @@ impl<'a> Typer<'a> {
             Settings::Select(columns) => {
                 let (port, sql) = select::select(columns, &input?.schema, self.problems)?;
                 (vec![port], TypedKind::Sql(sql))
+            }
+            Settings::Join(spec) => {
+                let [left, right] = inputs.as_deref()? else {
+                    return None;
+                };
+                let schemas = [&left.schema, &right.schema];
+                let (port, join) = join::join(node.name.get_ref(), spec, schemas, self.problems)?;
+                (vec![port], TypedKind::Join(join))
             }
             Settings::Repartition(partitions) => {
                 let port = TypedPort::beside(String::new(), &Fields::empty(), &input?.schema, true);
@@ -186,15 +197,31 @@ impl<'a> Typer<'a> {
         })
     }
 
-    /// Reports a step of one input that is given several. A source is right without any.
-    fn takes_one_input(&self, node: &NodeSpec) -> bool {
-        let Some(second) = node.inputs.get(1) else {
-            return true;
+    /// Reports a step that is given more or fewer inputs than it takes.
+    fn takes_its_inputs(&self, node: &NodeSpec) -> bool {
+        let (wanted, help) = match &node.settings {
+            Some(Settings::Source(_)) | None => return true,
+            Some(Settings::Join(_)) => (
+                2,
+                "name the left and the right one: inputs = [\"clicks\", \"users\"]",
+            ),
+            Some(_) => (
+                1,
+                "rows of several nodes become one input with `input`: input = [\"a\", \"b\"]",
+            ),
         };
-        let (name, count) = (node.name.get_ref(), node.inputs.len());
-        let message = format!("step `{name}` takes one input, and is given {count}");
-        let span = second[0].node.span();
-        let help = "rows of several nodes become one input with `input`: input = [\"a\", \"b\"]";
+        let given = node.inputs.len();
+        // A step that is given none has been told so.
+        if given == wanted || given == 0 {
+            return given == wanted;
+        }
+        let name = node.name.get_ref();
+        let message = format!("step `{name}` takes {wanted} inputs, and is given {given}");
+        let message = message.replacen("1 inputs", "1 input", 1);
+        let last = &node.inputs[given.min(wanted + 1) - 1];
+        let span = last
+            .first()
+            .map_or(node.name.span(), |entry| entry.node.span());
         self.problems.add(span, message, Some(help.into()));
         false
     }
