@@ -7,6 +7,7 @@
 
 mod files;
 mod generate;
+mod table;
 mod tcp;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::telemetry::NodeCounters;
 pub use crate::format::{BadRecord, PART_BYTES, PART_ROWS, Read};
 pub use files::FilesSource;
 pub use generate::GenerateSource;
+pub use table::{FileState, TableSource};
 pub use tcp::TcpSource;
 
 /// A piece of a source's input that one worker reads; serialised into the epoch's plan.
@@ -215,7 +217,7 @@ pub struct OpenOptions {
     pub provenance: bool,
 }
 
-/// A checked `[sources.NAME]` table. Adding a kind of source is one file, one variant, and one line in [`SourceConfig::from_table`].
+/// A checked `[sources.NAME]` table of any type but `table`, whose rows are in no epoch ([`TableSource`]). Adding a kind of source is one file, one variant, and one line in [`SourceConfig::from_table`].
 #[derive(Clone, Debug)]
 pub enum SourceConfig {
     /// `type = "files"`
@@ -230,7 +232,7 @@ impl SourceConfig {
     /// Reads `type` and the settings of that kind. Problems are collected in the table; `None` if there were any that
     /// leave nothing to check further. The caller takes its own keys and calls [`Table::finish`].
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        const KINDS: [&str; 3] = ["files", "generate", "tcp"];
+        const KINDS: [&str; 4] = ["files", "generate", "table", "tcp"];
         let wanted = format!(
             "the kind of source: {}",
             KINDS.map(|kind| format!("\"{kind}\"")).join(", ")

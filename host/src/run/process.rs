@@ -22,6 +22,7 @@ use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::outlet::{self, Outlet};
 use crate::flow::plan::EpochFeed;
+use crate::flow::tables::Tables;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
@@ -60,6 +61,7 @@ pub fn run(
         None => Lineage::of_one_run(),
     };
     let (readers, driven) = open_sources(&plan, &counters, place)?;
+    let tables = Tables::open(&plan)?;
     let sinks = Sinks::open(&plan, &counters, &readers, &lineage, options, place, &abort)?;
     let (feed, delivered, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
@@ -75,6 +77,7 @@ pub fn run(
         live: live.clone(),
         counters: counters.clone(),
         readers,
+        tables,
         outlets: sinks.outlets,
         rejected: sinks.rejected,
         feed: Mutex::new(feed),

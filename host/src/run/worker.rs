@@ -16,6 +16,7 @@ use crate::flow::build::{Ends, build};
 use crate::flow::context::{Context, LiveBytes};
 use crate::flow::outlet::Outlet;
 use crate::flow::plan::EpochFeed;
+use crate::flow::tables::Tables;
 use crate::ids::WorkerIndex;
 use crate::pipeline::Plan;
 use crate::receive::Readers;
@@ -31,6 +32,7 @@ pub struct Crew {
     pub live: LiveBytes,
     pub counters: Counters,
     pub readers: Readers,
+    pub tables: Tables,
     pub outlets: BTreeMap<usize, Outlet>,
     pub rejected: Option<Outlet>,
     /// Taken by worker 0.
@@ -58,6 +60,7 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
         live: crew.live.clone(),
         counters: crew.counters.clone(),
         readers: crew.readers.clone(),
+        tables: crew.tables.clone(),
         times: RefCell::default(),
     });
     let first = index.0 == 0;

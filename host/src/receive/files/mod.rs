@@ -21,7 +21,7 @@ use crate::config::Table;
 use crate::error::Failure;
 use crate::format::RecordFormat;
 use listing::Listing;
-use reader::FilesReader;
+pub(super) use reader::FilesReader;
 use receiver::FilesReceiver;
 
 /// Big enough that opening a file costs nothing beside reading it, small enough that one file keeps all workers busy.
