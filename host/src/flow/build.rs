@@ -16,8 +16,8 @@ use super::keyed::Kept;
 use super::plan::EpochFeed;
 use super::store::Stored;
 use super::{
-    aggregate, combine, gather, join, keyed, plan, repartition, route, sink, source, spread, sql,
-    store, transform, window,
+    aggregate, combine, gather, join, keyed, lookup, plan, repartition, route, sink, source, spread,
+    sql, store, transform, window,
 };
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
@@ -84,6 +84,8 @@ impl<'scope> Graph<'scope> {
                     self.ports.insert((index, 0), rows);
                     self.rejected.push(rejected);
                 }
+                // Read by the process, and looked up by joins.
+                NodeKind::Table(_) => {}
                 NodeKind::Transform(step) => {
                     let input = self.input(node.input());
                     let (ports, rejected) =
@@ -132,8 +134,14 @@ impl<'scope> Graph<'scope> {
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Join(what) => {
-                    let (left, right) = (self.input(&node.inputs[0]), self.input(&node.inputs[1]));
-                    let rows = join::join(left, right, context, index, what.clone());
+                    let (left, what) = (self.input(&node.inputs[0]), what.clone());
+                    let rows = match context.tables.of(index) {
+                        Some(table) => lookup::lookup(left, context, index, what, table),
+                        None => {
+                            let right = self.input(&node.inputs[1]);
+                            join::join(left, right, context, index, what)
+                        }
+                    };
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Repartition(partitions) => {

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use timely::scheduling::SyncActivator;
 
+use super::tables::Tables;
 use crate::abort::Abort;
 use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::pipeline::Plan;
@@ -30,6 +31,8 @@ pub struct Context {
     pub counters: Counters,
     /// Of the sources.
     pub readers: Readers,
+    /// Of the process.
+    pub tables: Tables,
     /// Batch times of the epochs that this worker has heard of and not yet delivered.
     pub times: RefCell<BTreeMap<Epoch, BatchTime>>,
 }

@@ -153,13 +153,14 @@ fn whole(mut parcels: Vec<Parcel>, schema: &SchemaRef) -> Result<RecordBatch, Fa
 }
 
 /// What is left to go wrong with columns that were checked is that they grow beyond what Arrow counts.
-fn too_large(error: ArrowError) -> Failure {
+pub fn too_large(error: ArrowError) -> Failure {
     Failure::user(format!(
         "the rows of a partition could not be joined: {error}"
     ))
     .help("cut smaller epochs, or more `partitions`")
 }
 
-fn bug(error: ArrowError) -> Failure {
+/// What was checked before does not go wrong.
+pub fn bug(error: ArrowError) -> Failure {
     Failure::internal(format!("a join could not be computed: {error}"))
 }

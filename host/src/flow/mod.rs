@@ -2,7 +2,9 @@
 //!
 //! An epoch is a timely timestamp. Time is driven from one place: process 0 cuts an epoch and hands its plan to
 //! [`plan`] on worker 0, which tells every worker what to read ([`source`]). From there rows flow through
-//! [`transform`] (user code, inline), [`keyed`] (user code that remembers), [`combine`] and [`aggregate`] or [`window`] (an exchange between them) to [`sink`], which holds
+//! [`transform`] (user code, inline), [`sql`], [`combine`] and [`aggregate`] or [`window`] (an exchange between them), [`join`],
+//! [`keyed`] (user code that remembers) and [`repartition`] (behind [`spread`] and an exchange) and [`lookup`] (a join with a table,
+//! inline) to [`sink`], which holds
 //! the epoch back until its outlet thread has delivered it. A frontier that has passed an epoch behind every sink is
 //! therefore the barrier "delivered", on every worker and process; the epoch driver counts on it.
 //!
@@ -18,6 +20,7 @@ pub mod context;
 pub mod gather;
 pub mod join;
 pub mod keyed;
+pub mod lookup;
 pub mod outlet;
 pub mod parcel;
 pub mod plan;
@@ -29,5 +32,6 @@ pub mod source;
 pub mod spread;
 pub mod sql;
 pub mod store;
+pub mod tables;
 pub mod transform;
 pub mod window;

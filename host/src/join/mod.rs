@@ -106,6 +106,11 @@ impl Pairs {
         self.left.is_empty()
     }
 
+    /// The rows of the left side that some of them hold.
+    pub fn left_rows(&self, some: Range<usize>) -> &[Option<u32>] {
+        &self.left[some]
+    }
+
     fn push(&mut self, left: Option<u32>, right: Option<u32>) {
         self.left.push(left);
         self.right.push(right);

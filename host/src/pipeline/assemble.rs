@@ -78,7 +78,10 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
         ports: input.ports.clone(),
         reads: reads_of(spec, node, place),
     });
-    let prunable = !matches!(node.kind, TypedKind::Source | TypedKind::Aggregate(..));
+    let prunable = !matches!(
+        node.kind,
+        TypedKind::Source | TypedKind::Table(_) | TypedKind::Aggregate(..)
+    );
     let ports = node.ports.iter().map(|port| prune::Port {
         columns: port.schema.fields().len(),
         prunable,
@@ -95,7 +98,7 @@ fn reads_of(spec: &NodeSpec, node: &Typed, place: usize) -> Vec<usize> {
     let all = || (0..node.inputs[place].schema.fields().len()).collect();
     let rejects = spec.on_error.as_ref().map(Spanned::get_ref) == Some(&OnError::Reject);
     match &node.kind {
-        TypedKind::Source | TypedKind::Repartition(_) => Vec::new(),
+        TypedKind::Source | TypedKind::Table(_) | TypedKind::Repartition(_) => Vec::new(),
         // A rejected row is written whole.
         TypedKind::Transform(_) | TypedKind::Keyed(..) | TypedKind::Sql(_) if rejects => all(),
         TypedKind::Transform(transform) => transform.columns().to_vec(),
@@ -145,6 +148,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             Some(Settings::Source(config)) => NodeKind::Source(config.clone()),
             _ => unreachable!("only a source is typed as one"),
         },
+        TypedKind::Table(config) => NodeKind::Table(config),
         TypedKind::Transform(transform) => {
             let lifetime = match &spec.settings {
                 Some(Settings::Plugin { lifetime, .. }) => lifetime

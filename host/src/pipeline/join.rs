@@ -6,7 +6,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use toml::Spanned;
 
 use super::prune::Carried;
-use super::spec::JoinSpec;
+use super::spec::{JoinSpec, NodeSpec, Settings};
 use super::types::TypedPort;
 use crate::aggregate::is_key;
 use crate::batch::name_of;
@@ -60,6 +60,35 @@ pub fn join(
         schema,
     };
     Some((port, join))
+}
+
+/// Whether a node may read `table` as the input at `place`; reports it if not.
+pub fn may_look_up(
+    node: &NodeSpec,
+    place: usize,
+    table: &Spanned<String>,
+    problems: &Problems,
+) -> bool {
+    let name = table.get_ref();
+    let (message, help) = match &node.settings {
+        Some(Settings::Join(spec)) if place == 1 && !spec.kind.get_ref().keeps_right() => {
+            return true;
+        }
+        Some(Settings::Join(_)) if place == 1 => (
+            format!(
+                "the rows of the table `{name}` are in no epoch, so none can be left over in one"
+            ),
+            "an \"inner\" or a \"left\" join looks them up for the rows of the other input",
+        ),
+        _ => (
+            format!(
+                "`{name}` is a table, which only a `join` can read, as the second of its `inputs`"
+            ),
+            "to have its rows in an epoch, make it a source of type \"files\"",
+        ),
+    };
+    problems.add(table.span(), message, Some(help.into()));
+    false
 }
 
 fn carried(input: usize, column: usize) -> Carried {

@@ -12,7 +12,7 @@ use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
 use crate::join::Join;
 use crate::plugin;
-use crate::receive::SourceConfig;
+use crate::receive::{SourceConfig, TableSource};
 use crate::sql::Sql;
 use crate::window::WindowSpec;
 
@@ -128,7 +128,7 @@ impl Node {
     /// `source`, `step` or `sink`, as its table in the file is called.
     pub fn role(&self) -> &'static str {
         match self.kind {
-            NodeKind::Source(_) => "source",
+            NodeKind::Source(_) | NodeKind::Table(_) => "source",
             NodeKind::Sink(_) => "sink",
             _ => "step",
         }
@@ -189,6 +189,8 @@ impl Node {
 pub enum NodeKind {
     /// Input.
     Source(SourceConfig),
+    /// Rows of no epoch, which a join looks up.
+    Table(TableSource),
     /// User code, world `transform`.
     Transform(TransformStep),
     /// User code, world `keyed`.

@@ -73,6 +73,7 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     match &node.kind {
         NodeKind::Source(source) => lines.push(("is", source.kind().to_owned())),
+        NodeKind::Table(_) => lines.push(("is", "table".to_owned())),
         NodeKind::Transform(step) => lines.extend(transform(node, step)),
         NodeKind::Keyed(step) => lines.extend(keyed(node, step)),
         NodeKind::Sql(step) => lines.extend(sql(&step.sql)),
@@ -288,6 +289,7 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
         .collect();
     match &node.kind {
         NodeKind::Source(source) => json["type"] = source.kind().into(),
+        NodeKind::Table(_) => json["type"] = "table".into(),
         NodeKind::Sink(sink) => json["type"] = sink.kind().into(),
         NodeKind::Sql(step) => match &step.sql {
             Sql::Filter(condition) => {

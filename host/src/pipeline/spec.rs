@@ -13,7 +13,7 @@ use crate::config::{Pair, Problem, Span, Table};
 use crate::deliver::{PluginSink, SinkConfig};
 use crate::join::Kind;
 use crate::plugin::{Grants, Limits};
-use crate::receive::SourceConfig;
+use crate::receive::{SourceConfig, TableSource};
 use crate::window::WindowSpec;
 
 /// A whole file.
@@ -80,8 +80,10 @@ pub struct InputSpec {
 
 /// What a node does.
 pub enum Settings {
-    /// A source of any type.
+    /// A source of any type but `table`.
     Source(SourceConfig),
+    /// A source of type `table`.
+    Table(TableSource),
     /// A step with `plugin`.
     Plugin {
         /// The plugin.
@@ -317,10 +319,15 @@ fn node(name: Spanned<String>, mut table: Table<'_>, role: Role) -> NodeSpec {
         Role::Source => Vec::new(),
         Role::Step | Role::Sink => inputs(&mut table, role),
     };
-    // These have no rows to blame: the only error of an aggregate, an overflow, ends the run.
+    // These have no rows to blame: the only error of an aggregate, an overflow, ends the run, and so does a bad table.
     let mut faultless = ["aggregate", "join", "repartition"].into_iter();
-    let is_faultless = role == Role::Step && faultless.any(|kind| table.has(kind));
+    let is_table = role == Role::Source && table.peek("type") == Some("table");
+    let is_faultless = is_table || role == Role::Step && faultless.any(|kind| table.has(kind));
     let settings = match role {
+        Role::Source if is_table => {
+            table.string("type");
+            TableSource::from_table(&mut table).map(Settings::Table)
+        }
         Role::Source => SourceConfig::from_table(&mut table).map(Settings::Source),
         Role::Step => step(&mut table),
         Role::Sink if table.peek("type") == Some("plugin") => {

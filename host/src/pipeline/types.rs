@@ -21,6 +21,7 @@ use crate::deliver::SinkConfig;
 use crate::error::Failure;
 use crate::join::Join;
 use crate::plugin::{Component, Engine, Keyed, Transform, World};
+use crate::receive::TableSource;
 use crate::sql::Sql;
 use crate::window::WindowSpec;
 
@@ -68,6 +69,8 @@ impl TypedPort {
 pub enum TypedKind {
     /// A source; its settings are in the file's node.
     Source,
+    /// Rows of no epoch.
+    Table(TableSource),
     /// User code.
     Transform(Transform),
     /// User code that works by key, with the key's columns in each input.
@@ -142,9 +145,14 @@ impl<'a> Typer<'a> {
         };
         let is_keyed = component.as_ref().map(Component::world) == Some(World::Keyed);
         let inputs = inputs.filter(|_| is_keyed || self.takes_its_inputs(node));
+        let inputs = inputs.filter(|inputs| self.may_read_tables(node, inputs, typed));
         let input = inputs.as_ref().and_then(|all| all.first());
         let (ports, kind) = match node.settings.as_ref()? {
             Settings::Source(config) => (vec![only_port(config.schema())], TypedKind::Source),
+            Settings::Table(config) => (
+                vec![only_port(config.schema())],
+                TypedKind::Table(config.clone()),
+            ),
             Settings::Plugin {
                 plugin, group_by, ..
             } if is_keyed => {
@@ -200,7 +208,7 @@ impl<'a> Typer<'a> {
     /// Reports a step that is given more or fewer inputs than it takes.
     fn takes_its_inputs(&self, node: &NodeSpec) -> bool {
         let (wanted, help) = match &node.settings {
-            Some(Settings::Source(_)) | None => return true,
+            Some(Settings::Source(_) | Settings::Table(_)) | None => return true,
             Some(Settings::Join(_)) => (
                 2,
                 "name the left and the right one: inputs = [\"clicks\", \"users\"]",
@@ -224,6 +232,22 @@ impl<'a> Typer<'a> {
             .map_or(node.name.span(), |entry| entry.node.span());
         self.problems.add(span, message, Some(help.into()));
         false
+    }
+
+    /// Reports a table that is read by anything but a join that looks its rows up.
+    fn may_read_tables(&self, node: &NodeSpec, inputs: &[Input], typed: &[Option<Typed>]) -> bool {
+        let is_table = |port: &PortRef| {
+            let read = typed[port.node].as_ref();
+            read.is_some_and(|read| matches!(read.kind, TypedKind::Table(_)))
+        };
+        let mut may = true;
+        for (place, (input, written)) in inputs.iter().zip(&node.inputs).enumerate() {
+            let entries = input.ports.iter().zip(written);
+            for (_, entry) in entries.filter(|(port, _)| is_table(port)) {
+                may &= join::may_look_up(node, place, &entry.node, self.problems);
+            }
+        }
+        may
     }
 
     /// The inputs of a node; `None` after a problem, here or before.

@@ -8,6 +8,7 @@
 mod files;
 mod generate;
 mod queue;
+mod table;
 mod tcp;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use crate::format::{BadRecord, PART_BYTES, PART_ROWS, Read};
 pub use files::FilesSource;
 pub use generate::GenerateSource;
 pub use queue::QueueSource;
+pub use table::{FileState, TableSource};
 pub use tcp::TcpSource;
 
 /// A piece of a source's input that one worker reads; serialised into the epoch's plan.
@@ -219,7 +221,7 @@ pub struct OpenOptions {
     pub provenance: bool,
 }
 
-/// A checked `[sources.NAME]` table. Adding a kind of source is one file, one variant, and one line in [`SourceConfig::from_table`].
+/// A checked `[sources.NAME]` table of any type but `table`, whose rows are in no epoch ([`TableSource`]). Adding a kind of source is one file, one variant, and one line in [`SourceConfig::from_table`].
 #[derive(Clone, Debug)]
 pub enum SourceConfig {
     /// `type = "files"`
@@ -236,7 +238,7 @@ impl SourceConfig {
     /// Reads `type` and the settings of that kind. Problems are collected in the table; `None` if there were any that
     /// leave nothing to check further. The caller takes its own keys and calls [`Table::finish`].
     pub fn from_table(table: &mut Table) -> Option<Self> {
-        const KINDS: [&str; 4] = ["files", "generate", "queue", "tcp"];
+        const KINDS: [&str; 5] = ["files", "generate", "queue", "table", "tcp"];
         let wanted = format!(
             "the kind of source: {}",
             KINDS.map(|kind| format!("\"{kind}\"")).join(", ")

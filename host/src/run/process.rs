@@ -24,6 +24,7 @@ use crate::flow::keyed::Kept;
 use crate::flow::outlet::{self, Outlet};
 use crate::flow::plan::EpochFeed;
 use crate::flow::store;
+use crate::flow::tables::Tables;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
@@ -62,6 +63,7 @@ pub fn run(
         None => Lineage::of_one_run(),
     };
     let (readers, driven) = open_sources(&plan, &counters, place)?;
+    let tables = Tables::open(&plan)?;
     let sinks = Sinks::open(&plan, &counters, &readers, &lineage, options, place, &abort)?;
     let mut threads = sinks.threads;
     let kept = keep_state(&plan, lineage, &abort, &mut threads);
@@ -79,6 +81,7 @@ pub fn run(
         live: live.clone(),
         counters: counters.clone(),
         readers,
+        tables,
         outlets: sinks.outlets,
         rejected: sinks.rejected,
         feed: Mutex::new(feed),

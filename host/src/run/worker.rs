@@ -18,6 +18,7 @@ use crate::flow::keyed::Kept;
 use crate::flow::outlet::Outlet;
 use crate::flow::plan::EpochFeed;
 use crate::flow::store::Stored;
+use crate::flow::tables::Tables;
 use crate::ids::{Epoch, NodeName, WorkerIndex};
 use crate::pipeline::Plan;
 use crate::receive::Readers;
@@ -33,6 +34,7 @@ pub struct Crew {
     pub live: LiveBytes,
     pub counters: Counters,
     pub readers: Readers,
+    pub tables: Tables,
     pub outlets: BTreeMap<usize, Outlet>,
     pub rejected: Option<Outlet>,
     /// Taken by worker 0.
@@ -70,6 +72,7 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
         live: crew.live.clone(),
         counters: crew.counters.clone(),
         readers: crew.readers.clone(),
+        tables: crew.tables.clone(),
         times: RefCell::default(),
     });
     let first = index.0 == 0;
