@@ -1,10 +1,12 @@
 //! What Wasmill promises, run end to end: the real binary, real plugins, real sockets, files and signals.
 //!
 //! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
-//! running, [`golden`] compares a folder's pipeline with what it should give, [`http`] is a server for webhooks.
+//! running, [`golden`] compares a folder's pipeline with what it should give, [`http`] is a server for webhooks,
+//! [`torture`] kills.
 
 pub mod golden;
 pub mod http;
+pub mod torture;
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use wasmill_tests::{Running, delivered, folder, start_cluster, wait_until, wasmill};
+use wasmill_tests::torture::{Random, killed};
+use wasmill_tests::{Running, delivered, folder, wait_until, wasmill};
 
 /// Enough lines for some dozens of epochs of `MAX_BYTES`.
 const LINES: usize = 6_000;
@@ -58,18 +59,6 @@ fn input() -> Vec<u8> {
         text.push(b'\n');
     }
     text
-}
-
-/// Marsaglia's xorshift: the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }
 
 /// A folder with the pipeline and its input in files of different sizes.
@@ -125,31 +114,9 @@ fn undisturbed(pipeline: &str) -> Vec<String> {
     output
 }
 
-/// Runs the pipeline until it ends by itself, on other numbers of workers each time, and kills it again and again before.
+/// Kills the pipeline again and again, and lets it end.
 fn tortured(folder: &Path, processes: &[usize], seed: u64, kills: usize) -> Vec<String> {
-    let file = folder.join("pipeline.toml");
-    let mut random = Random(seed);
-    for kill in 0..=kills {
-        let count = processes[kill % processes.len()];
-        let workers = 1 + random.below(3) as usize;
-        let mut running = start_cluster(&file, count, workers, |_, command| {
-            command.arg("--quiet");
-            if count > 1 {
-                // One may be killed before it has met the other.
-                command.args(["--start-timeout", "2s"]);
-            }
-        });
-        if kill < kills {
-            let victim = random.below(count as u64) as usize;
-            std::thread::sleep(Duration::from_millis(30 + random.below(250)));
-            running[victim].signal("KILL");
-            running.drain(..).for_each(|process| drop(process.end()));
-        } else {
-            running
-                .drain(..)
-                .for_each(|process| drop(process.end().succeeded()));
-        }
-    }
+    killed(&folder.join("pipeline.toml"), processes, seed, kills);
     output(folder)
 }
 

@@ -6,6 +6,7 @@ mod demo;
 mod plugins;
 mod sh;
 mod test;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ enum Task {
     Demo(demo::Demo),
     /// Build the plugins and run every test
     Test(test::Test),
+    Torture(torture::Torture),
     Bench(bench::Bench),
     /// Build every plugin of this repository as a component
     Plugins(plugins::Plugins),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let done = sh::enter_workspace().and_then(|()| match task {
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
+        Task::Torture(torture) => torture.run(),
         Task::Bench(bench) => bench.run(),
         Task::Plugins(plugins) => plugins.run().map(drop),
         Task::Ci => ci::run(),

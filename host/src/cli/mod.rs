@@ -13,6 +13,7 @@ pub mod plugin;
 mod progress;
 mod run;
 mod signals;
+mod state;
 mod summary;
 mod terminal;
 
@@ -50,6 +51,7 @@ Examples:
   wasmill run pipeline.toml                Run it until its input ends or Ctrl-C
   wasmill run pipeline.toml --workers 4    On four threads; the result is the same
   wasmill epoch ls checkpoint              List the epochs that its checkpoint holds
+  wasmill state get checkpoint totals be   Show what a step remembers of a key
   wasmill plugin build plugins/my-plugin   Make a component of a Rust crate
   wasmill plugin inspect my-plugin         Say what a component is and what it may do
 
@@ -68,6 +70,8 @@ enum Command {
     #[command(subcommand)]
     Epoch(epoch::EpochCommand),
     #[command(subcommand)]
+    State(state::StateCommand),
+    #[command(subcommand)]
     Plugin(plugin::Plugin),
     Completions(completions::Completions),
 }
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(log),
         Command::Check(check) => check.run(log),
         Command::Epoch(epoch) => epoch.run().map(|()| Exit::Done),
+        Command::State(state) => state.run().map(|()| Exit::Done),
         Command::Plugin(plugin) => plugin.run().map(|()| Exit::Done),
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)
