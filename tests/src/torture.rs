@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::{run, start_cluster, wasmill};
 
 /// Epochs of a case: enough to be killed in the middle of, again and again.
-const BATCHES: u64 = 150;
+const BATCHES: u64 = 100;
 /// Batch times are so far apart, in milliseconds.
 const STEP: u64 = 200;
 

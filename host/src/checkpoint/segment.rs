@@ -34,7 +34,6 @@ pub struct Segment {
     /// The number of the state's meaning, as the plugin that wrote it counts.
     pub version: u32,
     /// Of a window, the pane that it is a part of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pane: Option<i64>,
     /// Keys.
     pub rows: u64,
