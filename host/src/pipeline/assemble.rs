@@ -132,21 +132,54 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
         kept.position(|column| *column == old.column)
             .expect("a column that is read is kept")
     };
-    let ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
-        let columns: Vec<usize> = (0..kept.len()).filter(|&column| kept[column]).collect();
-        project(&port.schema, &columns)
-    });
-    let ports = ports.collect();
-    // Per port, which columns of the inputs it carries, and which of those made here it keeps.
     let columns_of_ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
         let (first, rest) = kept.split_at(port.carried.len());
         let first = port.carried.iter().zip(first).filter(|(_, kept)| **kept);
         let carried: Vec<usize> = first.map(|(column, _)| old_to_new(*column)).collect();
         let made: Vec<usize> = (0..rest.len()).filter(|&column| rest[column]).collect();
-        (carried, made)
+        PortColumns {
+            kept: (0..kept.len()).filter(|&column| kept[column]).collect(),
+            carried,
+            made,
+        }
     });
-    let mut columns_of_ports: Vec<_> = columns_of_ports.collect();
-    let kind = match typed.kind {
+    let columns_of_ports: Vec<_> = columns_of_ports.collect();
+    let ports = typed.ports.iter().zip(&columns_of_ports);
+    let ports = ports.map(|(port, columns)| project(&port.schema, &columns.kept));
+    let ports = ports.collect();
+    let kind = kind(spec, typed.kind, &inputs, columns_of_ports, &old_to_new);
+    Node {
+        name: spec.name.get_ref().as_str().into(),
+        inputs,
+        ports,
+        on_error: spec
+            .on_error
+            .as_ref()
+            .map(|on_error| *on_error.get_ref())
+            .unwrap_or_default(),
+        kind,
+    }
+}
+
+/// What is left of the columns of a port.
+struct PortColumns {
+    /// All that are kept.
+    kept: Vec<usize>,
+    /// Those of the inputs that it carries.
+    carried: Vec<usize>,
+    /// Which of those made here are kept.
+    made: Vec<usize>,
+}
+
+/// What the plan's node is, over the columns that reach it.
+fn kind(
+    spec: &NodeSpec,
+    typed: TypedKind,
+    inputs: &[Input],
+    mut ports: Vec<PortColumns>,
+    old_to_new: &dyn Fn(Carried) -> usize,
+) -> NodeKind {
+    match typed {
         TypedKind::Source => match &spec.settings {
             Some(Settings::Source(config)) => NodeKind::Source(config.clone()),
             _ => unreachable!("only a source is typed as one"),
@@ -157,20 +190,21 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                 Some(Settings::Plugin { lifetime, .. }) => *lifetime,
                 _ => unreachable!("only a plugin step is typed as a transform"),
             };
-            let (carried, made) = columns_of_ports.into_iter().unzip();
+            let ports = ports.into_iter();
+            let (carried, kept) = ports.map(|port| (port.carried, port.made)).unzip();
             NodeKind::Transform(TransformStep {
                 transform: Arc::new(transform.narrowed(&inputs[0].schema)),
                 lifetime,
                 carried,
-                kept: made,
+                kept,
             })
         }
         TypedKind::Sql(sql) => {
-            let (carried, kept) = columns_of_ports.remove(0);
+            let PortColumns { carried, made, .. } = ports.remove(0);
             NodeKind::Sql(SqlStep {
                 sql: sql.over(&inputs[0].schema),
                 carried,
-                kept,
+                kept: made,
             })
         }
         TypedKind::Aggregate(mut aggregate) => {
@@ -186,28 +220,16 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             }
             NodeKind::Aggregate(aggregate)
         }
-        TypedKind::Join(join) => NodeKind::Join(narrowed(join, &kept[0], old_to_new)),
+        TypedKind::Join(join) => NodeKind::Join(narrowed(join, &ports[0].kept, old_to_new)),
         TypedKind::Repartition(partitions) => NodeKind::Repartition(partitions),
         TypedKind::Sink(config) => NodeKind::Sink(config),
-    };
-    Node {
-        name: spec.name.get_ref().as_str().into(),
-        inputs,
-        ports,
-        on_error: spec
-            .on_error
-            .as_ref()
-            .map(|on_error| *on_error.get_ref())
-            .unwrap_or_default(),
-        kind,
     }
 }
 
 /// The join that gives only the columns that are kept, over columns with other numbers.
-fn narrowed(join: Join, kept: &[bool], old_to_new: impl Fn(Carried) -> usize) -> Join {
+fn narrowed(join: Join, kept: &[usize], old_to_new: &dyn Fn(Carried) -> usize) -> Join {
     let column = |input, column| old_to_new(Carried { input, column });
-    let columns = join.columns.iter().zip(kept).filter(|(_, kept)| **kept);
-    let columns = columns.map(|(result, _)| match *result {
+    let columns = kept.iter().map(|at| match join.columns[*at] {
         Column::Key(key) => Column::Key(key),
         Column::Left(left) => Column::Left(column(0, left)),
         Column::Right(right) => Column::Right(column(1, right)),

@@ -273,6 +273,12 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
         .zip(&node.ports)
         .map(|(name, schema)| json!({ "name": name, "columns": fields(schema) }))
         .collect();
+    describe(node, &mut json);
+    json
+}
+
+/// Adds what a node is.
+fn describe(node: &Node, json: &mut Value) {
     match &node.kind {
         NodeKind::Source(source) => json["type"] = source.kind().into(),
         NodeKind::Table(_) => json["type"] = "table".into(),
@@ -311,7 +317,6 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
             });
         }
     }
-    json
 }
 
 fn limits_as_json(limits: &Limits) -> Value {

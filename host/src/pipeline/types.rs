@@ -150,13 +150,9 @@ impl<'a> Typer<'a> {
                 self.transform(node, plugin, &component?, &input?.schema)?
             }
             Settings::Filter(condition) => {
-                let (port, sql) = select::filter(condition, &input?.schema, self.problems)?;
-                (vec![port], TypedKind::Sql(sql))
+                select::filter(condition, &input?.schema, self.problems)?
             }
-            Settings::Select(columns) => {
-                let (port, sql) = select::select(columns, &input?.schema, self.problems)?;
-                (vec![port], TypedKind::Sql(sql))
-            }
+            Settings::Select(columns) => select::select(columns, &input?.schema, self.problems)?,
             Settings::Aggregate(aggregate) => self.aggregate(node, aggregate, input?, typed)?,
             Settings::Join(spec) => {
                 let [left, right] = inputs.as_deref()? else {
