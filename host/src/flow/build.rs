@@ -21,7 +21,8 @@ use super::{
 };
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
-use crate::pipeline::{Input, NodeKind};
+use crate::join::Join;
+use crate::pipeline::{Input, Node, NodeKind};
 
 /// What a worker brings to the graph beside its [`Shared`] context.
 pub struct Ends {
@@ -134,14 +135,7 @@ impl<'scope> Graph<'scope> {
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Join(what) => {
-                    let (left, what) = (self.input(&node.inputs[0]), what.clone());
-                    let rows = match context.tables.of(index) {
-                        Some(table) => lookup::lookup(left, context, index, what, table),
-                        None => {
-                            let right = self.input(&node.inputs[1]);
-                            join::join(left, right, context, index, what)
-                        }
-                    };
+                    let rows = self.join(node, index, what.clone());
                     self.ports.insert((index, 0), rows);
                 }
                 NodeKind::Repartition(partitions) => {
@@ -151,19 +145,26 @@ impl<'scope> Graph<'scope> {
                 }
                 NodeKind::Sink(config) => {
                     let input = self.input(node.input());
-                    let outlet = outlets[&index].clone();
-                    let refused = sink::sink(
-                        input,
-                        context,
-                        outlet,
-                        local,
-                        node.name.as_str(),
-                        config.routing(),
-                    );
+                    let (outlet, routing) = (outlets[&index].clone(), config.routing());
+                    let name = node.name.as_str();
+                    let refused = sink::sink(input, context, outlet, local, name, routing);
                     // A refused row is the last word of its epoch, so the same stream says what is delivered.
                     self.rejected.push(refused.clone());
                     self.delivered.push(refused);
                 }
+            }
+        }
+    }
+
+    /// Two inputs, or one and a table that the process holds.
+    fn join(&self, node: &Node, index: usize, join: Join) -> Rows<'scope> {
+        let context = self.context.clone();
+        let left = self.input(&node.inputs[0]);
+        match context.tables.of(index) {
+            Some(table) => lookup::lookup(left, context, index, join, table),
+            None => {
+                let right = self.input(&node.inputs[1]);
+                join::join(left, right, context, index, join)
             }
         }
     }

@@ -11,7 +11,7 @@ use super::plan::{
 };
 use super::prune::{self, Carried};
 use super::spec::{NodeSpec, Settings};
-use super::types::{Typed, TypedKind, TypedPort};
+use super::types::{Typed, TypedKind};
 use crate::config::{Problem, Problems};
 use crate::join::{Column, Join};
 
@@ -138,12 +138,54 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
         kept.position(|column| *column == old.column)
             .expect("a column that is read is kept")
     };
-    let ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
-        let columns: Vec<usize> = (0..kept.len()).filter(|&column| kept[column]).collect();
-        project(&port.schema, &columns)
+    let columns_of_ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
+        let (first, rest) = kept.split_at(port.carried.len());
+        let first = port.carried.iter().zip(first).filter(|(_, kept)| **kept);
+        let carried: Vec<usize> = first.map(|(column, _)| old_to_new(*column)).collect();
+        let made: Vec<usize> = (0..rest.len()).filter(|&column| rest[column]).collect();
+        PortColumns {
+            kept: (0..kept.len()).filter(|&column| kept[column]).collect(),
+            carried,
+            made,
+        }
     });
+    let columns_of_ports: Vec<_> = columns_of_ports.collect();
+    let ports = typed.ports.iter().zip(&columns_of_ports);
+    let ports = ports.map(|(port, columns)| project(&port.schema, &columns.kept));
     let ports = ports.collect();
-    let kind = match typed.kind {
+    let kind = kind(spec, typed.kind, &inputs, columns_of_ports, &old_to_new);
+    Node {
+        name: spec.name.get_ref().as_str().into(),
+        inputs,
+        ports,
+        on_error: spec
+            .on_error
+            .as_ref()
+            .map(|on_error| *on_error.get_ref())
+            .unwrap_or_default(),
+        kind,
+    }
+}
+
+/// What is left of the columns of a port.
+struct PortColumns {
+    /// All that are kept.
+    kept: Vec<usize>,
+    /// Those of the inputs that it carries.
+    carried: Vec<usize>,
+    /// Which of those made here are kept.
+    made: Vec<usize>,
+}
+
+/// What the plan's node is, over the columns that reach it.
+fn kind(
+    spec: &NodeSpec,
+    typed: TypedKind,
+    inputs: &[Input],
+    mut ports: Vec<PortColumns>,
+    old_to_new: &dyn Fn(Carried) -> usize,
+) -> NodeKind {
+    match typed {
         TypedKind::Source => match &spec.settings {
             Some(Settings::Source(config)) => NodeKind::Source(config.clone()),
             _ => unreachable!("only a source is typed as one"),
@@ -156,28 +198,30 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                     .map_or(Lifetime::Partition, |lifetime| *lifetime.get_ref()),
                 _ => unreachable!("only a plugin step is typed as a transform"),
             };
-            let (carried, made) = kept_of_ports(&typed.ports, &kept, old_to_new);
+            let ports = ports.into_iter();
+            let (carried, kept) = ports.map(|port| (port.carried, port.made)).unzip();
             NodeKind::Transform(TransformStep {
                 transform: Arc::new(transform.narrowed(&inputs[0].schema)),
                 lifetime,
                 carried,
-                kept: made,
+                kept,
             })
         }
         TypedKind::Keyed(keyed, keys) => {
-            let place = |old: Carried| {
-                let mut keys = keys[old.input].iter();
-                keys.position(|column| *column == old.column)
-                    .expect("only columns of the key are carried")
-            };
-            let (carried, kept) = kept_of_ports(&typed.ports, &kept, place);
-            let schemas: Vec<SchemaRef> = inputs.iter().map(|input| input.schema.clone()).collect();
             let group_by = keys.iter().enumerate().map(|(input, columns)| {
                 let columns = columns.iter();
                 columns
                     .map(|&column| old_to_new(Carried { input, column }))
                     .collect()
             });
+            let group_by: Vec<Vec<usize>> = group_by.collect();
+            let ports = ports.into_iter().map(|port| {
+                let keys = group_by[0].iter().enumerate();
+                let carried = keys.filter(|(_, key)| port.carried.contains(key));
+                (carried.map(|(place, _)| place).collect(), port.made)
+            });
+            let (carried, kept) = ports.unzip();
+            let schemas: Vec<SchemaRef> = inputs.iter().map(|input| input.schema.clone()).collect();
             let every_key = match &spec.settings {
                 Some(Settings::Plugin { every_key, .. }) => {
                     every_key.as_ref().is_some_and(|every| *every.get_ref())
@@ -185,7 +229,7 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
                 _ => unreachable!("only a plugin step is typed as keyed"),
             };
             NodeKind::Keyed(KeyedStep {
-                group_by: group_by.collect(),
+                group_by,
                 key_schema: keyed.keys().clone(),
                 keyed: Arc::new(keyed.narrowed(&schemas)),
                 input_schemas: schemas,
@@ -195,12 +239,11 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             })
         }
         TypedKind::Sql(sql) => {
-            let (mut carried, mut kept) = kept_of_ports(&typed.ports, &kept, old_to_new);
-            let (carried, kept) = (carried.remove(0), kept.remove(0));
+            let PortColumns { carried, made, .. } = ports.remove(0);
             NodeKind::Sql(SqlStep {
                 sql: sql.over(&inputs[0].schema),
                 carried,
-                kept,
+                kept: made,
             })
         }
         TypedKind::Aggregate(mut aggregate, window) => {
@@ -216,44 +259,16 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             }
             NodeKind::Aggregate(aggregate, window)
         }
-        TypedKind::Join(join) => NodeKind::Join(narrowed(join, &kept[0], old_to_new)),
+        TypedKind::Join(join) => NodeKind::Join(narrowed(join, &ports[0].kept, old_to_new)),
         TypedKind::Repartition(partitions) => NodeKind::Repartition(partitions),
         TypedKind::Sink(config) => NodeKind::Sink(config),
-    };
-    Node {
-        name: spec.name.get_ref().as_str().into(),
-        inputs,
-        ports,
-        on_error: spec
-            .on_error
-            .as_ref()
-            .map(|on_error| *on_error.get_ref())
-            .unwrap_or_default(),
-        kind,
     }
 }
 
-/// Of each port, the carried columns that are kept, each as `place` says where it is, and those of the plugin's own that are.
-fn kept_of_ports(
-    ports: &[TypedPort],
-    kept: &[Vec<bool>],
-    place: impl Fn(Carried) -> usize,
-) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
-    let of_port = |(port, kept): (&TypedPort, &Vec<bool>)| {
-        let (first, rest) = kept.split_at(port.carried.len());
-        let carried = port.carried.iter().zip(first).filter(|(_, kept)| **kept);
-        let carried = carried.map(|(column, _)| place(*column)).collect();
-        let made = (0..rest.len()).filter(|&column| rest[column]).collect();
-        (carried, made)
-    };
-    ports.iter().zip(kept).map(of_port).unzip()
-}
-
 /// The join that gives only the columns that are kept, over columns with other numbers.
-fn narrowed(join: Join, kept: &[bool], old_to_new: impl Fn(Carried) -> usize) -> Join {
+fn narrowed(join: Join, kept: &[usize], old_to_new: &dyn Fn(Carried) -> usize) -> Join {
     let column = |input, column| old_to_new(Carried { input, column });
-    let columns = join.columns.iter().zip(kept).filter(|(_, kept)| **kept);
-    let columns = columns.map(|(result, _)| match *result {
+    let columns = kept.iter().map(|at| match join.columns[*at] {
         Column::Key(key) => Column::Key(key),
         Column::Left(left) => Column::Left(column(0, left)),
         Column::Right(right) => Column::Right(column(1, right)),

@@ -4,7 +4,7 @@ use arrow::datatypes::{Field, Fields, Schema};
 use toml::Spanned;
 
 use super::spec::{SelectSpec, within};
-use super::types::TypedPort;
+use super::types::{TypedKind, TypedPort};
 use crate::batch::name_of;
 use crate::config::Problems;
 use crate::sql::{Expression, Sql};
@@ -14,7 +14,7 @@ pub fn filter(
     condition: &Spanned<String>,
     input: &Schema,
     problems: &Problems,
-) -> Option<(TypedPort, Sql)> {
+) -> Option<(Vec<TypedPort>, TypedKind)> {
     let expression = expression(condition, input, problems)?;
     if !expression.is_condition() {
         let field = expression.field("");
@@ -27,11 +27,15 @@ pub fn filter(
         return None;
     }
     let port = TypedPort::beside(String::new(), &Fields::empty(), input, true);
-    Some((port, Sql::Filter(expression)))
+    Some((vec![port], TypedKind::Sql(Sql::Filter(expression))))
 }
 
 /// A step that computes columns.
-pub fn select(spec: &SelectSpec, input: &Schema, problems: &Problems) -> Option<(TypedPort, Sql)> {
+pub fn select(
+    spec: &SelectSpec,
+    input: &Schema,
+    problems: &Problems,
+) -> Option<(Vec<TypedPort>, TypedKind)> {
     let columns = spec.columns.iter();
     let columns: Vec<_> = columns
         .map(|(name, text)| {
@@ -45,7 +49,7 @@ pub fn select(spec: &SelectSpec, input: &Schema, problems: &Problems) -> Option<
         .map(|(name, expression)| expression.field(name))
         .collect();
     let port = TypedPort::beside(String::new(), &made.into(), input, spec.carry);
-    Some((port, Sql::Select(columns)))
+    Some((vec![port], TypedKind::Sql(Sql::Select(columns))))
 }
 
 fn expression(text: &Spanned<String>, input: &Schema, problems: &Problems) -> Option<Expression> {

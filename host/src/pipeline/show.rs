@@ -287,6 +287,12 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
         .zip(&node.ports)
         .map(|(name, schema)| json!({ "name": name, "columns": fields(schema) }))
         .collect();
+    describe(node, &mut json);
+    json
+}
+
+/// Adds what a node is.
+fn describe(node: &Node, json: &mut Value) {
     match &node.kind {
         NodeKind::Source(source) => json["type"] = source.kind().into(),
         NodeKind::Table(_) => json["type"] = "table".into(),
@@ -335,7 +341,6 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
             json["state_version"] = step.keyed.state().version.into();
         }
     }
-    json
 }
 
 /// `needed` are the columns it reads of each input.

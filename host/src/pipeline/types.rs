@@ -164,13 +164,9 @@ impl<'a> Typer<'a> {
                 self.transform(node, plugin, &component?, &input?.schema)?
             }
             Settings::Filter(condition) => {
-                let (port, sql) = select::filter(condition, &input?.schema, self.problems)?;
-                (vec![port], TypedKind::Sql(sql))
+                select::filter(condition, &input?.schema, self.problems)?
             }
-            Settings::Select(columns) => {
-                let (port, sql) = select::select(columns, &input?.schema, self.problems)?;
-                (vec![port], TypedKind::Sql(sql))
-            }
+            Settings::Select(columns) => select::select(columns, &input?.schema, self.problems)?,
             Settings::Join(spec) => {
                 let [left, right] = inputs.as_deref()? else {
                     return None;
