@@ -1,10 +1,11 @@
-//! The second half of an aggregate: merges the partial results of an epoch once all have come.
+//! The second half of a grouping: merges the partial results of an epoch once all have come.
 //!
 //! Per partition in (source partition, sequence) order, so a float sum is the same on any number of workers; the
 //! result is in key order.
 
 use std::collections::BTreeMap;
 
+use arrow::array::RecordBatch;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::operators::Capability;
@@ -12,10 +13,9 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::context::{Emitted, Shared};
+use super::grouper::Grouping;
 use super::parcel::{Parcel, Parcels};
 use super::route;
-use crate::aggregate::{Aggregate, Merger};
-use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId, WorkerIndex};
 use crate::telemetry::count;
 
@@ -33,7 +33,7 @@ pub fn aggregate<'scope>(
     partials: Stream<'scope, u64, Parcels>,
     context: Shared,
     index: usize,
-    aggregate: Aggregate,
+    grouping: Grouping,
 ) -> Stream<'scope, u64, Parcels> {
     let node = context.plan.nodes[index].clone();
     let mut builder = OperatorBuilder::new(node.name.to_string(), partials.scope());
@@ -43,6 +43,7 @@ pub fn aggregate<'scope>(
     builder.build(move |_capabilities| {
         let counters = context.counters.of(&node.name);
         let emitted = Emitted::default();
+        let mut grouper = grouping.grouper(&context, index);
         let mut epochs: BTreeMap<u64, Waiting> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|capability, parcels| {
@@ -70,8 +71,9 @@ pub fn aggregate<'scope>(
                 let mut session = output.session_with_builder(&capability);
                 for (partition, parcels) in partials {
                     let time = parcels[0].time;
-                    let merged = merged(&aggregate, &node.input().schema, parcels);
-                    match merged.and_then(Merger::finish) {
+                    let epoch = Epoch(*capability.time());
+                    let call = context.call(epoch, time, partition);
+                    match grouper.finish(call, &in_order(&mut { parcels })) {
                         Ok(result) => {
                             count(&counters.rows_out, result.num_rows() as u64);
                             let charge = context
@@ -84,7 +86,6 @@ pub fn aggregate<'scope>(
                             session.give_container(&mut pieces(template).into());
                         }
                         Err(failure) => {
-                            let epoch = Epoch(*capability.time());
                             context
                                 .abort
                                 .fail(failure.at_node(&node.name).at(epoch, partition));
@@ -97,18 +98,10 @@ pub fn aggregate<'scope>(
     results
 }
 
-/// The partial results of an epoch's partition, merged in their order.
-pub fn merged(
-    aggregate: &Aggregate,
-    input: &arrow::datatypes::SchemaRef,
-    mut parcels: Vec<Parcel>,
-) -> Result<Merger, Failure> {
+/// The partial results of an epoch's partition, in the order in which they are merged.
+pub fn in_order(parcels: &mut [Parcel]) -> Vec<&RecordBatch> {
     parcels.sort_by_key(|parcel| (parcel.from, parcel.sequence));
-    let mut merger = Merger::new(aggregate, input)?;
-    for parcel in parcels {
-        merger.merge(&parcel.batch)?;
-    }
-    Ok(merger)
+    parcels.iter().map(|parcel| &parcel.batch).collect()
 }
 
 /// Cuts a partition's result into parcels, the last of them marked.

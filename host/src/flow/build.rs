@@ -13,7 +13,8 @@ use super::context::Shared;
 use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
 use super::keyed::Kept;
-use super::plan::EpochFeed;
+use super::grouper::Grouping;
+use super::plan::{EpochFeed, Epochs};
 use super::store::Stored;
 use super::{
     aggregate, combine, gather, join, keyed, lookup, plan, repartition, route, sink, source, spread,
@@ -23,6 +24,7 @@ use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
 use crate::join::Join;
 use crate::pipeline::{Input, Node, NodeKind};
+use crate::window::WindowSpec;
 
 /// What a worker brings to the graph beside its [`Shared`] context.
 pub struct Ends {
@@ -119,20 +121,13 @@ impl<'scope> Graph<'scope> {
                     self.rejected.push(rejected);
                 }
                 NodeKind::Aggregate(what, over) => {
-                    let input = self.input(node.input());
-                    let partials = combine::combine(input, context.clone(), index, what.clone());
-                    let rows = match over {
-                        None => aggregate::aggregate(partials, context, index, what.clone()),
-                        Some(over) => {
-                            let (times, what) = (epochs.times.clone(), (what.clone(), *over));
-                            let kept = ends.kept.get(&node.name).cloned();
-                            let (rows, stored) =
-                                window::window(partials, times, context, index, what, kept);
-                            self.stored.push(stored);
-                            rows
-                        }
-                    };
-                    self.ports.insert((index, 0), rows);
+                    let input = node.input().schema.clone();
+                    let grouping = Grouping::Native(what.clone(), input);
+                    self.group(index, node, grouping, *over, &epochs, ends);
+                }
+                NodeKind::Reduce(step, over) => {
+                    let grouping = Grouping::Plugin(step.clone());
+                    self.group(index, node, grouping, *over, &epochs, ends);
                 }
                 NodeKind::Join(what) => {
                     let rows = self.join(node, index, what.clone());
@@ -167,6 +162,31 @@ impl<'scope> Graph<'scope> {
                 join::join(left, right, context, index, join)
             }
         }
+    }
+
+    /// A grouping: combined where the rows are, merged by the owners of the keys, of each epoch or over windows.
+    fn group(
+        &mut self,
+        index: usize,
+        node: &Node,
+        grouping: Grouping,
+        over: Option<WindowSpec>,
+        epochs: &Epochs<'scope>,
+        ends: &Ends,
+    ) {
+        let (input, context) = (self.input(node.input()), self.context.clone());
+        let partials = combine::combine(input, context.clone(), index, grouping.clone());
+        let rows = match over {
+            None => aggregate::aggregate(partials, context, index, grouping),
+            Some(over) => {
+                let (times, what) = (epochs.times.clone(), (grouping, over));
+                let kept = ends.kept.get(&node.name).cloned();
+                let (rows, stored) = window::window(partials, times, context, index, what, kept);
+                self.stored.push(stored);
+                rows
+            }
+        };
+        self.ports.insert((index, 0), rows);
     }
 
     /// The rows of several ports as one stream, each partition under a number of its own.

@@ -1,4 +1,4 @@
-//! The first half of an aggregate: groups the rows of each source partition before anything moves.
+//! The first half of a grouping: groups the rows of each source partition before anything moves.
 //!
 //! Flushes when the partition ends, or when it holds many groups: both depend on its rows alone, so the partial
 //! results of a partition are the same on any number of workers.
@@ -14,8 +14,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::context::{Emitted, Shared};
+use super::grouper::{Combiner, Fresh, Grouping};
 use super::parcel::{Parcel, Parcels};
-use crate::aggregate::{Aggregate, Combiner};
 use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId};
 use crate::telemetry::count;
@@ -28,7 +28,7 @@ pub fn combine<'scope>(
     rows: Stream<'scope, u64, Parcels>,
     context: Shared,
     index: usize,
-    aggregate: Aggregate,
+    grouping: Grouping,
 ) -> Stream<'scope, u64, Parcels> {
     let node = context.plan.nodes[index].clone();
     let mut builder = OperatorBuilder::new(format!("{}: combine", node.name), rows.scope());
@@ -37,14 +37,14 @@ pub fn combine<'scope>(
     let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
     builder.build(move |_capabilities| {
         let counters = context.counters.of(&node.name);
-        let nothing = aggregate.keys.is_empty().then(|| {
-            let schema = aggregate.partial_schema(&node.input().schema);
+        let nothing = grouping.is_of_all().then(|| {
+            let schema = grouping.partial_schema();
             RecordBatch::new_empty(schema.expect("the step was checked"))
         });
         let mut combine = Combine {
+            fresh: grouping.combiners(&context, index),
             context,
             nothing,
-            fresh: Box::new(move || Combiner::new(&aggregate, &node.input().schema)),
             idle: Vec::new(),
             open: HashMap::new(),
             emitted: Emitted::default(),
@@ -74,10 +74,10 @@ pub fn combine<'scope>(
 
 struct Combine {
     context: Shared,
-    fresh: Box<dyn Fn() -> Result<Combiner, Failure>>,
+    fresh: Box<Fresh>,
     /// Flushed combiners, whose allocations the next partition uses again.
-    idle: Vec<Combiner>,
-    open: HashMap<(Epoch, PartitionId), (Combiner, u32)>,
+    idle: Vec<Box<dyn Combiner>>,
+    open: HashMap<(Epoch, PartitionId), (Box<dyn Combiner>, u32)>,
     emitted: Emitted,
     /// Without keys there is one group even where there are no rows, so a partition without rows says so.
     nothing: Option<RecordBatch>,
@@ -91,12 +91,13 @@ impl Combine {
             Some(open) => open,
             None => (self.idle.pop().map_or_else(&self.fresh, Ok)?, 0),
         };
+        let call = self.context.call(epoch, parcel.time, parcel.partition);
         combiner
-            .update(&parcel.batch)
+            .update(call, &parcel.batch)
             .map_err(|failure| failure.at(epoch, parcel.partition))?;
         let mut partials = Parcels::default();
         if parcel.last || combiner.groups() >= FLUSH_GROUPS {
-            partials = self.flush(&mut combiner, &parcel, sequence)?;
+            partials = self.flush(&mut *combiner, &parcel, sequence)?;
             sequence += 1;
         }
         if parcel.last {
@@ -109,7 +110,7 @@ impl Combine {
 
     fn flush(
         &self,
-        combiner: &mut Combiner,
+        combiner: &mut dyn Combiner,
         parcel: &Parcel,
         sequence: u32,
     ) -> Result<Parcels, Failure> {

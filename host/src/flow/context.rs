@@ -12,6 +12,7 @@ use super::tables::Tables;
 use crate::abort::Abort;
 use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::pipeline::Plan;
+use crate::plugin::CallContext;
 use crate::receive::Readers;
 use crate::telemetry::Counters;
 
@@ -43,8 +44,19 @@ impl Context {
         WorkerIndex(partition as usize % self.peers)
     }
 
+    /// What a plugin is told of its first call for a partition of an epoch.
+    pub fn call(&self, epoch: Epoch, time: BatchTime, partition: PartitionId) -> CallContext {
+        CallContext {
+            epoch,
+            time,
+            partition,
+            call: 0,
+            seed: self.seed(epoch, partition),
+        }
+    }
+
     /// The seed that plugins get: equal whenever this partition of this epoch is computed.
-    pub fn seed(&self, epoch: Epoch, partition: PartitionId) -> u64 {
+    fn seed(&self, epoch: Epoch, partition: PartitionId) -> u64 {
         let name = xxhash_rust::xxh3::xxh3_64(self.plan.name.as_str().as_bytes());
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&epoch.0.to_le_bytes());

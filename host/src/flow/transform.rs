@@ -24,7 +24,7 @@ use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId};
 use crate::pipeline::Node;
 use crate::pipeline::plan::{Lifetime, TransformStep};
-use crate::plugin::{CallContext, Output, TransformInstance, chunks};
+use crate::plugin::{Output, TransformInstance, chunks};
 use crate::telemetry::{NodeCounters, count};
 
 /// Time in the plugin per activation: short against an epoch, long against a scheduling round.
@@ -244,13 +244,7 @@ impl Transform {
             calls: &mut partition.calls,
             spent: self.isolation.entry(epoch).or_default(),
             counters: &self.counters,
-            context: CallContext {
-                epoch,
-                time: parcel.time,
-                partition: parcel.partition,
-                call: 0,
-                seed: self.context.seed(epoch, parcel.partition),
-            },
+            context: self.context.call(epoch, parcel.time, parcel.partition),
             batch: &parcel.batch,
         }
         .run(rows, &mut |piece| pieces.push(piece));

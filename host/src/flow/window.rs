@@ -1,4 +1,4 @@
-//! The second half of an aggregate over windows: keeps the partial results of epochs, and gives those of windows that end.
+//! The second half of a grouping over windows: keeps the partial results of epochs, and gives those of windows that end.
 //!
 //! Every epoch comes by here, also one without rows: a window ends with time. What is kept goes to the [`store`](super::store).
 
@@ -13,18 +13,19 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 
-use super::aggregate::{merged, pieces};
+use super::aggregate::{in_order, pieces};
 use super::context::{Emitted, Shared, Waker};
+use super::grouper::{Grouper, Grouping};
 use super::keyed::Kept;
 use super::parcel::{Parcel, Parcels};
 use super::route;
 use super::store::{Barrier, Change, Stored};
-use crate::aggregate::{Aggregate, Merger};
 use crate::batch::UTC;
 use crate::checkpoint::Segment;
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::pipeline::Node;
+use crate::plugin::CallContext;
 use crate::window::{Ended, Part, WindowSpec, Windows};
 
 /// Builds the operator of the aggregate at `index`: its rows, and what is kept.
@@ -33,12 +34,12 @@ pub fn window<'scope>(
     times: StreamVec<'scope, u64, BatchTime>,
     context: Shared,
     index: usize,
-    (aggregate, spec): (Aggregate, WindowSpec),
+    (grouping, spec): (Grouping, WindowSpec),
     kept: Option<Kept>,
 ) -> (Stream<'scope, u64, Parcels>, StreamVec<'scope, u64, Stored>) {
     let scope = times.scope();
-    let node = context.plan.nodes[index].clone();
-    let mut builder = OperatorBuilder::new(node.name.to_string(), scope);
+    let name = context.plan.nodes[index].name.to_string();
+    let mut builder = OperatorBuilder::new(name, scope);
     let mut times = builder.new_input(times, Pipeline);
     let mut input = builder.new_input(partials, route::by_target());
     let (output, results) = builder.new_output::<Parcels>();
@@ -49,7 +50,7 @@ pub fn window<'scope>(
     let address = builder.operator_info().address;
     waker.bind(scope.worker().sync_activator_for(address.to_vec()));
     builder.build(move |_capabilities| {
-        let mut window = Operator::new(context, node, aggregate, spec, kept, waker.clone());
+        let mut window = Operator::new(context, index, grouping, spec, kept, waker.clone());
         let mut epochs: BTreeMap<u64, Waiting> = BTreeMap::new();
         move |frontiers| {
             waker.rearm();
@@ -118,7 +119,7 @@ struct Partition {
 struct Operator {
     context: Shared,
     node: Node,
-    aggregate: Aggregate,
+    grouper: Box<dyn Grouper>,
     spec: WindowSpec,
     partitions: BTreeMap<PartitionId, Partition>,
     barrier: Barrier,
@@ -128,18 +129,19 @@ struct Operator {
 impl Operator {
     fn new(
         context: Shared,
-        node: Node,
-        aggregate: Aggregate,
+        index: usize,
+        grouping: Grouping,
         spec: WindowSpec,
         kept: Option<Kept>,
         waker: Arc<Waker>,
     ) -> Self {
+        let node = context.plan.nodes[index].clone();
         let store = kept.as_ref().map(|kept| kept.store.clone());
         let mut operator = Self {
             barrier: Barrier::new(node.name.clone(), store, waker),
+            grouper: grouping.grouper(&context, index),
             context,
             node,
-            aggregate,
             spec,
             partitions: BTreeMap::new(),
             emitted: Emitted::default(),
@@ -230,22 +232,17 @@ impl Operator {
         state: &mut Partition,
         parcels: Vec<Parcel>,
     ) -> Result<Option<RecordBatch>, Failure> {
-        let input = &self.node.input().schema;
+        let call = self.context.call(epoch, time, partition);
+        let grouper = &mut self.grouper;
         let partial = match parcels.is_empty() {
             true => None,
-            false => Some(merged(&self.aggregate, input, parcels)?.partial()?),
+            false => Some(grouper.merge(call, &in_order(&mut { parcels }))?),
         };
         let partial = partial.filter(|partial| partial.num_rows() > 0);
-        let mut combine = |parts: &[&RecordBatch]| {
-            let mut merger = Merger::new(&self.aggregate, input)?;
-            for part in parts {
-                merger.merge(part)?;
-            }
-            merger.partial()
-        };
+        let mut combine = |parts: &[&RecordBatch]| grouper.merge(call, parts);
         let ended = state.windows.advance(epoch, time, partial, &mut combine)?;
         self.keep(epoch, partition, state);
-        let results = ended.into_iter().map(|ended| self.result(ended));
+        let results = ended.into_iter().map(|ended| self.result(call, ended));
         let results: Vec<RecordBatch> = results.collect::<Result<_, _>>()?;
         if results.is_empty() {
             return Ok(None);
@@ -256,12 +253,13 @@ impl Operator {
     }
 
     /// The rows of a window.
-    fn result(&self, ended: Ended<RecordBatch>) -> Result<RecordBatch, Failure> {
-        let mut merger = Merger::new(&self.aggregate, &self.node.input().schema)?;
-        for span in &ended.spans {
-            merger.merge(span)?;
-        }
-        let rows = merger.finish()?;
+    fn result(
+        &mut self,
+        call: CallContext,
+        ended: Ended<RecordBatch>,
+    ) -> Result<RecordBatch, Failure> {
+        let spans: Vec<&RecordBatch> = ended.spans.iter().collect();
+        let rows = self.grouper.finish(call, &spans)?;
         let bound = |millis: i64| -> ArrayRef {
             let micros = vec![millis * 1000; rows.num_rows()];
             Arc::new(TimestampMicrosecondArray::from(micros).with_timezone(UTC))

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use toml::Spanned;
 
 use super::graph::Graph;
 use super::plan::{
-    Input, KeyedStep, Lifetime, Node, NodeKind, OnError, PortRef, SqlStep, TransformStep,
+    Input, KeyedStep, Lifetime, Node, NodeKind, OnError, PortRef, ReduceStep, SqlStep, TransformStep,
 };
 use super::prune::{self, Carried};
 use super::spec::{NodeSpec, Settings};
@@ -80,7 +80,10 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
     });
     let prunable = !matches!(
         node.kind,
-        TypedKind::Source | TypedKind::Table(_) | TypedKind::Aggregate(..)
+        TypedKind::Source
+            | TypedKind::Table(_)
+            | TypedKind::Aggregate(..)
+            | TypedKind::Reduce(..)
     );
     let ports = node.ports.iter().map(|port| prune::Port {
         columns: port.schema.fields().len(),
@@ -106,6 +109,7 @@ fn reads_of(spec: &NodeSpec, node: &Typed, place: usize) -> Vec<usize> {
             let keys = keys[place].iter();
             keys.chain(keyed.columns(place)).copied().collect()
         }
+        TypedKind::Reduce(_, columns, _) => columns.concat(),
         TypedKind::Sql(sql) => sql.columns(),
         TypedKind::Aggregate(aggregate, _) => {
             let measured = aggregate
@@ -237,6 +241,27 @@ fn kind(
                 carried,
                 kept,
             })
+        }
+        TypedKind::Reduce(reducer, columns, window) => {
+            let schema = &inputs[0].schema;
+            let found = columns.map(|columns| {
+                let columns = columns.iter();
+                let new = columns.map(|&column| old_to_new(Carried { input: 0, column }));
+                new.collect::<Vec<_>>()
+            });
+            let [key_schema, value_schema] = [0, 1].map(|at| project(schema, &found[at]));
+            let [group_by, values] = found;
+            let fields = key_schema.fields().iter().chain(reducer.result().fields());
+            let partial = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
+            let step = ReduceStep {
+                reducer: Arc::new(reducer.narrowed(&value_schema)),
+                key_schema,
+                group_by,
+                values,
+                value_schema,
+                partial,
+            };
+            NodeKind::Reduce(step, window)
         }
         TypedKind::Sql(sql) => {
             let PortColumns { carried, made, .. } = ports.remove(0);

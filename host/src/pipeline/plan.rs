@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::aggregate::Aggregate;
 use crate::checkpoint::{CheckpointConfig, ColumnRecord, PipelineRecord, StateRecord};
@@ -148,6 +148,7 @@ impl Node {
         match &self.kind {
             NodeKind::Transform(step) => Some(step.transform.digest()),
             NodeKind::Keyed(step) => Some(step.keyed.digest()),
+            NodeKind::Reduce(step, _) => Some(step.reducer.digest()),
             NodeKind::Sink(SinkConfig::Plugin(sink)) => Some(sink.plugin.digest()),
             _ => None,
         }
@@ -168,19 +169,28 @@ impl Node {
             }
             NodeKind::Aggregate(aggregate, Some(window)) => {
                 let partial = aggregate.partial_schema(&self.input().schema).ok()?;
-                let mut keys = ColumnRecord::of(&partial);
-                let columns = keys.split_off(aggregate.keys.len());
-                // Panes of other windows are of no use.
-                keys.insert(0, ColumnRecord::of_window(window.length(), window.slide()));
-                Some(StateRecord {
-                    keys,
-                    columns,
-                    version: 0,
-                    migrates_from: Vec::new(),
-                })
+                Some(panes(&partial, aggregate.keys.len(), *window))
+            }
+            NodeKind::Reduce(step, Some(window)) => {
+                Some(panes(&step.partial, step.group_by.len(), *window))
             }
             _ => None,
         }
+    }
+}
+
+/// What is kept of windows: partial results, of which the first columns are the key's.
+fn panes(partial: &Schema, keys: usize, window: WindowSpec) -> StateRecord {
+    let mut keys_and_values = ColumnRecord::of(partial);
+    let columns = keys_and_values.split_off(keys);
+    // Panes of other windows are of no use.
+    let pane = ColumnRecord::of_window(window.length(), window.slide());
+    keys_and_values.insert(0, pane);
+    StateRecord {
+        keys: keys_and_values,
+        columns,
+        version: 0,
+        migrates_from: Vec::new(),
     }
 }
 
@@ -199,6 +209,8 @@ pub enum NodeKind {
     Sql(SqlStep),
     /// Native grouping, of each epoch or over windows.
     Aggregate(Aggregate, Option<WindowSpec>),
+    /// User code, world `reducer`, of each epoch or over windows.
+    Reduce(ReduceStep, Option<WindowSpec>),
     /// Two inputs brought together by key.
     Join(Join),
     /// Rows dealt out to so many partitions.
@@ -238,6 +250,23 @@ pub struct KeyedStep {
     pub carried: Vec<Vec<usize>>,
     /// Per port, which of the plugin's columns are kept (indices into the plugin's port).
     pub kept: Vec<Vec<usize>>,
+}
+
+/// A `plugin` step whose plugin makes one row of many.
+#[derive(Clone, Debug)]
+pub struct ReduceStep {
+    /// Compiled, configured, described; opens instances.
+    pub reducer: Arc<plugin::Reducer>,
+    /// The key's columns; none if all rows are reduced to one.
+    pub key_schema: SchemaRef,
+    /// Where they are in the input.
+    pub group_by: Vec<usize>,
+    /// Where the columns are that are reduced.
+    pub values: Vec<usize>,
+    /// What these are in the input.
+    pub value_schema: SchemaRef,
+    /// The key's columns and the result's.
+    pub partial: SchemaRef,
 }
 
 /// A `filter` or `select` step.

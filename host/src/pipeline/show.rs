@@ -15,6 +15,7 @@ use crate::config::{format_duration, format_size};
 use crate::join::Join;
 use crate::plugin::{Component, Limits};
 use crate::sql::Sql;
+use crate::window::WindowSpec;
 
 /// For people; ends with a line end.
 pub fn text(plan: &Plan) -> String {
@@ -79,6 +80,12 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
         NodeKind::Sql(step) => lines.extend(sql(&step.sql)),
         NodeKind::Aggregate(aggregate, window) => {
             lines.extend(grouping(node, aggregate));
+            lines.extend(window.map(|window| ("over", window.to_string())));
+        }
+        NodeKind::Reduce(step, window) => {
+            lines.extend(plugin(step.reducer.component(), step.reducer.limits()));
+            lines.push(("key", columns(&step.key_schema)));
+            lines.push(("needs", needed(node, 0, &step.values).join(", ")));
             lines.extend(window.map(|window| ("over", window.to_string())));
         }
         NodeKind::Join(join) => lines.extend(joined(node, join)),
@@ -311,9 +318,15 @@ fn describe(node: &Node, json: &mut Value) {
         },
         NodeKind::Aggregate(_, window) => {
             json["type"] = "aggregate".into();
-            if let Some(window) = window {
-                json["window_ms"] = json!({ "length": window.length(), "slide": window.slide() });
-            }
+            json["window_ms"] = window_as_json(*window);
+        }
+        NodeKind::Reduce(step, window) => {
+            let needed = needed(node, 0, &step.values);
+            let (component, limits) = (step.reducer.component(), step.reducer.limits());
+            json["type"] = "reduce".into();
+            json["plugin"] = plugin_as_json(component, limits, &[needed]);
+            json["key"] = fields(&step.key_schema).into();
+            json["window_ms"] = window_as_json(*window);
         }
         NodeKind::Join(join) => {
             json["type"] = "join".into();
@@ -341,6 +354,12 @@ fn describe(node: &Node, json: &mut Value) {
             json["state_version"] = step.keyed.state().version.into();
         }
     }
+}
+
+fn window_as_json(window: Option<WindowSpec>) -> Value {
+    window.map_or(Value::Null, |window| {
+        json!({ "length": window.length(), "slide": window.slide() })
+    })
 }
 
 /// `needed` are the columns it reads of each input.

@@ -94,6 +94,8 @@ pub enum Settings {
         group_by: Spanned<Vec<Spanned<String>>>,
         /// Whether every key is called in every epoch.
         every_key: Option<Spanned<bool>>,
+        /// Over which windows a reducer works, if not on each epoch.
+        window: Option<Spanned<WindowSpec>>,
     },
     /// A step with `filter`: the condition.
     Filter(Spanned<String>),
@@ -470,11 +472,13 @@ fn step_plugin(table: &mut Table<'_>) -> Option<Settings> {
     let written = table.span_of("every_key");
     let every_key = table.boolean("every_key", false);
     let every_key = written.map(|span| Spanned::new(span, every_key));
+    let window = window(table);
     Some(Settings::Plugin {
         plugin: plugin?,
         lifetime,
         group_by,
         every_key,
+        window,
     })
 }
 

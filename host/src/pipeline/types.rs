@@ -20,7 +20,7 @@ use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
 use crate::error::Failure;
 use crate::join::Join;
-use crate::plugin::{Component, Engine, Keyed, Transform, World};
+use crate::plugin::{Component, Engine, Keyed, Reducer, Transform, World};
 use crate::receive::TableSource;
 use crate::sql::Sql;
 use crate::window::WindowSpec;
@@ -79,6 +79,8 @@ pub enum TypedKind {
     Sql(Sql),
     /// Native grouping, of each epoch or over windows.
     Aggregate(Aggregate, Option<WindowSpec>),
+    /// User code that makes one row of many, with where the key's columns and those it reduces are.
+    Reduce(Reducer, [Vec<usize>; 2], Option<WindowSpec>),
     /// Two inputs brought together by key.
     Join(Join),
     /// Rows dealt out to so many partitions.
@@ -143,7 +145,8 @@ impl<'a> Typer<'a> {
             Some(Settings::Plugin { plugin, .. }) => self.component(plugin),
             _ => None,
         };
-        let is_keyed = component.as_ref().map(Component::world) == Some(World::Keyed);
+        let world = component.as_ref().map(Component::world);
+        let is_keyed = world == Some(World::Keyed);
         let inputs = inputs.filter(|_| is_keyed || self.takes_its_inputs(node));
         let inputs = inputs.filter(|inputs| self.may_read_tables(node, inputs, typed));
         let input = inputs.as_ref().and_then(|all| all.first());
@@ -156,11 +159,22 @@ impl<'a> Typer<'a> {
             Settings::Plugin {
                 plugin, group_by, ..
             } if is_keyed => {
+                self.refuse_foreign(node, World::Keyed);
                 let (component, inputs) = (component?, inputs.as_deref()?);
                 self.keyed(node, plugin, group_by, &component, inputs, typed)?
             }
+            Settings::Plugin {
+                plugin,
+                group_by,
+                window,
+                ..
+            } if world == Some(World::Reducer) => {
+                self.refuse_foreign(node, World::Reducer);
+                let (names, window) = (group_by.get_ref(), window.as_ref());
+                self.reducer(node, plugin, names, window, &component?, input?, typed)?
+            }
             Settings::Plugin { plugin, .. } => {
-                self.refuse_keys(node);
+                self.refuse_foreign(node, World::Transform);
                 self.transform(node, plugin, &component?, &input?.schema)?
             }
             Settings::Filter(condition) => {
@@ -363,23 +377,75 @@ impl<'a> Typer<'a> {
         Some((ports.collect(), TypedKind::Transform(transform)))
     }
 
-    /// A plugin that works by key has no use for a place of its instances, and one that does not none for a key.
-    fn refuse_keys(&self, node: &NodeSpec) {
+    /// Reports settings that are for plugins of other worlds.
+    fn refuse_foreign(&self, node: &NodeSpec, world: World) {
         let Some(Settings::Plugin {
+            lifetime,
             group_by,
             every_key,
+            window,
             ..
         }) = &node.settings
         else {
             return;
         };
-        let by_key = (!group_by.get_ref().is_empty()).then(|| ("group_by", group_by.span()));
-        let every = every_key.as_ref().map(|every| ("every_key", every.span()));
-        for (setting, span) in by_key.into_iter().chain(every) {
-            let message = format!("`{setting}` is for plugins that work by key");
-            let help = "a transform sees every row for itself; leave it out, or use a plugin of the world `keyed-plugin`";
-            self.problems.add(span, message, Some(help.into()));
+        let group_by = (!group_by.get_ref().is_empty()).then(|| group_by.span());
+        let written = [
+            ("lifetime", lifetime.as_ref().map(Spanned::span), &[World::Transform][..]),
+            ("group_by", group_by, &[World::Reducer, World::Keyed]),
+            ("every_key", every_key.as_ref().map(Spanned::span), &[World::Keyed]),
+            ("window", window.as_ref().map(Spanned::span), &[World::Reducer]),
+        ];
+        for (setting, span, of) in written {
+            let Some(span) = span.filter(|_| !of.contains(&world)) else {
+                continue;
+            };
+            let of: Vec<_> = of.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "`{setting}` is for a {}, and the plugin is a {world}",
+                of.join(" or a ")
+            );
+            self.problems.add(span, message, None);
         }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one table of the file")]
+    fn reducer(
+        &self,
+        node: &NodeSpec,
+        plugin: &PluginSpec,
+        group_by: &[Spanned<String>],
+        window: Option<&Spanned<WindowSpec>>,
+        component: &Component,
+        input: &Input,
+        typed: &[Option<Typed>],
+    ) -> Option<(Vec<TypedPort>, TypedKind)> {
+        let keys = group_by.iter().map(|name| self.column(name, input, node, typed));
+        let keys: Vec<usize> = keys.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+        let key_schema = self.key_schema(group_by, std::slice::from_ref(input), std::slice::from_ref(&keys))?;
+        // The plugin reduces what is not the key.
+        let others: Vec<usize> = (0..input.schema.fields().len())
+            .filter(|column| !keys.contains(column))
+            .collect();
+        let values = Arc::new(input.schema.project(&others).ok()?);
+        let reducer = Reducer::new(
+            component,
+            &node.name.get_ref().as_str().into(),
+            plugin.config.get_ref(),
+            &values,
+            &plugin.limits,
+            &plugin.grants,
+        );
+        let reducer = self.reported(&plugin.plugin.span(), reducer)?;
+        let reduced = reducer.columns().iter().map(|column| others[*column]).collect();
+        let fields = key_schema.fields().iter().chain(reducer.result().fields());
+        let mut schema = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
+        if let Some(window) = window {
+            schema = self.with_bounds(window.span(), &schema)?;
+        }
+        let window = window.map(|window| *window.get_ref());
+        let kind = TypedKind::Reduce(reducer, [keys, reduced], window);
+        Some((vec![only_port(schema)], kind))
     }
 
     fn keyed(

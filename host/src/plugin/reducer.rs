@@ -35,7 +35,6 @@ struct Described {
     result: SchemaRef,
     /// How a result gets into the plugin again.
     again: Vec<Asked>,
-    invertible: bool,
 }
 
 /// What is to be reduced.
@@ -103,7 +102,6 @@ impl Reducer {
                 .collect(),
             made,
             result,
-            invertible: plan.invertible,
         })))
     }
 
@@ -115,11 +113,6 @@ impl Reducer {
     /// The columns of a result.
     pub fn result(&self) -> &SchemaRef {
         &self.0.result
-    }
-
-    /// Whether [`ReducerInstance::inverse`] works.
-    pub fn is_invertible(&self) -> bool {
-        self.0.invertible
     }
 
     /// The same reducer for an input of fewer columns: what nobody reads is left out before it gets here.
@@ -135,6 +128,11 @@ impl Reducer {
     /// The component.
     pub fn component(&self) -> &Component {
         &self.0.bound.component
+    }
+
+    /// What its instances and calls may use.
+    pub fn limits(&self) -> &Limits {
+        &self.0.bound.limits
     }
 
     /// Of the component.
@@ -200,36 +198,6 @@ impl ReducerInstance {
                 })
             },
             |result| reducer.lift(ends.len(), result),
-        )
-    }
-
-    /// Row for row, what is left of results when their oldest parts are taken out. At most 64 Ki rows.
-    ///
-    /// # Errors
-    /// As [`Self::reduce`].
-    pub fn inverse(
-        &mut self,
-        context: &CallContext,
-        total: &RecordBatch,
-        gone: &RecordBatch,
-    ) -> Result<Vec<ArrayRef>, CallError> {
-        let reducer = &*self.reducer;
-        let total_views = Views::new(&reducer.again, total)?;
-        let gone_views = Views::new(&reducer.again, gone)?;
-        let rows = total.num_rows();
-        let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
-        self.live.call(
-            &reducer.bound,
-            context,
-            rows,
-            |store, guest| {
-                total_views.with(|total| {
-                    gone_views.with(|gone| {
-                        guest.call_inverse(store, wire_context(context), wire_rows, total, gone)
-                    })
-                })
-            },
-            |result| reducer.lift(rows, result),
         )
     }
 }

@@ -109,12 +109,10 @@ impl Keyed {
                 Some(instance) => instance,
                 None => self.step.keyed.open()?,
             };
+            let (epoch, partition) = (running.epoch, session.partition);
             let context = CallContext {
-                epoch: running.epoch,
-                time: running.time,
-                partition: session.partition,
                 call: session.calls,
-                seed: self.context.seed(running.epoch, session.partition),
+                ..self.context.call(epoch, running.time, partition)
             };
             session.calls += 1;
             count(&self.counters.calls, 1);
