@@ -64,17 +64,20 @@ impl CheckpointConfig {
         StateStore::at(&self.path)
     }
 
-    /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint.
+    /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint; `states` are what the steps
+    /// of the pipeline remember.
     ///
     /// # Errors
     /// When there is no checkpoint, or it cannot be read.
-    pub fn lineage(&self) -> Result<Lineage, Failure> {
+    pub fn lineage(&self, states: &BTreeMap<NodeName, StateRecord>) -> Result<Lineage, Failure> {
         let records = Records::at(&self.path);
         let identity = records.identity()?.ok_or_else(|| {
             records.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
         })?;
         let committed = records.committed()?.last().copied();
-        let (time, state) = records.state_after(committed)?;
+        let (time, mut state) = records.state_after(committed)?;
+        // What cannot be gone on with was confirmed to process 0, or it would not have come here.
+        adapt(&records, &mut state, states, true)?;
         Ok(Lineage {
             id: identity.id,
             is_recorded: true,

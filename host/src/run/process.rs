@@ -59,7 +59,7 @@ pub fn run(
     options.status.attach(counters.clone());
 
     let lineage = match &plan.checkpoint {
-        Some(checkpoint) => checkpoint.lineage()?,
+        Some(checkpoint) => checkpoint.lineage(&plan.states())?,
         None => Lineage::of_one_run(),
     };
     let (readers, driven) = open_sources(&plan, &counters, place)?;

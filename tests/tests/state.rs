@@ -1,0 +1,238 @@
+//! What a pipeline remembers: looked at with `wasmill state`, taken over by a new version of a plugin, refused by another one.
+
+use std::path::Path;
+
+use serde_json::Value;
+use wasmill_tests::{Ended, delivered, folder, run, wasmill};
+
+const PIPELINE: &str = r#"
+name = "remembers"
+
+[epoch]
+trigger = "available-now"
+
+[checkpoint]
+path = "checkpoint"
+
+[sources.lines]
+type = "queue"
+path = "in"
+
+[steps.words]
+input = "lines"
+plugin = "split-words"
+
+[steps.totals]
+input = "words"
+plugin = "running-count"
+group_by = ["word"]
+
+[steps.recent]
+input = "words"
+group_by = ["word"]
+aggregate = { n = "count()" }
+window = { length = "10s", slide = "1s" }
+
+[sinks.out]
+input = "totals"
+type = "files"
+path = "out"
+
+[sinks.windows]
+input = "recent"
+type = "files"
+path = "windows"
+"#;
+
+/// A folder with the pipeline and three batches.
+fn prepared() -> tempfile::TempDir {
+    folder(&[
+        ("pipeline.toml", PIPELINE),
+        ("in/1000.txt", "to be or not to be\n"),
+        ("in/2000.txt", "to do\n"),
+        ("in/2500.txt", "not to be\n"),
+    ])
+}
+
+fn start(folder: &Path, arguments: &[&str]) -> Ended {
+    let mut command = wasmill();
+    command.current_dir(folder).arg("run").arg("pipeline.toml");
+    run(command.args(arguments))
+}
+
+fn state(folder: &Path, arguments: &[&str]) -> Ended {
+    let mut command = wasmill();
+    run(command.current_dir(folder).arg("state").args(arguments))
+}
+
+fn rewrite(folder: &Path, from: &str, to: &str) {
+    let file = folder.join("pipeline.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from));
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn what_is_remembered_can_be_listed_shown_exported_and_compared() {
+    let folder = prepared();
+    start(folder.path(), &[]).succeeded();
+    let listed = state(folder.path(), &["ls", "checkpoint", "--format", "json"]).succeeded();
+    let listed: Vec<Value> = listed
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let rows: Vec<_> = listed
+        .iter()
+        .map(|step| (step["step"].as_str().unwrap(), step["rows"].as_u64().unwrap()))
+        .collect();
+    // The window has a row for each key of each pane: 4 keys in the first, 2 in the second, 3 in the third.
+    assert_eq!(rows, [("recent", 9), ("totals", 5)]);
+    let shown = state(folder.path(), &["get", "checkpoint", "totals", "to"]).succeeded();
+    assert_eq!(shown.out, "n                4\nword             \"to\"\n");
+    let before = ["get", "checkpoint", "totals", "to", "--epoch", "0", "--format", "json"];
+    let before = state(folder.path(), &before).succeeded();
+    assert_eq!(before.out, "{\"n\":2,\"word\":\"to\"}\n");
+    let exported = state(folder.path(), &["export", "checkpoint", "totals"]).succeeded();
+    let counts: Vec<_> = exported.out.lines().collect();
+    assert_eq!(counts[0], r#"{"n":3,"word":"be"}"#);
+    assert_eq!(counts.len(), 5);
+    let changed = ["diff", "checkpoint", "totals", "--from", "0", "--to", "1"];
+    let changed = state(folder.path(), &changed).succeeded();
+    let lines: Vec<_> = changed.out.lines().collect();
+    assert_eq!(lines[0], r#"+ do: nothing -> {"n":1,"word":"do"}"#);
+    assert_eq!(lines[1], r#"~ to: {"n":2,"word":"to"} -> {"n":3,"word":"to"}"#);
+    let gone = state(folder.path(), &["get", "checkpoint", "totals", "question"]).failed_with(3);
+    assert!(gone.err.contains("remembers nothing"), "{}", gone.err);
+    let misspelt = state(folder.path(), &["export", "checkpoint", "total"]).failed_with(3);
+    assert!(misspelt.err.contains("did you mean `totals`"), "{}", misspelt.err);
+    let never = state(folder.path(), &["ls", "checkpoint", "--epoch", "9"]).failed_with(3);
+    assert!(never.err.contains("after epoch 9"), "{}", never.err);
+}
+
+#[test]
+fn a_new_version_of_a_plugin_goes_on_with_the_state_it_migrates() {
+    let folder = prepared();
+    start(folder.path(), &[]).succeeded();
+    std::fs::write(folder.path().join("in/4000.txt"), "to question\n").unwrap();
+    rewrite(folder.path(), "\"running-count\"", "\"running-count-since\"");
+    start(folder.path(), &["--workers", "3"]).succeeded();
+    let rows = delivered(&folder.path().join("out"));
+    // The JSON of a row leaves out what is null: nobody knows since when `to` was counted.
+    let last = [
+        r#"{"word":"question","n":1,"since":"1970-01-01T00:00:04Z"}"#,
+        r#"{"word":"to","n":5}"#,
+    ];
+    assert_eq!(rows[rows.len() - 2..], last);
+    // Keys that were not called since are still of the old version, and are migrated when they are.
+    std::fs::write(folder.path().join("in/5000.txt"), "be\n").unwrap();
+    start(folder.path(), &[]).succeeded();
+    let be = state(folder.path(), &["get", "checkpoint", "totals", "be"]).succeeded();
+    assert!(be.out.contains("n                4"), "{}", be.out);
+    // The way back is not paved: version 1 does not know version 2.
+    rewrite(folder.path(), "\"running-count-since\"", "\"running-count\"");
+    let refused = start(folder.path(), &[]).failed_with(3);
+    assert!(
+        refused.err.contains("`totals`: ") && refused.err.contains("`since: timestamp?` is gone"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
+fn a_plugin_with_other_state_a_step_that_is_gone_and_other_partitions_are_refused_unless_confirmed() {
+    let folder = prepared();
+    start(folder.path(), &[]).succeeded();
+    rewrite(folder.path(), "plugin = \"running-count\"", "plugin = \"last-pages\"\nconfig = { page = \"word\" }");
+    let other = start(folder.path(), &[]).failed_with(3);
+    assert!(other.err.contains("`n: int64` is gone"), "{}", other.err);
+    std::fs::write(folder.path().join("in/4000.txt"), "to\n").unwrap();
+    start(folder.path(), &["--accept-changes"]).succeeded();
+    let forgotten = state(folder.path(), &["export", "checkpoint", "totals"]).succeeded();
+    assert_eq!(forgotten.out.lines().count(), 1, "{}", forgotten.out);
+    rewrite(folder.path(), "name = \"remembers\"", "name = \"remembers\"\npartitions = 3");
+    let cut = start(folder.path(), &["--accept-changes"]).failed_with(3);
+    assert!(cut.err.contains("keeps state in 8 partitions, and the pipeline has 3"), "{}", cut.err);
+    rewrite(folder.path(), "partitions = 3", "");
+    rewrite(folder.path(), "length = \"10s\"", "length = \"20s\"");
+    let panes = start(folder.path(), &[]).failed_with(3);
+    assert!(panes.err.contains("window of 10000 ms every 1000 ms"), "{}", panes.err);
+}
+
+#[test]
+fn a_damaged_segment_is_noticed_before_anything_is_read() {
+    let folder = prepared();
+    start(folder.path(), &[]).succeeded();
+    let steps = folder.path().join("checkpoint/state/totals");
+    let partition = std::fs::read_dir(steps).unwrap().next().unwrap().unwrap();
+    let segment = std::fs::read_dir(partition.path()).unwrap().next().unwrap();
+    let segment = segment.unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    std::fs::write(folder.path().join("in/4000.txt"), "to\n").unwrap();
+    let ended = start(folder.path(), &[]).failed_with(4);
+    assert!(
+        ended.err.contains("is damaged: `state/totals/") && ended.err.contains("checksum"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(delivered(&folder.path().join("out")).len(), 9);
+}
+
+#[test]
+fn a_key_with_more_rows_than_a_call_takes_is_called_several_times() {
+    let folder = folder(&[(
+        "pipeline.toml",
+        r#"
+name = "one-key"
+
+[epoch]
+trigger = "available-now"
+max_bytes = "12MiB"
+max_live_bytes = "1GiB"
+
+[sources.rows]
+type = "generate"
+rows_per_second = 1_000_000
+rows = 200_000
+keys = 1
+
+[steps.counts]
+input = "rows"
+plugin = "running-count"
+group_by = ["key"]
+
+[steps.ones]
+input = "rows"
+select = { key = "key", sum = "value", count = "1" }
+
+[steps.sums]
+input = "ones"
+plugin = "sum-and-count"
+group_by = ["key"]
+
+[steps.total]
+input = "sums"
+aggregate = { sum = "sum(sum)", count = "sum(count)" }
+
+[sinks.out]
+input = "counts"
+type = "files"
+path = "out"
+
+[sinks.totals]
+input = "total"
+type = "files"
+path = "totals"
+"#,
+    )]);
+    start(folder.path(), &[]).succeeded();
+    let counts = delivered(&folder.path().join("out"));
+    assert_eq!(counts.last().map(String::as_str), Some(r#"{"key":0,"n":200000}"#));
+    let totals = delivered(&folder.path().join("totals")).into_iter();
+    let totals: Vec<Value> = totals.map(|row| serde_json::from_str(&row).unwrap()).collect();
+    let sum = |column: &str| totals.iter().filter_map(|row| row[column].as_u64()).sum::<u64>();
+    assert_eq!((sum("sum"), sum("count")), (199_999 * 100_000, 200_000));
+}
