@@ -25,9 +25,9 @@ pub mod checkpoint;
 // Pure computation.
 pub mod aggregate;
 pub mod join;
+pub mod sql;
 pub mod state;
 pub mod window;
-pub mod sql;
 // Data out.
 pub mod deliver;
 // To run.

@@ -34,9 +34,7 @@ impl Random {
 pub fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("torture");
     let files = fs::read_dir(folder).expect("the folder of cases");
-    let mut cases: Vec<PathBuf> = files
-        .map(|entry| entry.expect("readable").path())
-        .collect();
+    let mut cases: Vec<PathBuf> = files.map(|entry| entry.expect("readable").path()).collect();
     cases.sort();
     cases
 }

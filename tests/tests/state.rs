@@ -84,13 +84,27 @@ fn what_is_remembered_can_be_listed_shown_exported_and_compared() {
         .collect();
     let rows: Vec<_> = listed
         .iter()
-        .map(|step| (step["step"].as_str().unwrap(), step["rows"].as_u64().unwrap()))
+        .map(|step| {
+            (
+                step["step"].as_str().unwrap(),
+                step["rows"].as_u64().unwrap(),
+            )
+        })
         .collect();
     // The window has a row for each key of each pane: 4 keys in the first, 2 in the second, 3 in the third.
     assert_eq!(rows, [("recent", 9), ("totals", 5)]);
     let shown = state(folder.path(), &["get", "checkpoint", "totals", "to"]).succeeded();
     assert_eq!(shown.out, "n                4\nword             \"to\"\n");
-    let before = ["get", "checkpoint", "totals", "to", "--epoch", "0", "--format", "json"];
+    let before = [
+        "get",
+        "checkpoint",
+        "totals",
+        "to",
+        "--epoch",
+        "0",
+        "--format",
+        "json",
+    ];
     let before = state(folder.path(), &before).succeeded();
     assert_eq!(before.out, "{\"n\":2,\"word\":\"to\"}\n");
     let exported = state(folder.path(), &["export", "checkpoint", "totals"]).succeeded();
@@ -101,11 +115,18 @@ fn what_is_remembered_can_be_listed_shown_exported_and_compared() {
     let changed = state(folder.path(), &changed).succeeded();
     let lines: Vec<_> = changed.out.lines().collect();
     assert_eq!(lines[0], r#"+ do: nothing -> {"n":1,"word":"do"}"#);
-    assert_eq!(lines[1], r#"~ to: {"n":2,"word":"to"} -> {"n":3,"word":"to"}"#);
+    assert_eq!(
+        lines[1],
+        r#"~ to: {"n":2,"word":"to"} -> {"n":3,"word":"to"}"#
+    );
     let gone = state(folder.path(), &["get", "checkpoint", "totals", "question"]).failed_with(3);
     assert!(gone.err.contains("remembers nothing"), "{}", gone.err);
     let misspelt = state(folder.path(), &["export", "checkpoint", "total"]).failed_with(3);
-    assert!(misspelt.err.contains("did you mean `totals`"), "{}", misspelt.err);
+    assert!(
+        misspelt.err.contains("did you mean `totals`"),
+        "{}",
+        misspelt.err
+    );
     let never = state(folder.path(), &["ls", "checkpoint", "--epoch", "9"]).failed_with(3);
     assert!(never.err.contains("after epoch 9"), "{}", never.err);
 }
@@ -115,7 +136,11 @@ fn a_new_version_of_a_plugin_goes_on_with_the_state_it_migrates() {
     let folder = prepared();
     start(folder.path(), &[]).succeeded();
     std::fs::write(folder.path().join("in/4000.txt"), "to question\n").unwrap();
-    rewrite(folder.path(), "\"running-count\"", "\"running-count-since\"");
+    rewrite(
+        folder.path(),
+        "\"running-count\"",
+        "\"running-count-since\"",
+    );
     start(folder.path(), &["--workers", "3"]).succeeded();
     let rows = delivered(&folder.path().join("out"));
     // The JSON of a row leaves out what is null: nobody knows since when `to` was counted.
@@ -130,7 +155,11 @@ fn a_new_version_of_a_plugin_goes_on_with_the_state_it_migrates() {
     let be = state(folder.path(), &["get", "checkpoint", "totals", "be"]).succeeded();
     assert!(be.out.contains("n                4"), "{}", be.out);
     // The way back is not paved: version 1 does not know version 2.
-    rewrite(folder.path(), "\"running-count-since\"", "\"running-count\"");
+    rewrite(
+        folder.path(),
+        "\"running-count-since\"",
+        "\"running-count\"",
+    );
     let refused = start(folder.path(), &[]).failed_with(3);
     assert!(
         refused.err.contains("`totals`: ") && refused.err.contains("`since: timestamp?` is gone"),
@@ -140,23 +169,41 @@ fn a_new_version_of_a_plugin_goes_on_with_the_state_it_migrates() {
 }
 
 #[test]
-fn a_plugin_with_other_state_a_step_that_is_gone_and_other_partitions_are_refused_unless_confirmed() {
+fn a_plugin_with_other_state_a_step_that_is_gone_and_other_partitions_are_refused_unless_confirmed()
+{
     let folder = prepared();
     start(folder.path(), &[]).succeeded();
-    rewrite(folder.path(), "plugin = \"running-count\"", "plugin = \"last-pages\"\nconfig = { page = \"word\" }");
+    rewrite(
+        folder.path(),
+        "plugin = \"running-count\"",
+        "plugin = \"last-pages\"\nconfig = { page = \"word\" }",
+    );
     let other = start(folder.path(), &[]).failed_with(3);
     assert!(other.err.contains("`n: int64` is gone"), "{}", other.err);
     std::fs::write(folder.path().join("in/4000.txt"), "to\n").unwrap();
     start(folder.path(), &["--accept-changes"]).succeeded();
     let forgotten = state(folder.path(), &["export", "checkpoint", "totals"]).succeeded();
     assert_eq!(forgotten.out.lines().count(), 1, "{}", forgotten.out);
-    rewrite(folder.path(), "name = \"remembers\"", "name = \"remembers\"\npartitions = 3");
+    rewrite(
+        folder.path(),
+        "name = \"remembers\"",
+        "name = \"remembers\"\npartitions = 3",
+    );
     let cut = start(folder.path(), &["--accept-changes"]).failed_with(3);
-    assert!(cut.err.contains("keeps state in 8 partitions, and the pipeline has 3"), "{}", cut.err);
+    assert!(
+        cut.err
+            .contains("keeps state in 8 partitions, and the pipeline has 3"),
+        "{}",
+        cut.err
+    );
     rewrite(folder.path(), "partitions = 3", "");
     rewrite(folder.path(), "length = \"10s\"", "length = \"20s\"");
     let panes = start(folder.path(), &[]).failed_with(3);
-    assert!(panes.err.contains("window of 10000 ms every 1000 ms"), "{}", panes.err);
+    assert!(
+        panes.err.contains("window of 10000 ms every 1000 ms"),
+        "{}",
+        panes.err
+    );
 }
 
 #[test]
@@ -230,9 +277,19 @@ path = "totals"
     )]);
     start(folder.path(), &[]).succeeded();
     let counts = delivered(&folder.path().join("out"));
-    assert_eq!(counts.last().map(String::as_str), Some(r#"{"key":0,"n":200000}"#));
+    assert_eq!(
+        counts.last().map(String::as_str),
+        Some(r#"{"key":0,"n":200000}"#)
+    );
     let totals = delivered(&folder.path().join("totals")).into_iter();
-    let totals: Vec<Value> = totals.map(|row| serde_json::from_str(&row).unwrap()).collect();
-    let sum = |column: &str| totals.iter().filter_map(|row| row[column].as_u64()).sum::<u64>();
+    let totals: Vec<Value> = totals
+        .map(|row| serde_json::from_str(&row).unwrap())
+        .collect();
+    let sum = |column: &str| {
+        totals
+            .iter()
+            .filter_map(|row| row[column].as_u64())
+            .sum::<u64>()
+    };
     assert_eq!((sum("sum"), sum("count")), (199_999 * 100_000, 200_000));
 }

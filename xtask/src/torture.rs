@@ -19,7 +19,14 @@ impl Torture {
     pub fn run(self) -> anyhow::Result<()> {
         Plugins::default().run()?;
         let mut test = sh::cargo();
-        test.args(["test", "--workspace", "--test", "torture", "--", "--nocapture"]);
+        test.args([
+            "test",
+            "--workspace",
+            "--test",
+            "torture",
+            "--",
+            "--nocapture",
+        ]);
         test.env("SEEDS", self.seeds.to_string());
         test.env("FIRST_SEED", self.first.to_string());
         sh::run(&mut test)

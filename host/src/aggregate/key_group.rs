@@ -49,7 +49,10 @@ pub fn by_partition(
     let rows = (0..).map(PartitionId).zip(rows);
     rows.filter(|(_, rows)| !rows.is_empty())
         .map(|(partition, rows)| {
-            Ok((partition, take_record_batch(batch, &UInt32Array::from(rows))?))
+            Ok((
+                partition,
+                take_record_batch(batch, &UInt32Array::from(rows))?,
+            ))
         })
         .collect()
 }

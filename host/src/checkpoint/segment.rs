@@ -56,9 +56,7 @@ const FEW: usize = 4;
 pub fn should_merge(segments: &[Segment]) -> bool {
     match segments {
         [.., older, newer] => {
-            segments.len() > FEW
-                && older.version == newer.version
-                && older.bytes < 2 * newer.bytes
+            segments.len() > FEW && older.version == newer.version && older.bytes < 2 * newer.bytes
         }
         _ => false,
     }
@@ -106,7 +104,11 @@ pub fn merge(
             }
         }
     }
-    rows.extend((left..left_end).chain(right..right_end).map(|row| row as u32));
+    rows.extend(
+        (left..left_end)
+            .chain(right..right_end)
+            .map(|row| row as u32),
+    );
     let merged = take_record_batch(&both, &UInt32Array::from(rows))?;
     if below {
         return Ok(merged);
@@ -157,7 +159,10 @@ mod tests {
     type Twin = BTreeMap<String, Option<i64>>;
 
     fn batch(content: &Twin) -> RecordBatch {
-        let live: BooleanArray = content.values().map(|state| Some(state.is_some())).collect();
+        let live: BooleanArray = content
+            .values()
+            .map(|state| Some(state.is_some()))
+            .collect();
         let timers: Int64Array = content.values().copied().collect();
         let keys: StringArray = content.keys().map(Some).collect();
         let states: Int64Array = content.values().copied().collect();
@@ -199,7 +204,14 @@ mod tests {
     fn segments_stay_few_and_their_merging_cheap() {
         let (mut segments, mut written) = (Vec::<Segment>::new(), 0);
         for epoch in (0..10_000).map(Epoch) {
-            segments.push(Segment { first: epoch, last: epoch, version: 0, pane: None, rows: 1, bytes: 100 });
+            segments.push(Segment {
+                first: epoch,
+                last: epoch,
+                version: 0,
+                pane: None,
+                rows: 1,
+                bytes: 100,
+            });
             written += 100;
             while should_merge(&segments) {
                 let newer = segments.pop().unwrap();

@@ -329,8 +329,13 @@ mod tests {
         assert_eq!(same.refuses(&kept(1)), None);
         let migrating = now(&[("total", "float64")], 2, &[1]);
         assert_eq!(migrating.refuses(&kept(1)), None);
-        let other = now(&[("total", "float64")], 2, &[]).refuses(&kept(1)).unwrap();
-        assert!(other.contains("`n: int64` is gone, `total: float64` is new"), "{other}");
+        let other = now(&[("total", "float64")], 2, &[])
+            .refuses(&kept(1))
+            .unwrap();
+        assert!(
+            other.contains("`n: int64` is gone, `total: float64` is new"),
+            "{other}"
+        );
         let unraised = now(&[("n", "float64")], 1, &[]).refuses(&kept(1)).unwrap();
         assert!(unraised.contains("other columns"), "{unraised}");
         let rekeyed = StateRecord {

@@ -202,7 +202,9 @@ fn as_rows(
     let formatters: Vec<_> = formatters.collect::<Result<_, _>>().map_err(bug)?;
     let text = String::from_utf8_lossy(&bytes);
     let rows = text.lines().enumerate().map(|(row, line)| {
-        let key = formatters.iter().map(|column| column.value(row).to_string());
+        let key = formatters
+            .iter()
+            .map(|column| column.value(row).to_string());
         let value = serde_json::from_str(line)
             .map_err(|error| Failure::internal(format!("state could not be shown: {error}")))?;
         Ok((key.collect(), value))
@@ -220,7 +222,10 @@ impl Ls {
             for segment in segments {
                 (count, bytes) = (count + 1, bytes + segment.bytes);
             }
-            let keys = state.keys.iter().map(|key| format!("{}: {}", key.name, key.data_type));
+            let keys = state
+                .keys
+                .iter()
+                .map(|key| format!("{}: {}", key.name, key.data_type));
             let keys: Vec<_> = keys.collect();
             lines.push(json!({
                 "step": step,
@@ -234,7 +239,12 @@ impl Ls {
         }
         let mut text = String::new();
         if self.format == Format::Text {
-            writeln!(text, "{:<16} {:>10} {:>12} {:>9}  key", "step", "rows", "bytes", "segments").ok();
+            writeln!(
+                text,
+                "{:<16} {:>10} {:>12} {:>9}  key",
+                "step", "rows", "bytes", "segments"
+            )
+            .ok();
         }
         for line in &lines {
             // Writing to a String cannot fail, here and below.
@@ -260,7 +270,10 @@ impl Get {
     fn run(self) -> anyhow::Result<()> {
         let remembered = Remembered::at(&self.at.checkpoint, self.at.epoch)?;
         let rows = remembered.rows(&self.step)?;
-        let found: Vec<_> = rows.into_iter().filter(|(key, _)| *key == self.key).collect();
+        let found: Vec<_> = rows
+            .into_iter()
+            .filter(|(key, _)| *key == self.key)
+            .collect();
         if found.is_empty() {
             let key = self.key.join(", ");
             let message = format!("`{}` remembers nothing of the key {key}", self.step);
@@ -298,7 +311,11 @@ impl Diff {
         let rows = |epoch| -> Result<BTreeMap<_, _>, Failure> {
             let remembered = Remembered::at(&self.checkpoint, epoch)?;
             // A step that is younger than the epoch remembered nothing then.
-            if !remembered.steps.contains_key(&NodeName::from(self.step.as_str())) && epoch == Some(self.from) {
+            if !remembered
+                .steps
+                .contains_key(&NodeName::from(self.step.as_str()))
+                && epoch == Some(self.from)
+            {
                 return Ok(BTreeMap::new());
             }
             Ok(remembered.rows(&self.step)?.into_iter().collect())
@@ -312,15 +329,26 @@ impl Diff {
                 continue;
             }
             match self.format {
-                Format::Json => writeln!(text, "{}", json!({ "key": key, "before": was, "after": is })),
+                Format::Json => writeln!(
+                    text,
+                    "{}",
+                    json!({ "key": key, "before": was, "after": is })
+                ),
                 Format::Text => {
                     let sign = match (was, is) {
                         (None, _) => '+',
                         (_, None) => '-',
                         _ => '~',
                     };
-                    let shown = |row: Option<&Value>| row.map_or("nothing".to_owned(), Value::to_string);
-                    writeln!(text, "{sign} {}: {} -> {}", key.join(", "), shown(was), shown(is))
+                    let shown =
+                        |row: Option<&Value>| row.map_or("nothing".to_owned(), Value::to_string);
+                    writeln!(
+                        text,
+                        "{sign} {}: {} -> {}",
+                        key.join(", "),
+                        shown(was),
+                        shown(is)
+                    )
                 }
             }
             .ok();

@@ -4,98 +4,112 @@
 //! result is in key order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use timely::container::NoopBuilder;
-use timely::dataflow::Stream;
-use timely::dataflow::operators::Capability;
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Stream, StreamVec};
 
+use super::arrivals::Epochs;
 use super::context::{Emitted, Shared};
-use super::grouper::Grouping;
+use super::grouper::{Grouper, Grouping};
 use super::parcel::{Parcel, Parcels};
 use super::route;
-use crate::ids::{Epoch, PartitionId, WorkerIndex};
-use crate::telemetry::count;
+use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
+use crate::pipeline::Node;
+use crate::telemetry::{NodeCounters, count};
 
 /// Rows of one parcel of results.
 pub const PARCEL_ROWS: usize = 64 << 10;
 
-/// What has come of one epoch.
-struct Waiting {
-    capability: Capability<u64>,
-    partials: BTreeMap<PartitionId, Vec<Parcel>>,
-}
-
 /// Builds the operator.
 pub fn aggregate<'scope>(
     partials: Stream<'scope, u64, Parcels>,
+    times: StreamVec<'scope, u64, BatchTime>,
     context: Shared,
     index: usize,
     grouping: Grouping,
 ) -> Stream<'scope, u64, Parcels> {
     let node = context.plan.nodes[index].clone();
     let mut builder = OperatorBuilder::new(node.name.to_string(), partials.scope());
+    let mut times = builder.new_input(times, Pipeline);
     let mut input = builder.new_input(partials, route::by_target());
     let (output, results) = builder.new_output::<Parcels>();
     let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
     builder.build(move |_capabilities| {
-        let counters = context.counters.of(&node.name);
-        let emitted = Emitted::default();
-        let mut grouper = grouping.grouper(&context, index);
-        let mut epochs: BTreeMap<u64, Waiting> = BTreeMap::new();
+        let mut operator = Operator {
+            counts_nothing: grouping.counts_nothing() && context.owner(0) == context.worker,
+            grouper: grouping.grouper(&context, index),
+            counters: context.counters.of(&node.name),
+            emitted: Emitted::default(),
+            context,
+            node,
+        };
+        let mut epochs = Epochs::default();
         move |frontiers| {
+            times.for_each(|capability, times| {
+                epochs.begins(*capability.time(), times, || vec![capability.retain(0)]);
+            });
             input.for_each(|capability, parcels| {
-                let waiting = epochs.entry(*capability.time()).or_insert_with(|| Waiting {
-                    capability: capability.retain(0),
-                    partials: BTreeMap::new(),
-                });
-                for parcel in parcels.drain() {
-                    waiting
-                        .partials
-                        .entry(parcel.partition)
-                        .or_default()
-                        .push(parcel);
-                }
+                epochs.take(*capability.time(), parcels, || vec![capability.retain(0)]);
             });
             let mut output = output.activate();
-            while let Some(entry) = epochs.first_entry()
-                && !frontiers[0].less_equal(entry.key())
-                && !context.abort.is_set()
+            while !operator.context.abort.is_set()
+                && let Some((epoch, arrivals)) = epochs.complete(frontiers)
             {
-                let Waiting {
-                    capability,
-                    partials,
-                } = entry.remove();
-                let mut session = output.session_with_builder(&capability);
-                for (partition, parcels) in partials {
-                    let time = parcels[0].time;
-                    let epoch = Epoch(*capability.time());
-                    let call = context.call(epoch, time, partition);
-                    match grouper.finish(call, &in_order(&mut { parcels })) {
-                        Ok(result) => {
-                            count(&counters.rows_out, result.num_rows() as u64);
-                            let charge = context
-                                .live
-                                .charge(result.get_array_memory_size(), &emitted);
-                            let template = Parcel {
-                                charge: Some(charge),
-                                ..Parcel::end_of(partition, time, 0, result)
-                            };
-                            session.give_container(&mut pieces(template).into());
-                        }
-                        Err(failure) => {
-                            context
-                                .abort
-                                .fail(failure.at_node(&node.name).at(epoch, partition));
-                        }
-                    }
-                }
+                let mut session = output.session_with_builder(&arrivals.capabilities[0]);
+                let give = &mut |parcels: Vec<Parcel>| session.give_container(&mut parcels.into());
+                operator.epoch(epoch, arrivals.time, arrivals.partitions, give);
             }
         }
     });
     results
+}
+
+struct Operator {
+    context: Shared,
+    node: Node,
+    grouper: Box<dyn Grouper>,
+    counters: Arc<NodeCounters>,
+    emitted: Emitted,
+    /// Whether an epoch without rows has a result, and it is this worker's.
+    counts_nothing: bool,
+}
+
+impl Operator {
+    /// The results of an epoch.
+    fn epoch(
+        &mut self,
+        epoch: Epoch,
+        time: BatchTime,
+        mut partitions: BTreeMap<PartitionId, Vec<Parcel>>,
+        give: &mut dyn FnMut(Vec<Parcel>),
+    ) {
+        if self.counts_nothing {
+            partitions.entry(PartitionId(0)).or_default();
+        }
+        for (partition, mut parcels) in partitions {
+            let call = self.context.call(epoch, time, partition);
+            match self.grouper.finish(call, &in_order(&mut parcels)) {
+                Ok(result) => {
+                    count(&self.counters.rows_out, result.num_rows() as u64);
+                    let bytes = result.get_array_memory_size();
+                    let charge = self.context.live.charge(bytes, &self.emitted);
+                    give(pieces(Parcel {
+                        charge: Some(charge),
+                        ..Parcel::end_of(partition, time, 0, result)
+                    }));
+                }
+                Err(failure) => {
+                    let failure = failure.at_node(&self.node.name).at(epoch, partition);
+                    self.context.abort.fail(failure);
+                }
+            }
+        }
+    }
 }
 
 /// The partial results of an epoch's partition, in the order in which they are merged.

@@ -10,15 +10,15 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 use timely::worker::Worker;
 
 use super::context::Shared;
+use super::grouper::Grouping;
+use super::keyed::Kept;
 use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
-use super::keyed::Kept;
-use super::grouper::Grouping;
 use super::plan::{EpochFeed, Epochs};
 use super::store::Stored;
 use super::{
-    aggregate, combine, gather, join, keyed, lookup, plan, repartition, route, sink, source, spread,
-    sql, store, transform, window,
+    aggregate, combine, gather, join, keyed, lookup, plan, repartition, route, sink, source,
+    spread, sql, store, transform, window,
 };
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
@@ -176,10 +176,11 @@ impl<'scope> Graph<'scope> {
     ) {
         let (input, context) = (self.input(node.input()), self.context.clone());
         let partials = combine::combine(input, context.clone(), index, grouping.clone());
+        let times = epochs.times.clone();
         let rows = match over {
-            None => aggregate::aggregate(partials, context, index, grouping),
+            None => aggregate::aggregate(partials, times, context, index, grouping),
             Some(over) => {
-                let (times, what) = (epochs.times.clone(), (grouping, over));
+                let what = (grouping, over);
                 let kept = ends.kept.get(&node.name).cloned();
                 let (rows, stored) = window::window(partials, times, context, index, what, kept);
                 self.stored.push(stored);

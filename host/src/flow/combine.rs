@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use arrow::array::RecordBatch;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
@@ -37,14 +36,9 @@ pub fn combine<'scope>(
     let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
     builder.build(move |_capabilities| {
         let counters = context.counters.of(&node.name);
-        let nothing = grouping.is_of_all().then(|| {
-            let schema = grouping.partial_schema();
-            RecordBatch::new_empty(schema.expect("the step was checked"))
-        });
         let mut combine = Combine {
             fresh: grouping.combiners(&context, index),
             context,
-            nothing,
             idle: Vec::new(),
             open: HashMap::new(),
             emitted: Emitted::default(),
@@ -79,8 +73,6 @@ struct Combine {
     idle: Vec<Box<dyn Combiner>>,
     open: HashMap<(Epoch, PartitionId), (Box<dyn Combiner>, u32)>,
     emitted: Emitted,
-    /// Without keys there is one group even where there are no rows, so a partition without rows says so.
-    nothing: Option<RecordBatch>,
 }
 
 impl Combine {
@@ -114,12 +106,7 @@ impl Combine {
         parcel: &Parcel,
         sequence: u32,
     ) -> Result<Parcels, Failure> {
-        let mut partials = combiner.flush(self.context.plan.partitions)?;
-        if let Some(nothing) = &self.nothing
-            && partials.is_empty()
-        {
-            partials.push((PartitionId(0), nothing.clone()));
-        }
+        let partials = combiner.flush(self.context.plan.partitions)?;
         let parcels: Vec<Parcel> = partials
             .into_iter()
             .map(|(partition, batch)| Parcel {

@@ -29,22 +29,12 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    /// Whether all rows are one group.
-    pub fn is_of_all(&self) -> bool {
+    /// Whether there is a result even of no rows: all rows are one group, and of nothing there are 0.
+    pub fn counts_nothing(&self) -> bool {
         match self {
             Self::Native(aggregate, _) => aggregate.keys.is_empty(),
-            // Without rows a plugin has nothing to say.
+            // Of no rows a plugin has nothing to say.
             Self::Plugin(_) => false,
-        }
-    }
-
-    /// The columns of a partial result.
-    pub fn partial_schema(&self) -> Result<SchemaRef, Failure> {
-        match self {
-            Self::Native(aggregate, input) => {
-                aggregate.partial_schema(input).map_err(Failure::internal)
-            }
-            Self::Plugin(step) => Ok(step.partial.clone()),
         }
     }
 

@@ -12,6 +12,7 @@
 //! [`context::LiveBytes`] are below the limit, and transforms work in small slices.
 
 pub mod aggregate;
+pub mod arrivals;
 pub mod build;
 pub mod caller;
 pub mod carry;

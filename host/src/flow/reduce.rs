@@ -36,7 +36,11 @@ impl Reducing {
     }
 
     /// The partial result of rows of the input.
-    pub fn rows(&mut self, context: CallContext, rows: &RecordBatch) -> Result<RecordBatch, Failure> {
+    pub fn rows(
+        &mut self,
+        context: CallContext,
+        rows: &RecordBatch,
+    ) -> Result<RecordBatch, Failure> {
         let step = &self.step;
         let columns = step.group_by.iter().chain(&step.values);
         let columns: Vec<usize> = columns.copied().collect();
@@ -66,7 +70,8 @@ impl Reducing {
         let (keys, order, ends) = match keys {
             [] => (Vec::new(), None, vec![rows.num_rows() as u32]),
             keys => {
-                let mut grouping = group(&self.step.key_schema, &[keys.to_vec()], &keys_of_none(keys))?;
+                let mut grouping =
+                    group(&self.step.key_schema, &[keys.to_vec()], &keys_of_none(keys))?;
                 let by_key = grouping.inputs.remove(0);
                 (grouping.keys, Some(by_key.rows), by_key.ends)
             }
@@ -75,7 +80,10 @@ impl Reducing {
             return self.partial(keys, order.as_ref(), values);
         }
         let values = match &order {
-            Some(order) => values.iter().map(|column| take(column, order, None)).collect(),
+            Some(order) => values
+                .iter()
+                .map(|column| take(column, order, None))
+                .collect(),
             None => Ok(values.to_vec()),
         };
         let values = self.values(values.map_err(bug)?, reduced)?;
@@ -120,7 +128,10 @@ impl Reducing {
             results.push(self.call(context, &of_call, &batch, reduced)?);
         }
         let columns = columns.iter().map(|column| {
-            let parts: Vec<_> = results.iter().map(|result| result[*column].as_ref()).collect();
+            let parts: Vec<_> = results
+                .iter()
+                .map(|result| result[*column].as_ref())
+                .collect();
             concat(&parts)
         });
         let columns: Result<Vec<_>, _> = columns.collect();

@@ -77,7 +77,9 @@ pub fn by_key<'scope>(
             Failure::internal(format!("rows could not be spread by key: {error}"))
         })?;
         let owners = groups.into_iter();
-        Ok(owners.map(|group| partition_of(group, partitions)).collect())
+        Ok(owners
+            .map(|group| partition_of(group, partitions))
+            .collect())
     })
 }
 

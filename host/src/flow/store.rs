@@ -11,11 +11,11 @@ use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::StreamVec;
 
 use super::context::Waker;
 use crate::abort::Abort;
@@ -199,11 +199,22 @@ impl Thread {
             let kept = match write.change {
                 Change::Keys(delta, version, keys) => {
                     let store = &self.store;
-                    store.add(place, &mut state.segments, write.epoch, &delta, version, keys)
+                    store.add(
+                        place,
+                        &mut state.segments,
+                        write.epoch,
+                        &delta,
+                        version,
+                        keys,
+                    )
                 }
                 Change::Parts(new, all) => self.store.replace(place, &mut state.segments, new, all),
             };
-            kept.map_err(|failure| failure.at_node(&write.node).at(write.epoch, write.partition))?;
+            kept.map_err(|failure| {
+                failure
+                    .at_node(&write.node)
+                    .at(write.epoch, write.partition)
+            })?;
             state.next_timer = write.next_timer;
             let stored = Stored {
                 node: write.node,

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use timely::container::{CapacityContainerBuilder, NoopBuilder};
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 
 use super::aggregate::{in_order, pieces};
+use super::arrivals::Epochs;
 use super::context::{Emitted, Shared, Waker};
 use super::grouper::{Grouper, Grouping};
 use super::keyed::Kept;
@@ -26,6 +26,7 @@ use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::pipeline::Node;
 use crate::plugin::CallContext;
+use crate::telemetry::{NodeCounters, count};
 use crate::window::{Ended, Part, WindowSpec, Windows};
 
 /// Builds the operator of the aggregate at `index`: its rows, and what is kept.
@@ -51,35 +52,27 @@ pub fn window<'scope>(
     waker.bind(scope.worker().sync_activator_for(address.to_vec()));
     builder.build(move |_capabilities| {
         let mut window = Operator::new(context, index, grouping, spec, kept, waker.clone());
-        let mut epochs: BTreeMap<u64, Waiting> = BTreeMap::new();
+        let mut epochs = Epochs::default();
         move |frontiers| {
             waker.rearm();
             times.for_each(|capability, times| {
-                let waiting = epochs
-                    .entry(*capability.time())
-                    .or_insert_with(|| Waiting::new(&|output| capability.retain(output)));
-                waiting.time = times.last().copied().unwrap_or(waiting.time);
+                let retain = || vec![capability.retain(0), capability.retain(1)];
+                epochs.begins(*capability.time(), times, retain);
             });
             input.for_each(|capability, parcels| {
-                let waiting = epochs
-                    .entry(*capability.time())
-                    .or_insert_with(|| Waiting::new(&|output| capability.retain(output)));
-                for parcel in parcels.drain() {
-                    let of_partition = waiting.partials.entry(parcel.partition).or_default();
-                    of_partition.push(parcel);
-                }
+                let retain = || vec![capability.retain(0), capability.retain(1)];
+                epochs.take(*capability.time(), parcels, retain);
             });
-            let is_complete = |epoch: &u64| frontiers.iter().all(|frontier| !frontier.less_equal(epoch));
             let mut output = output.activate();
-            while let Some(entry) = epochs.first_entry()
-                && is_complete(entry.key())
-                && !window.context.abort.is_set()
+            while !window.context.abort.is_set()
+                && let Some((epoch, mut arrivals)) = epochs.complete(frontiers)
             {
-                let (epoch, waiting) = (Epoch(*entry.key()), entry.remove());
-                let mut session = output.session_with_builder(&waiting.rows);
-                window.advance(epoch, waiting.time, waiting.stored, waiting.partials, &mut |parcels| {
-                    session.give_container(&mut parcels.into());
-                });
+                let stored = arrivals.capabilities.pop().expect("the last of two");
+                window.barrier.begin(epoch, stored);
+                let mut session = output.session_with_builder(&arrivals.capabilities[0]);
+                let give = &mut |parcels: Vec<Parcel>| session.give_container(&mut parcels.into());
+                window.advance(epoch, arrivals.time, arrivals.partitions, give);
+                window.barrier.end(epoch);
             }
             let mut stored = stored_output.activate();
             let give = &mut |capability: &_, one| stored.session(capability).give(one);
@@ -87,25 +80,6 @@ pub fn window<'scope>(
         }
     });
     (results, stored)
-}
-
-/// What has come of one epoch.
-struct Waiting {
-    rows: Capability<u64>,
-    stored: Capability<u64>,
-    time: BatchTime,
-    partials: BTreeMap<PartitionId, Vec<Parcel>>,
-}
-
-impl Waiting {
-    fn new(retain: &dyn Fn(usize) -> Capability<u64>) -> Self {
-        Self {
-            rows: retain(0),
-            stored: retain(1),
-            time: BatchTime::default(),
-            partials: BTreeMap::new(),
-        }
-    }
 }
 
 /// One partition.
@@ -123,6 +97,7 @@ struct Operator {
     spec: WindowSpec,
     partitions: BTreeMap<PartitionId, Partition>,
     barrier: Barrier,
+    counters: Arc<NodeCounters>,
     emitted: Emitted,
 }
 
@@ -140,6 +115,7 @@ impl Operator {
         let mut operator = Self {
             barrier: Barrier::new(node.name.clone(), store, waker),
             grouper: grouping.grouper(&context, index),
+            counters: context.counters.of(&node.name),
             context,
             node,
             spec,
@@ -171,7 +147,10 @@ impl Operator {
                 };
                 parts.push((segment.pane.unwrap_or_default(), part));
             }
-            let written = parts.iter().map(|(_, part)| (part.first, part.last)).collect();
+            let written = parts
+                .iter()
+                .map(|(_, part)| (part.first, part.last))
+                .collect();
             let windows = match kept.filter(|kept| kept.time > BatchTime::default()) {
                 Some(kept) => Windows::restored(self.spec, kept.time, parts),
                 None => Windows::new(self.spec),
@@ -192,20 +171,17 @@ impl Operator {
         &mut self,
         epoch: Epoch,
         time: BatchTime,
-        stored: Capability<u64>,
         mut partials: BTreeMap<PartitionId, Vec<Parcel>>,
         give: &mut dyn FnMut(Vec<Parcel>),
     ) {
-        self.barrier.begin(epoch, stored);
         let mut partitions = std::mem::take(&mut self.partitions);
         for (partition, windows) in &mut partitions {
             let parcels = partials.remove(partition).unwrap_or_default();
             match self.partition(epoch, time, *partition, windows, parcels) {
                 Ok(Some(result)) => {
-                    let charge = self
-                        .context
-                        .live
-                        .charge(result.get_array_memory_size(), &self.emitted);
+                    count(&self.counters.rows_out, result.num_rows() as u64);
+                    let bytes = result.get_array_memory_size();
+                    let charge = self.context.live.charge(bytes, &self.emitted);
                     give(pieces(Parcel {
                         target: WorkerIndex(0),
                         charge: Some(charge),
@@ -220,7 +196,6 @@ impl Operator {
             }
         }
         self.partitions = partitions;
-        self.barrier.end(epoch);
     }
 
     /// One epoch of a partition: the rows of the windows that end.
@@ -287,7 +262,10 @@ impl Operator {
             all.push(segment);
         }
         let next_end = state.windows.next_end();
-        let names: BTreeSet<_> = all.iter().map(|segment| (segment.first, segment.last)).collect();
+        let names: BTreeSet<_> = all
+            .iter()
+            .map(|segment| (segment.first, segment.last))
+            .collect();
         if names != state.written || next_end != state.next_end {
             (state.written, state.next_end) = (names, next_end);
             let change = Change::Parts(new, all);
@@ -297,5 +275,7 @@ impl Operator {
 }
 
 fn bug(error: arrow::error::ArrowError) -> Failure {
-    Failure::internal(format!("a window's rows could not be put together: {error}"))
+    Failure::internal(format!(
+        "a window's rows could not be put together: {error}"
+    ))
 }

@@ -7,7 +7,8 @@ use toml::Spanned;
 
 use super::graph::Graph;
 use super::plan::{
-    Input, KeyedStep, Lifetime, Node, NodeKind, OnError, PortRef, ReduceStep, SqlStep, TransformStep,
+    Input, KeyedStep, Lifetime, Node, NodeKind, OnError, PortRef, ReduceStep, SqlStep,
+    TransformStep,
 };
 use super::prune::{self, Carried};
 use super::spec::{NodeSpec, Settings};
@@ -80,10 +81,7 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
     });
     let prunable = !matches!(
         node.kind,
-        TypedKind::Source
-            | TypedKind::Table(_)
-            | TypedKind::Aggregate(..)
-            | TypedKind::Reduce(..)
+        TypedKind::Source | TypedKind::Table(_) | TypedKind::Aggregate(..) | TypedKind::Reduce(..)
     );
     let ports = node.ports.iter().map(|port| prune::Port {
         columns: port.schema.fields().len(),

@@ -130,7 +130,10 @@ fn reads(plan: &Plan, input: &Input) -> Vec<String> {
 
 fn transform(node: &Node, step: &TransformStep) -> Vec<(&'static str, String)> {
     let mut lines = plugin(step.transform.component(), step.transform.limits());
-    lines.push(("needs", needed(node, 0, step.transform.columns()).join(", ")));
+    lines.push((
+        "needs",
+        needed(node, 0, step.transform.columns()).join(", "),
+    ));
     if step.lifetime == Lifetime::Worker {
         lines.push(("lives", "as long as its worker".to_owned()));
     }
@@ -156,7 +159,11 @@ fn keyed(node: &Node, step: &KeyedStep) -> Vec<(&'static str, String)> {
 }
 
 fn plugin(component: &Component, of_calls: &Limits) -> Vec<(&'static str, String)> {
-    let imports: Vec<_> = component.imports().iter().map(ToString::to_string).collect();
+    let imports: Vec<_> = component
+        .imports()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let imports = match imports.is_empty() {
         true => "nothing".to_owned(),
         false => imports.join(", "),
@@ -340,8 +347,11 @@ fn describe(node: &Node, json: &mut Value) {
         NodeKind::Transform(step) => {
             let needed = needed(node, 0, step.transform.columns());
             json["type"] = "plugin".into();
-            json["plugin"] =
-                plugin_as_json(step.transform.component(), step.transform.limits(), &[needed]);
+            json["plugin"] = plugin_as_json(
+                step.transform.component(),
+                step.transform.limits(),
+                &[needed],
+            );
         }
         NodeKind::Keyed(step) => {
             let inputs = 0..node.inputs.len();
@@ -357,9 +367,10 @@ fn describe(node: &Node, json: &mut Value) {
 }
 
 fn window_as_json(window: Option<WindowSpec>) -> Value {
-    window.map_or(Value::Null, |window| {
-        json!({ "length": window.length(), "slide": window.slide() })
-    })
+    window.map_or(
+        Value::Null,
+        |window| json!({ "length": window.length(), "slide": window.slide() }),
+    )
 }
 
 /// `needed` are the columns it reads of each input.

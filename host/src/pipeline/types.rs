@@ -391,10 +391,22 @@ impl<'a> Typer<'a> {
         };
         let group_by = (!group_by.get_ref().is_empty()).then(|| group_by.span());
         let written = [
-            ("lifetime", lifetime.as_ref().map(Spanned::span), &[World::Transform][..]),
+            (
+                "lifetime",
+                lifetime.as_ref().map(Spanned::span),
+                &[World::Transform][..],
+            ),
             ("group_by", group_by, &[World::Reducer, World::Keyed]),
-            ("every_key", every_key.as_ref().map(Spanned::span), &[World::Keyed]),
-            ("window", window.as_ref().map(Spanned::span), &[World::Reducer]),
+            (
+                "every_key",
+                every_key.as_ref().map(Spanned::span),
+                &[World::Keyed],
+            ),
+            (
+                "window",
+                window.as_ref().map(Spanned::span),
+                &[World::Reducer],
+            ),
         ];
         for (setting, span, of) in written {
             let Some(span) = span.filter(|_| !of.contains(&world)) else {
@@ -409,7 +421,10 @@ impl<'a> Typer<'a> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one table of the file")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one table of the file"
+    )]
     fn reducer(
         &self,
         node: &NodeSpec,
@@ -420,9 +435,18 @@ impl<'a> Typer<'a> {
         input: &Input,
         typed: &[Option<Typed>],
     ) -> Option<(Vec<TypedPort>, TypedKind)> {
-        let keys = group_by.iter().map(|name| self.column(name, input, node, typed));
-        let keys: Vec<usize> = keys.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
-        let key_schema = self.key_schema(group_by, std::slice::from_ref(input), std::slice::from_ref(&keys))?;
+        let keys = group_by
+            .iter()
+            .map(|name| self.column(name, input, node, typed));
+        let keys: Vec<usize> = keys
+            .collect::<Vec<_>>()
+            .into_iter()
+            .collect::<Option<_>>()?;
+        let key_schema = self.key_schema(
+            group_by,
+            std::slice::from_ref(input),
+            std::slice::from_ref(&keys),
+        )?;
         // The plugin reduces what is not the key.
         let others: Vec<usize> = (0..input.schema.fields().len())
             .filter(|column| !keys.contains(column))
@@ -437,7 +461,11 @@ impl<'a> Typer<'a> {
             &plugin.grants,
         );
         let reducer = self.reported(&plugin.plugin.span(), reducer)?;
-        let reduced = reducer.columns().iter().map(|column| others[*column]).collect();
+        let reduced = reducer
+            .columns()
+            .iter()
+            .map(|column| others[*column])
+            .collect();
         let fields = key_schema.fields().iter().chain(reducer.result().fields());
         let mut schema = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
         if let Some(window) = window {
@@ -467,8 +495,13 @@ impl<'a> Typer<'a> {
             return None;
         }
         let columns = |input: &Input| {
-            let columns = names.iter().map(|name| self.column(name, input, node, typed));
-            columns.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()
+            let columns = names
+                .iter()
+                .map(|name| self.column(name, input, node, typed));
+            columns
+                .collect::<Vec<_>>()
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
         };
         let keys: Vec<_> = inputs.iter().map(columns).collect();
         let keys: Vec<Vec<usize>> = keys.into_iter().collect::<Option<_>>()?;
@@ -618,7 +651,8 @@ impl<'a> Typer<'a> {
     fn with_bounds(&self, span: Span, rows: &Schema) -> Option<SchemaRef> {
         let bounds = ["window_start", "window_end"];
         if let Some(taken) = bounds.iter().find(|name| rows.index_of(name).is_ok()) {
-            let message = format!("a window gives a column `{taken}`, and the step has one already");
+            let message =
+                format!("a window gives a column `{taken}`, and the step has one already");
             self.problems.add(span, message, None);
             return None;
         }

@@ -145,7 +145,9 @@ fn implemented(resolve: &Resolve, world: WorldId) -> Result<(World, String), Fai
         .collect();
     let mut worlds = exports.iter().filter_map(|export| {
         let (interface, version) = export.strip_prefix(PACKAGE)?.split_once('@')?;
-        let world = World::ALL.into_iter().find(|world| world.interface() == interface)?;
+        let world = World::ALL
+            .into_iter()
+            .find(|world| world.interface() == interface)?;
         Some((world, version.to_owned()))
     });
     match (worlds.next(), worlds.next()) {

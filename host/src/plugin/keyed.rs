@@ -142,7 +142,11 @@ impl Keyed {
         let bound = Bound::new(component, World::Keyed, node, config, limits, grants)?;
         let indices = GuestIndices::new(&bound.pre)
             .map_err(|error| bound.failure(&format!("does not fit the contract: {error:#}")))?;
-        let names: Vec<String> = keys.fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<String> = keys
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
         let planned_keys = bound.planned(&names, keys)?;
         let plan = describe(&bound, &indices, &planned_keys.schema, inputs)?;
         if plan.inputs.len() != inputs.len() {
@@ -340,11 +344,20 @@ impl KeyedInstance {
     ) -> Result<Vec<ArrayRef>, CallError> {
         let keyed = &*self.keyed;
         let schema = WireSchema::new(old.schema().fields().iter().cloned());
-        let asked = old.schema().fields().iter().enumerate().map(|(index, field)| {
-            Asked::new(index, field).ok_or_else(|| {
-                CallError::Contract(format!("the state's column `{}` cannot be read", field.name()))
+        let asked = old
+            .schema()
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(index, field)| {
+                Asked::new(index, field).ok_or_else(|| {
+                    CallError::Contract(format!(
+                        "the state's column `{}` cannot be read",
+                        field.name()
+                    ))
+                })
             })
-        }).collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let views = Views::new(&asked, old)?;
         let rows = old.num_rows();
         let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
@@ -395,7 +408,9 @@ impl Described {
     fn lift_state(&self, rows: usize, wire: Vec<BuffersResult>) -> Result<Vec<ArrayRef>, String> {
         if rows == 0 && wire.is_empty() {
             let fields = self.state.columns.fields().iter();
-            return Ok(fields.map(|field| new_empty_array(field.data_type())).collect());
+            return Ok(fields
+                .map(|field| new_empty_array(field.data_type()))
+                .collect());
         }
         if wire.len() != self.made_state.len() {
             let (found, planned) = (wire.len(), self.made_state.len());
@@ -417,7 +432,9 @@ impl Described {
     ) -> Result<Vec<Vec<Rejected>>, String> {
         if !wire.is_empty() && wire.len() != batch.inputs.len() {
             let (found, inputs) = (wire.len(), batch.inputs.len());
-            return Err(format!("it rejected rows of {found} inputs, and has {inputs}"));
+            return Err(format!(
+                "it rejected rows of {found} inputs, and has {inputs}"
+            ));
         }
         let inputs = wire.into_iter().zip(&batch.inputs);
         inputs

@@ -106,10 +106,7 @@ pub(super) fn made_columns(
         if field.name.is_empty() {
             return Err(bound.failure(&format!("plans a column without a name in its {whole}")));
         }
-        let place = format!(
-            "a column `{}` of its {whole}",
-            field.name.escape_debug()
-        );
+        let place = format!("a column `{}` of its {whole}", field.name.escape_debug());
         if columns.iter().any(|other| other.name == field.name) {
             return Err(bound.failure(&format!("plans {place} twice")));
         }
@@ -145,9 +142,7 @@ fn origin(rows: usize, parents: usize, carry: bool, wire: WireOrigin) -> Result<
             named.len()
         )),
         WireOrigin::Parents(named) => {
-            let highest = named
-                .iter()
-                .fold(0, |highest, parent| highest.max(*parent));
+            let highest = named.iter().fold(0, |highest, parent| highest.max(*parent));
             if !named.is_empty() && highest as usize >= parents {
                 return Err(format!("it named a parent {highest} of {parents} rows"));
             }

@@ -158,7 +158,9 @@ impl TransformInstance {
         let rows = input.num_rows();
         let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
         let call = |store: &mut _, guest: &Guest| {
-            views.with(|buffers| guest.call_process(store, wire_context(context), wire_rows, buffers))
+            views.with(|buffers| {
+                guest.call_process(store, wire_context(context), wire_rows, buffers)
+            })
         };
         self.live.call(bound, context, rows, call, |produced| {
             let outputs = produced

@@ -91,8 +91,9 @@ fn batches(folder: &Path) -> Result<Vec<Batch>, Failure> {
         let Some(time) = time else {
             let path = entry.path();
             let message = format!("`{}` is not named after a time", path.display());
-            return Err(Failure::user(message)
-                .help("a batch is named `TIME.jsonl` or the like, TIME in milliseconds since 1970"));
+            return Err(Failure::user(message).help(
+                "a batch is named `TIME.jsonl` or the like, TIME in milliseconds since 1970",
+            ));
         };
         batches.push(Batch {
             time: BatchTime(time),

@@ -251,7 +251,12 @@ impl Driver {
         for place in 0..count {
             let source = &mut self.sources[(place + self.turn) % count];
             // Input that says its time belongs to the epoch of that time.
-            if source.receiver.waiting()?.time.is_some_and(|time| Some(time) != dictated) {
+            if source
+                .receiver
+                .waiting()?
+                .time
+                .is_some_and(|time| Some(time) != dictated)
+            {
                 continue;
             }
             if left.rows == 0 || left.bytes == 0 {

@@ -159,7 +159,8 @@ impl Table {
         Ok(Found {
             present: entries.iter().map(Option::is_some).collect(),
             due: entries.iter().map(is_due).collect(),
-            states: self.state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?,
+            states: self
+                .state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?,
         })
     }
 
@@ -347,11 +348,26 @@ mod tests {
 
     fn change(table: &mut Table, twin: &mut Twin, key: &str, what: u8, n: i64) {
         let change = match what {
-            0 => Change { state: Some(true), timer: None },
-            1 => Change { state: Some(true), timer: Some(Some(n)) },
-            2 => Change { state: Some(false), timer: None },
-            3 => Change { state: None, timer: Some(None) },
-            _ => Change { state: None, timer: None },
+            0 => Change {
+                state: Some(true),
+                timer: None,
+            },
+            1 => Change {
+                state: Some(true),
+                timer: Some(Some(n)),
+            },
+            2 => Change {
+                state: Some(false),
+                timer: None,
+            },
+            3 => Change {
+                state: None,
+                timer: Some(None),
+            },
+            _ => Change {
+                state: None,
+                timer: None,
+            },
         };
         let states: Vec<ArrayRef> = match change.state {
             Some(true) => vec![Arc::new(Int64Array::from(vec![n]))],
@@ -398,16 +414,26 @@ mod tests {
     #[test]
     fn what_is_due_is_found_by_time_and_nothing_else_is_touched() {
         let mut table = table();
-        let put = |timer| Change { state: Some(true), timer: Some(timer) };
+        let put = |timer| Change {
+            state: Some(true),
+            timer: Some(timer),
+        };
         let states: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1, 2, 3]))];
         let changes = [put(Some(10)), put(None), put(Some(20))];
-        table.apply(&column(&["a", "b", "c"]), &changes, &states).unwrap();
+        table
+            .apply(&column(&["a", "b", "c"]), &changes, &states)
+            .unwrap();
         let due = |time| table.due(BatchTime(time)).unwrap()[0].len();
         assert_eq!([due(9), due(10), due(20)], [0, 1, 2]);
-        let found = table.find(&column(&["c", "x", "a"]), BatchTime(10)).unwrap();
+        let found = table
+            .find(&column(&["c", "x", "a"]), BatchTime(10))
+            .unwrap();
         assert_eq!(found.present, [true, false, true]);
         assert_eq!(found.due, [false, false, true]);
-        let states: Vec<_> = found.states[0].as_primitive::<Int64Type>().values().to_vec();
+        let states: Vec<_> = found.states[0]
+            .as_primitive::<Int64Type>()
+            .values()
+            .to_vec();
         assert_eq!(states, [3, 1]);
     }
 }

@@ -220,7 +220,8 @@ impl<B: Clone + Rows> Windows<B> {
         }
         let needed = after + self.spec.slide / self.spec.pane - self.spec.panes();
         self.panes = self.panes.split_off(&needed);
-        self.spans.retain(|(level, at), _| (at + 1) << level > needed);
+        self.spans
+            .retain(|(level, at), _| (at + 1) << level > needed);
         self.last = Some(end);
         Ok(())
     }
@@ -310,16 +311,20 @@ mod tests {
         };
         let ends = (0..=*last).filter(|end| end % spec.slide == 0);
         let windows = ends.map(|end| {
-            let inside = epochs.iter().filter(|(time, has_rows)| {
-                *has_rows && *time <= end && *time > end - spec.length
-            });
+            let inside = epochs
+                .iter()
+                .filter(|(time, has_rows)| *has_rows && *time <= end && *time > end - spec.length);
             (end, inside.map(|(time, _)| *time).collect())
         });
-        windows.filter(|(_, held): &(_, Numbers)| !held.is_empty()).collect()
+        windows
+            .filter(|(_, held): &(_, Numbers)| !held.is_empty())
+            .collect()
     }
 
     fn content(ended: Vec<Ended<Numbers>>) -> impl Iterator<Item = (i64, Numbers)> {
-        ended.into_iter().map(|window| (window.end, window.spans.concat()))
+        ended
+            .into_iter()
+            .map(|window| (window.end, window.spans.concat()))
     }
 
     proptest! {

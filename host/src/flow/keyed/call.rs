@@ -77,10 +77,18 @@ impl Keyed {
         found: &Found,
     ) -> Result<KeyedBatch, Failure> {
         let part = [(call.first, status::FIRST), (call.last, status::LAST)];
-        let part = part.iter().filter(|(is, _)| *is).map(|(_, bit)| bit).sum::<u8>();
+        let part = part
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, bit)| bit)
+            .sum::<u8>();
         let status = found.present.iter().zip(&found.due).map(|(present, due)| {
             let state = if *present { status::HAS_STATE } else { 0 };
-            let timer = if *due && call.last { status::TIMED_OUT } else { 0 };
+            let timer = if *due && call.last {
+                status::TIMED_OUT
+            } else {
+                0
+            };
             part | state | timer
         });
         let inputs = session.inputs.iter().zip(&call.rows).map(|(input, rows)| {
@@ -93,7 +101,11 @@ impl Keyed {
         Ok(KeyedBatch {
             keys: batch_of(&self.step.key_schema, keys.to_vec(), call.keys.len())?,
             status: status.collect(),
-            state: batch_of(&self.step.keyed.state().columns, found.states.clone(), states)?,
+            state: batch_of(
+                &self.step.keyed.state().columns,
+                found.states.clone(),
+                states,
+            )?,
             inputs: inputs.collect(),
         })
     }
@@ -183,7 +195,9 @@ impl Keyed {
                 "the plugin rejected the row {}: {reason}",
                 row_as_json(rows, row).unwrap_or_default()
             ))
-            .help("set `on_error = \"skip\"` or `\"reject\"` on the step to go on without such rows")),
+            .help(
+                "set `on_error = \"skip\"` or `\"reject\"` on the step to go on without such rows",
+            )),
             OnError::Skip => {
                 count(&self.counters.skipped, 1);
                 Ok(())
@@ -200,7 +214,10 @@ impl Keyed {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a call and everything that can come of it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a call and everything that can come of it"
+    )]
     fn recover(
         &mut self,
         running: &Running,

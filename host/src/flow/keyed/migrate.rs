@@ -37,7 +37,10 @@ pub fn migrated(
         let answer = instance.migrate(&context, version, &batch);
         let states = answer.map_err(|error| {
             let mut failure = caller::failure(&error);
-            failure.message = format!("state of version {version} could not be migrated: {}", failure.message);
+            failure.message = format!(
+                "state of version {version} could not be migrated: {}",
+                failure.message
+            );
             failure
         })?;
         for (made, state) in made.iter_mut().zip(states) {
@@ -61,8 +64,11 @@ pub fn migrated(
     let new = new.fields().iter();
     let new = new.map(|field| std::sync::Arc::new(field.as_ref().clone().with_nullable(true)));
     let fields: Vec<_> = kept.chain(new).collect();
-    RecordBatch::try_new(std::sync::Arc::new(arrow::datatypes::Schema::new(fields)), all)
-        .map_err(bug)
+    RecordBatch::try_new(
+        std::sync::Arc::new(arrow::datatypes::Schema::new(fields)),
+        all,
+    )
+    .map_err(bug)
 }
 
 fn bug(error: arrow::error::ArrowError) -> Failure {

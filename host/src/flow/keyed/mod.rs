@@ -20,13 +20,13 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 
+use crate::checkpoint::{NodeState, StateStore};
+use crate::error::Failure;
 use crate::flow::context::{Emitted, Shared, Waker};
 use crate::flow::parcel::{Parcel, Parcels};
 use crate::flow::route;
 use crate::flow::store::{Barrier, Change, Store, Stored};
 use crate::flow::transform::{PAUSE, SLICE, SLICE_BYTES};
-use crate::checkpoint::{NodeState, StateStore};
-use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::pipeline::Node;
 use crate::pipeline::plan::KeyedStep;
@@ -109,8 +109,11 @@ pub fn keyed<'scope>(
                     }
                 });
             }
-            let is_complete =
-                |epoch: u64| frontiers.iter().all(|frontier| !frontier.less_equal(&epoch));
+            let is_complete = |epoch: u64| {
+                frontiers
+                    .iter()
+                    .all(|frontier| !frontier.less_equal(&epoch))
+            };
             let pause = keyed.work(&is_complete, &mut |capability, output, parcel| {
                 outputs[output]
                     .activate()

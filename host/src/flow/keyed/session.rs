@@ -133,7 +133,9 @@ impl Session {
                     "the key {} has more rows than one call can take ({CALL_ROWS}, or {CALL_BYTES} bytes), and the plugin wants all rows of a key at once",
                     key.unwrap_or_default()
                 );
-                return Err(Failure::user(message).help("have the plugin take a key's rows in parts"));
+                return Err(
+                    Failure::user(message).help("have the plugin take a key's rows in parts")
+                );
             }
         }
         Ok(self.part(keyed, first_key))
@@ -172,7 +174,11 @@ impl Session {
     /// As many rows of a key as fit into a call, at least one of those that are left.
     fn part(&mut self, keyed: &Keyed, key: usize) -> Call {
         let first = self.at.done.is_none();
-        let mut done = self.at.done.take().unwrap_or_else(|| vec![0; self.inputs.len()]);
+        let mut done = self
+            .at
+            .done
+            .take()
+            .unwrap_or_else(|| vec![0; self.inputs.len()]);
         let (mut rows_left, mut bytes_left) = (CALL_ROWS, CALL_BYTES);
         let (mut rows, mut last, mut taken) = (Vec::new(), true, 0);
         for (index, input) in self.inputs.iter().enumerate() {
@@ -180,7 +186,8 @@ impl Session {
             let start = of_key.start + done[index];
             let left = of_key.end - start;
             let mut count = if last { left.min(rows_left) } else { 0 };
-            let bytes = |count| bytes_of(&input.rows, keyed.columns(index), &(start..start + count));
+            let bytes =
+                |count| bytes_of(&input.rows, keyed.columns(index), &(start..start + count));
             while count > 0 && bytes(count) > bytes_left && (count > 1 || taken > 0) {
                 count /= 2;
             }
@@ -214,5 +221,7 @@ impl Session {
 }
 
 fn bug(error: arrow::error::ArrowError) -> Failure {
-    Failure::internal(format!("rows could not be brought together by key: {error}"))
+    Failure::internal(format!(
+        "rows could not be brought together by key: {error}"
+    ))
 }

@@ -192,7 +192,8 @@ impl Receiver for GenerateReceiver {
     fn waiting(&mut self) -> Result<Waiting, Failure> {
         Ok(Waiting {
             bytes: self.due().saturating_mul(ROW_BYTES),
-            ended: self.has_ended(), time: None,
+            ended: self.has_ended(),
+            time: None,
         })
     }
 

@@ -12,7 +12,8 @@ use crate::telemetry::NodeCounters;
 
 const DONE: Waiting = Waiting {
     bytes: 0,
-    ended: true, time: None,
+    ended: true,
+    time: None,
 };
 
 fn config() -> GenerateSource {

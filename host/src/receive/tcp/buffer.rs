@@ -266,7 +266,8 @@ impl Buffer {
             Some(failure) if state.queue.is_empty() => Err(failure.clone()),
             _ => Ok(Waiting {
                 bytes: state.queued_bytes.max(u64::from(!state.queue.is_empty())),
-                ended: state.ended, time: None,
+                ended: state.ended,
+                time: None,
             }),
         }
     }

@@ -43,7 +43,8 @@ fn configured(base: &Path, lines: &str) -> Result<FilesSource, Vec<String>> {
 
 const DONE: Waiting = Waiting {
     bytes: 0,
-    ended: true, time: None,
+    ended: true,
+    time: None,
 };
 
 fn source(path: &Path) -> FilesSource {

@@ -130,7 +130,8 @@ impl Run {
             run.receiver.waiting().expect("no failure")
                 == Waiting {
                     bytes: 0,
-                    ended: true, time: None,
+                    ended: true,
+                    time: None,
                 }
         });
     }
