@@ -67,9 +67,9 @@ fn state(folder: &Path, arguments: &[&str]) -> Ended {
 
 fn rewrite(folder: &Path, from: &str, to: &str) {
     let file = folder.join("pipeline.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
+    let text = std::fs::read_to_string(&file).expect("the pipeline is there");
     assert!(text.contains(from));
-    std::fs::write(file, text.replace(from, to)).unwrap();
+    std::fs::write(file, text.replace(from, to)).expect("writable");
 }
 
 #[test]

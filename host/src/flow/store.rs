@@ -65,7 +65,9 @@ pub struct Barrier {
     node: NodeName,
     store: Option<Store>,
     epochs: BTreeMap<Epoch, Storing>,
-    done: (Sender<(Epoch, Stored)>, Receiver<(Epoch, Stored)>),
+    /// Given to the thread with every write.
+    tell: Sender<(Epoch, Stored)>,
+    done: Receiver<(Epoch, Stored)>,
     waker: Arc<Waker>,
 }
 
@@ -79,12 +81,14 @@ struct Storing {
 impl Barrier {
     /// None yet; the waker is the step's operator's.
     pub fn new(node: NodeName, store: Option<Store>, waker: Arc<Waker>) -> Self {
+        // Never holds more than there are epochs in flight.
+        let (tell, done) = crossbeam_channel::unbounded();
         Self {
             node,
             store,
             epochs: BTreeMap::new(),
-            // Never holds more than there are epochs in flight.
-            done: crossbeam_channel::unbounded(),
+            tell,
+            done,
             waker,
         }
     }
@@ -117,7 +121,7 @@ impl Barrier {
                     epoch,
                     change,
                     next_timer,
-                    done: self.done.0.clone(),
+                    done: self.tell.clone(),
                     waker: self.waker.clone(),
                 };
                 // The thread has gone only when the run has failed.
@@ -142,7 +146,7 @@ impl Barrier {
 
     /// Passes on what is durable, and lets go of epochs of which all is.
     pub fn pass_on(&mut self, give: &mut dyn FnMut(&Capability<u64>, Stored)) {
-        for (epoch, stored) in self.done.1.try_iter() {
+        for (epoch, stored) in self.done.try_iter() {
             let storing = self.epochs.get_mut(&epoch).expect("it has begun");
             storing.stored.push(stored);
             storing.open -= 1;

@@ -390,6 +390,7 @@ impl<'a> Typer<'a> {
             return;
         };
         let group_by = (!group_by.get_ref().is_empty()).then(|| group_by.span());
+        let on_error = node.on_error.as_ref().map(Spanned::span);
         let written = [
             (
                 "lifetime",
@@ -407,6 +408,8 @@ impl<'a> Typer<'a> {
                 window.as_ref().map(Spanned::span),
                 &[World::Reducer],
             ),
+            // A reducer takes all rows or none.
+            ("on_error", on_error, &[World::Transform, World::Keyed]),
         ];
         for (setting, span, of) in written {
             let Some(span) = span.filter(|_| !of.contains(&world)) else {
@@ -564,10 +567,9 @@ impl<'a> Typer<'a> {
                 self.problems.add(name.span(), message, None);
                 return None;
             }
-            let of_inputs = inputs.iter().zip(keys);
-            let nullable = of_inputs
-                .map(|(input, keys)| input.schema.field(keys[place]).is_nullable())
-                .any(|nullable| nullable);
+            let mut of_inputs = inputs.iter().zip(keys);
+            let nullable =
+                of_inputs.any(|(input, keys)| input.schema.field(keys[place]).is_nullable());
             fields.push(first.clone().with_nullable(nullable));
         }
         Some(Arc::new(Schema::new(fields)))

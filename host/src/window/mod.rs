@@ -36,7 +36,7 @@ impl WindowSpec {
     /// When a span is not of whole milliseconds, or windows would leave something out.
     pub fn new(length: Duration, slide: Duration) -> Result<Self, &'static str> {
         let millis = |span: Duration| {
-            let whole = span.subsec_nanos() % 1_000_000 == 0 && !span.is_zero();
+            let whole = span.subsec_nanos().is_multiple_of(1_000_000) && !span.is_zero();
             i64::try_from(span.as_millis()).ok().filter(|_| whole)
         };
         let (Some(length), Some(slide)) = (millis(length), millis(slide)) else {
