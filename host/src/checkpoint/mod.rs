@@ -397,6 +397,8 @@ impl Checkpoint {
             for input in storage.list(&inputs)? {
                 storage.delete(&format!("{inputs}/{input}"))?;
             }
+            // A crash may have left the folder of what was removed, which goes with a file of it.
+            storage.delete(&input_name(epoch, PartitionId(0)))?;
             storage.delete(&name(PLANS, epoch))?;
             storage.delete(&name(COMMITS, epoch))
         };

@@ -168,6 +168,12 @@ mod tests {
         disk.delete("a/1").unwrap();
         disk.delete("a/1").unwrap();
         assert_eq!(disk.list("a").unwrap(), ["2"]);
+        disk.delete("a/2").unwrap();
+        assert!(!disk.root.join("a").exists());
+        // As a crash between the two leaves it.
+        fs::create_dir(disk.root.join("a")).unwrap();
+        disk.delete("a/2").unwrap();
+        assert!(!disk.root.join("a").exists());
     }
 
     #[test]
