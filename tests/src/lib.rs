@@ -5,6 +5,7 @@
 
 pub mod golden;
 pub mod http;
+pub mod s3;
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -119,6 +120,12 @@ impl Running {
             .arg(self.id().to_string())
             .status();
         assert!(sent.expect("kill runs").success());
+    }
+
+    /// Whether it has come to its end.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait().expect("a child can be waited for");
+        status.is_some()
     }
 
     /// Waits for its end.

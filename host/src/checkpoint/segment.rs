@@ -13,7 +13,7 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Generation};
 
 /// What is kept of one partition of a step, after an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,12 @@ pub struct Segment {
     pub first: Epoch,
     /// The last.
     pub last: Epoch,
+    /// The start that wrote it. Another one may have written other rows of the same epochs, before a crash or at the same time.
+    pub generation: Generation,
     /// The number of the state's meaning, as the plugin that wrote it counts.
     pub version: u32,
-    /// Of a window, the pane that it is a part of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of a window, the pane that it is a part of. Never left out: between processes a segment travels without the names of its fields.
+    #[serde(default)]
     pub pane: Option<i64>,
     /// Keys.
     pub rows: u64,
@@ -45,7 +47,22 @@ pub struct Segment {
 impl Segment {
     /// Its name below its partition's.
     pub fn name(&self) -> String {
-        format!("{:020}-{:020}", self.first.0, self.last.0)
+        let Self {
+            first,
+            last,
+            generation,
+            ..
+        } = self;
+        format!("{:020}-{:020}-{:020}", first.0, last.0, generation.0)
+    }
+
+    /// The epoch that has written the segment of a name, which is its last one, and the start.
+    pub fn written(name: &str) -> Option<(Epoch, Generation)> {
+        let mut numbers = name.split('-').skip(1).map(str::parse);
+        match (numbers.next()?, numbers.next()?) {
+            (Ok(last), Ok(generation)) => Some((Epoch(last), Generation(generation))),
+            _ => None,
+        }
     }
 }
 
@@ -57,9 +74,7 @@ const FEW: usize = 4;
 pub fn should_merge(segments: &[Segment]) -> bool {
     match segments {
         [.., older, newer] => {
-            segments.len() > FEW
-                && older.version == newer.version
-                && older.bytes < 2 * newer.bytes
+            segments.len() > FEW && older.version == newer.version && older.bytes < 2 * newer.bytes
         }
         _ => false,
     }
@@ -107,7 +122,11 @@ pub fn merge(
             }
         }
     }
-    rows.extend((left..left_end).chain(right..right_end).map(|row| row as u32));
+    rows.extend(
+        (left..left_end)
+            .chain(right..right_end)
+            .map(|row| row as u32),
+    );
     let merged = take_record_batch(&both, &UInt32Array::from(rows))?;
     if below {
         return Ok(merged);
@@ -158,7 +177,10 @@ mod tests {
     type Twin = BTreeMap<String, Option<i64>>;
 
     fn batch(content: &Twin) -> RecordBatch {
-        let live: BooleanArray = content.values().map(|state| Some(state.is_some())).collect();
+        let live: BooleanArray = content
+            .values()
+            .map(|state| Some(state.is_some()))
+            .collect();
         let timers: Int64Array = content.values().copied().collect();
         let keys: StringArray = content.keys().map(Some).collect();
         let states: Int64Array = content.values().copied().collect();
@@ -200,7 +222,15 @@ mod tests {
     fn segments_stay_few_and_their_merging_cheap() {
         let (mut segments, mut written) = (Vec::<Segment>::new(), 0);
         for epoch in (0..10_000).map(Epoch) {
-            segments.push(Segment { first: epoch, last: epoch, version: 0, pane: None, rows: 1, bytes: 100 });
+            segments.push(Segment {
+                first: epoch,
+                last: epoch,
+                generation: Generation(1),
+                version: 0,
+                pane: None,
+                rows: 1,
+                bytes: 100,
+            });
             written += 100;
             while should_merge(&segments) {
                 let newer = segments.pop().unwrap();

@@ -23,7 +23,7 @@ use crate::aggregate::{Aggregate, Merger};
 use crate::batch::UTC;
 use crate::checkpoint::Segment;
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
+use crate::ids::{BatchTime, Epoch, Generation, PartitionId, WorkerIndex};
 use crate::pipeline::Node;
 use crate::window::{Ended, Part, WindowSpec, Windows};
 
@@ -68,7 +68,8 @@ pub fn window<'scope>(
                     of_partition.push(parcel);
                 }
             });
-            let is_complete = |epoch: &u64| frontiers.iter().all(|frontier| !frontier.less_equal(epoch));
+            let is_complete =
+                |epoch: &u64| frontiers.iter().all(|frontier| !frontier.less_equal(epoch));
             let mut output = output.activate();
             while let Some(entry) = epochs.first_entry()
                 && is_complete(entry.key())
@@ -76,9 +77,15 @@ pub fn window<'scope>(
             {
                 let (epoch, waiting) = (Epoch(*entry.key()), entry.remove());
                 let mut session = output.session_with_builder(&waiting.rows);
-                window.advance(epoch, waiting.time, waiting.stored, waiting.partials, &mut |parcels| {
-                    session.give_container(&mut parcels.into());
-                });
+                window.advance(
+                    epoch,
+                    waiting.time,
+                    waiting.stored,
+                    waiting.partials,
+                    &mut |parcels| {
+                        session.give_container(&mut parcels.into());
+                    },
+                );
             }
             let mut stored = stored_output.activate();
             let give = &mut |capability: &_, one| stored.session(capability).give(one);
@@ -169,7 +176,10 @@ impl Operator {
                 };
                 parts.push((segment.pane.unwrap_or_default(), part));
             }
-            let written = parts.iter().map(|(_, part)| (part.first, part.last)).collect();
+            let written = parts
+                .iter()
+                .map(|(_, part)| (part.first, part.last))
+                .collect();
             let windows = match kept.filter(|kept| kept.time > BatchTime::default()) {
                 Some(kept) => Windows::restored(self.spec, kept.time, parts),
                 None => Windows::new(self.spec),
@@ -278,6 +288,7 @@ impl Operator {
             let segment = Segment {
                 first: part.first,
                 last: part.last,
+                generation: Generation::default(),
                 version: 0,
                 pane: Some(pane),
                 rows: 0,
@@ -289,7 +300,10 @@ impl Operator {
             all.push(segment);
         }
         let next_end = state.windows.next_end();
-        let names: BTreeSet<_> = all.iter().map(|segment| (segment.first, segment.last)).collect();
+        let names: BTreeSet<_> = all
+            .iter()
+            .map(|segment| (segment.first, segment.last))
+            .collect();
         if names != state.written || next_end != state.next_end {
             (state.written, state.next_end) = (names, next_end);
             let change = Change::Parts(new, all);
@@ -299,5 +313,7 @@ impl Operator {
 }
 
 fn bug(error: arrow::error::ArrowError) -> Failure {
-    Failure::internal(format!("a window's rows could not be put together: {error}"))
+    Failure::internal(format!(
+        "a window's rows could not be put together: {error}"
+    ))
 }

@@ -31,7 +31,7 @@ pub fn text(plan: &Plan) -> String {
             text,
             "\ncheckpoint\n  {:<7} {}\n",
             "in",
-            checkpoint.path().display()
+            checkpoint.location()
         )
         .ok();
     }
@@ -122,7 +122,10 @@ fn reads(plan: &Plan, input: &Input) -> Vec<String> {
 
 fn transform(node: &Node, step: &TransformStep) -> Vec<(&'static str, String)> {
     let mut lines = plugin(step.transform.component(), step.transform.limits());
-    lines.push(("needs", needed(node, 0, step.transform.columns()).join(", ")));
+    lines.push((
+        "needs",
+        needed(node, 0, step.transform.columns()).join(", "),
+    ));
     if step.lifetime == Lifetime::Worker {
         lines.push(("lives", "as long as its worker".to_owned()));
     }
@@ -148,7 +151,11 @@ fn keyed(node: &Node, step: &KeyedStep) -> Vec<(&'static str, String)> {
 }
 
 fn plugin(component: &Component, of_calls: &Limits) -> Vec<(&'static str, String)> {
-    let imports: Vec<_> = component.imports().iter().map(ToString::to_string).collect();
+    let imports: Vec<_> = component
+        .imports()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let imports = match imports.is_empty() {
         true => "nothing".to_owned(),
         false => imports.join(", "),
@@ -258,7 +265,7 @@ pub fn json(plan: &Plan) -> Value {
         },
         "partitions": plan.partitions,
         "nodes": plan.nodes.iter().map(|node| node_as_json(plan, node)).collect::<Vec<_>>(),
-        "checkpoint": plan.checkpoint.as_ref().map(|checkpoint| checkpoint.path()),
+        "checkpoint": plan.checkpoint.as_ref().map(|checkpoint| checkpoint.location().to_string()),
         "rejected": plan.rejected.as_ref().map(|sink| sink.kind()),
     })
 }
@@ -319,8 +326,11 @@ fn node_as_json(plan: &Plan, node: &Node) -> Value {
         NodeKind::Transform(step) => {
             let needed = needed(node, 0, step.transform.columns());
             json["type"] = "plugin".into();
-            json["plugin"] =
-                plugin_as_json(step.transform.component(), step.transform.limits(), &[needed]);
+            json["plugin"] = plugin_as_json(
+                step.transform.component(),
+                step.transform.limits(),
+                &[needed],
+            );
         }
         NodeKind::Keyed(step) => {
             let inputs = 0..node.inputs.len();

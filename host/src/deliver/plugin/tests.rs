@@ -64,8 +64,9 @@ fn lineage() -> Lineage {
         id: "test".to_owned(),
         is_recorded: true,
         committed: None,
-            time: Default::default(),
-            state: Default::default(),
+        time: Default::default(),
+        state: Default::default(),
+        generation: Default::default(),
     }
 }
 
