@@ -2,54 +2,52 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use arrow::array::{AsArray as _, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 
-use super::storage::LocalDisk;
 use super::*;
 
 type Hook = Box<dyn FnMut() + Send>;
 
-/// A disk without a lock, as an object store is, on which something happens before a certain operation.
+/// What an object store has, in memory.
+type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// An object store on which something happens before a certain operation.
 struct Interrupted {
-    disk: LocalDisk,
+    objects: Objects,
     operations: AtomicUsize,
     at: usize,
     /// Whether the process is killed then.
     dies: bool,
-    hook: std::sync::Mutex<Hook>,
+    hook: Mutex<Hook>,
 }
 
 impl Interrupted {
-    fn records(
-        folder: &std::path::Path,
-        at: usize,
-        dies: bool,
-        hook: Hook,
-    ) -> (Records, Arc<Self>) {
+    fn records(objects: &Objects, at: usize, dies: bool, hook: Hook) -> (Records, Arc<Self>) {
         let storage = Arc::new(Self {
-            disk: LocalDisk::new(folder),
+            objects: objects.clone(),
             operations: AtomicUsize::new(0),
             at,
             dies,
-            hook: std::sync::Mutex::new(hook),
+            hook: Mutex::new(hook),
         });
         let records = Records {
-            location: Location::Folder(folder.to_owned()),
+            location: Location::Folder("memory".into()),
             storage: storage.clone(),
         };
         (records, storage)
     }
 
-    fn disk(&self) -> io::Result<&LocalDisk> {
+    fn objects(&self) -> io::Result<MutexGuard<'_, BTreeMap<String, Vec<u8>>>> {
         if self.operations.fetch_add(1, Ordering::Relaxed) == self.at {
             (self.hook.lock().unwrap())();
         }
         if self.dies && self.has_happened() {
             return Err(io::Error::other("killed"));
         }
-        Ok(&self.disk)
+        Ok(self.objects.lock().unwrap())
     }
 
     fn has_happened(&self) -> bool {
@@ -59,7 +57,7 @@ impl Interrupted {
 
 impl std::fmt::Debug for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.disk.fmt(f)
+        f.write_str("memory")
     }
 }
 
@@ -67,25 +65,41 @@ impl Storage for Interrupted {
     fn claim(&self) -> io::Result<Claim> {
         Ok(Claim::default())
     }
+
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.disk()?.put_new(name, bytes)
+        let mut objects = self.objects()?;
+        if objects.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        objects.insert(name.to_owned(), bytes.to_vec());
+        Ok(())
     }
+
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.disk()?.put(name, bytes)
+        self.objects()?.insert(name.to_owned(), bytes.to_vec());
+        Ok(())
     }
+
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        self.disk()?.get(name)
+        Ok(self.objects()?.get(name).cloned())
     }
+
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        self.disk()?.list(folder)
+        let objects = self.objects()?;
+        let below = objects.keys().filter_map(|name| name.strip_prefix(folder));
+        let below = below.filter_map(|name| name.strip_prefix('/')?.split('/').next());
+        let names: BTreeSet<&str> = below.collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
+
     fn delete(&self, name: &str) -> io::Result<()> {
-        self.disk()?.delete(name)
+        self.objects()?.remove(name);
+        Ok(())
     }
 }
 
-fn undisturbed(folder: &std::path::Path) -> Records {
-    Interrupted::records(folder, usize::MAX, false, Box::new(|| ())).0
+fn undisturbed(objects: &Objects) -> Records {
+    Interrupted::records(objects, usize::MAX, false, Box::new(|| ())).0
 }
 
 fn pipeline() -> PipelineRecord {
@@ -196,19 +210,16 @@ fn written(records: &Records) -> Vec<i64> {
 
 /// Whatever an older process was doing when it slept or died and a newer one starts and lives for `epochs`.
 fn taken_over_at(at: usize, dies: bool, epochs: u64) -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    live(undisturbed(folder.path()), 3, &mut Life::default()).unwrap();
-    let newer = Arc::new(std::sync::Mutex::new((
-        Life::default(),
-        Ok(Manifest::new()),
-    )));
-    let (told, place) = (newer.clone(), folder.path().to_owned());
+    let objects = Objects::default();
+    live(undisturbed(&objects), 3, &mut Life::default()).unwrap();
+    let newer = Arc::new(Mutex::new((Life::default(), Ok(Manifest::new()))));
+    let (told, shared) = (newer.clone(), objects.clone());
     let hook = Box::new(move || {
         let mut life = Life::default();
-        let ended = live(undisturbed(&place), epochs, &mut life);
+        let ended = live(undisturbed(&shared), epochs, &mut life);
         *told.lock().unwrap() = (life, ended);
     });
-    let (records, storage) = Interrupted::records(folder.path(), at, dies, hook);
+    let (records, storage) = Interrupted::records(&objects, at, dies, hook);
     let mut older = Life::default();
     let ended = live(records, 4, &mut older);
     if !storage.has_happened() {
@@ -240,7 +251,7 @@ fn taken_over_at(at: usize, dies: bool, epochs: u64) -> bool {
         .iter()
         .find(|epoch| newer.committed.contains(epoch));
     assert_eq!(twice, None, "operation {at}: committed by both");
-    let records = undisturbed(folder.path());
+    let records = undisturbed(&objects);
     let last = *records.committed().unwrap().last().unwrap();
     let owner = |epoch: Epoch| {
         let commit: Option<CommitRecord> = records.read(&name(COMMITS, epoch)).unwrap();
