@@ -68,6 +68,10 @@ number!(
     Epoch(u64)
 );
 number!(
+    /// Counts the starts of a pipeline on its checkpoint from 1: a newer one has taken over from all before it.
+    Generation(u64)
+);
+number!(
     /// A logical unit of work of one epoch, never a worker: before an exchange an input range of the epoch's
     /// plan, after it a fixed range of key groups.
     PartitionId(u32)

@@ -6,6 +6,7 @@
 
 pub mod golden;
 pub mod http;
+pub mod s3;
 pub mod torture;
 
 use std::io::{BufRead, BufReader};
@@ -121,6 +122,12 @@ impl Running {
             .arg(self.id().to_string())
             .status();
         assert!(sent.expect("kill runs").success());
+    }
+
+    /// Whether it has come to its end.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait().expect("a child can be waited for");
+        status.is_some()
     }
 
     /// Waits for its end.

@@ -66,6 +66,7 @@ fn lineage() -> Lineage {
         committed: None,
         time: Default::default(),
         state: Default::default(),
+        generation: Default::default(),
     }
 }
 

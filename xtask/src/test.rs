@@ -14,6 +14,7 @@ pub struct Test {
 impl Test {
     pub fn run(self) -> anyhow::Result<()> {
         Plugins::default().run()?;
+        build_s3_server()?;
         let mut tests = sh::cargo();
         if sh::works(sh::cargo().args(["nextest", "--version"])) {
             tests.args(["nextest", "run"]);
@@ -27,4 +28,14 @@ impl Test {
         }
         Ok(())
     }
+}
+
+/// The object store that some tests start. It has dependencies and a folder of its own.
+fn build_s3_server() -> anyhow::Result<()> {
+    let target = sh::target_dir().join("s3-server");
+    let mut build = sh::cargo();
+    build
+        .args(["build", "--manifest-path", "tests/s3-server/Cargo.toml"])
+        .env("CARGO_TARGET_DIR", target);
+    sh::run(&mut build)
 }

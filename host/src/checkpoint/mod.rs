@@ -4,89 +4,38 @@
 //! When every sink holds the whole epoch, a [`CommitRecord`] says so, and only then do sinks make it visible. [`protocol`]
 //! decides what a start finds and what may go; [`storage`] keeps the bytes; this file puts both together.
 //!
-//! Process 0 of a run is the only writer.
+//! Process 0 of a run is the only writer, and only as long as no newer run has started ([`generation`]).
 
+mod config;
+mod generation;
 mod protocol;
 mod record;
 mod segment;
 mod state;
-mod storage;
+pub mod storage;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::Table;
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
+use crate::ids::{BatchTime, Epoch, Generation, NodeName, PartitionId};
 
+pub use config::CheckpointConfig;
 pub use protocol::Resume;
 use record::{CommitRecord, IdentityRecord};
 pub use record::{EpochRecord, PipelineRecord, RecordedRead};
 pub use segment::{MARKS, PartitionState, Segment};
 pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
-use storage::{Claim, LocalDisk, Storage};
-
-/// Committed epochs whose records are kept by default: enough to look at what has just happened.
-const DEFAULT_RETAIN: u64 = 100;
+use storage::{Claim, Location, Storage};
 
 const PIPELINE: &str = "pipeline";
 const PLANS: &str = "plan";
 const COMMITS: &str = "commit";
 const INPUT: &str = "input";
-
-/// A checked `[checkpoint]` table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointConfig {
-    path: PathBuf,
-    retain: u64,
-}
-
-impl CheckpointConfig {
-    /// Reads its settings.
-    pub fn from_table(table: &mut Table) -> Option<Self> {
-        let path = table.required_path("path", "the directory to keep records in");
-        let retain = table.integer("retain", 1);
-        Some(Self {
-            path: path?.into_inner(),
-            retain: retain.map_or(DEFAULT_RETAIN, toml::Spanned::into_inner),
-        })
-    }
-
-    /// Where the records are.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Where the state of steps is kept.
-    pub fn state(&self) -> StateStore {
-        StateStore::at(&self.path)
-    }
-
-    /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint; `states` are what the steps
-    /// of the pipeline remember.
-    ///
-    /// # Errors
-    /// When there is no checkpoint, or it cannot be read.
-    pub fn lineage(&self, states: &BTreeMap<NodeName, StateRecord>) -> Result<Lineage, Failure> {
-        let records = Records::at(&self.path);
-        let identity = records.identity()?.ok_or_else(|| {
-            records.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
-        })?;
-        let committed = records.committed()?.last().copied();
-        let (time, mut state) = records.state_after(committed)?;
-        // What cannot be gone on with was confirmed to process 0, or it would not have come here.
-        adapt(&records, &mut state, states, true)?;
-        Ok(Lineage {
-            id: identity.id,
-            is_recorded: true,
-            committed,
-            time,
-            state,
-        })
-    }
-}
 
 /// What numbers the epochs of a run: a number means the same epoch only within one lineage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +50,8 @@ pub struct Lineage {
     pub time: BatchTime,
     /// What the steps remembered after it.
     pub state: Manifest,
+    /// Which start of the pipeline the run is.
+    pub generation: Generation,
 }
 
 impl Lineage {
@@ -112,6 +63,7 @@ impl Lineage {
             committed: None,
             time: BatchTime::default(),
             state: Manifest::new(),
+            generation: Generation::default(),
         }
     }
 }
@@ -122,31 +74,58 @@ fn new_id() -> String {
     format!("{id:016x}")
 }
 
-/// The records of a pipeline, to be read while it runs or after.
-#[derive(Debug)]
+/// The records of a pipeline, to be read while it runs or after. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Records {
-    path: PathBuf,
-    storage: LocalDisk,
+    location: Location,
+    storage: Arc<dyn Storage>,
 }
 
 impl Records {
-    /// Those in a folder.
+    /// Those of a place.
     ///
     /// # Errors
     /// When there are none.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
-        let records = Self::at(path);
+    pub fn open(location: &Location) -> Result<Self, Failure> {
+        let records = Self::at(location)?;
         match records.identity()? {
             Some(_) => Ok(records),
             None => Err(records.missing()),
         }
     }
 
-    fn at(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            storage: LocalDisk::new(path),
-        }
+    fn at(location: &Location) -> Result<Self, Failure> {
+        Ok(Self {
+            location: location.clone(),
+            storage: location.open()?,
+        })
+    }
+
+    /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint and said its generation;
+    /// `states` are what the steps of the pipeline remember.
+    ///
+    /// # Errors
+    /// When there is no checkpoint, or it cannot be read.
+    pub fn lineage(
+        &self,
+        generation: Generation,
+        states: &BTreeMap<NodeName, StateRecord>,
+    ) -> Result<Lineage, Failure> {
+        let identity = self.identity()?.ok_or_else(|| {
+            self.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
+        })?;
+        let committed = self.committed()?.last().copied();
+        let (time, mut state) = self.state_after(committed)?;
+        // What cannot be gone on with was confirmed to process 0, or it would not have come here.
+        adapt(self, &mut state, states, true)?;
+        Ok(Lineage {
+            id: identity.id,
+            is_recorded: true,
+            committed,
+            time,
+            state,
+            generation,
+        })
     }
 
     /// Whose they are; of nobody yet where there are none.
@@ -155,10 +134,7 @@ impl Records {
     }
 
     fn missing(&self) -> Failure {
-        Failure::user(format!(
-            "there is no checkpoint in `{}`",
-            self.path.display()
-        ))
+        Failure::user(format!("there is no checkpoint in `{}`", self.location))
     }
 
     /// The epochs whose plans are there.
@@ -183,18 +159,14 @@ impl Records {
         Ok(epochs.map(Epoch).collect())
     }
 
-    /// Where the state of the steps is.
+    /// Where the state of the steps is read.
     pub fn store(&self) -> StateStore {
-        StateStore::at(&self.path)
+        self.store_of(Generation::default())
     }
 
-    /// In how many partitions it is.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn partitions(&self) -> Result<u32, Failure> {
-        let identity = self.identity()?.ok_or_else(|| self.missing())?;
-        Ok(identity.pipeline.partitions)
+    /// Where a start of the pipeline writes the state of the steps.
+    pub fn store_of(&self, generation: Generation) -> StateStore {
+        StateStore::new(self.clone(), generation)
     }
 
     /// The plan of an epoch, if it is there.
@@ -232,18 +204,13 @@ impl Records {
     }
 
     fn on_disk<T>(&self, result: std::io::Result<T>) -> Result<T, Failure> {
-        result.map_err(|error| {
-            Failure::external(format!(
-                "the checkpoint in `{}`: {error}",
-                self.path.display()
-            ))
-        })
+        result.map_err(|error| self.location.failure(&error))
     }
 
     fn damaged(&self, wrong: &str) -> Failure {
-        let path = self.path.display();
-        Failure::external(format!("the checkpoint in `{path}` is damaged: {wrong}")).help(
-            "restore the directory from a copy, or start anew with another `path`, knowing what the sinks already hold",
+        let place = &self.location;
+        Failure::external(format!("the checkpoint in `{place}` is damaged: {wrong}")).help(
+            "restore it from a copy, or start anew with another `path`, knowing what the sinks already hold",
         )
     }
 }
@@ -253,38 +220,37 @@ impl Records {
 pub struct Checkpoint {
     records: Records,
     retain: u64,
+    generation: Generation,
     /// Epochs that are committed and whose records are there.
     committed: BTreeSet<Epoch>,
+    /// The last epoch that was committed at the start.
+    began_after: Option<Epoch>,
+    /// Whether what earlier starts have left behind is gone.
+    is_swept: bool,
     /// Ends when the process does, however it ends.
     _claim: Claim,
 }
 
 impl Checkpoint {
-    /// Claims the records, and says where to go on. `states` are what the steps of the pipeline remember; `accept_changes` lets a
+    /// Claims the records, of which those of `retain` committed epochs stay, and says where to go on. `states` are what the steps of the pipeline remember; `accept_changes` lets a
     /// pipeline go on that is not what it was.
     ///
     /// # Errors
     /// When another process has them, they are another pipeline's, or they cannot be read.
     pub fn open(
-        config: &CheckpointConfig,
+        records: Records,
+        retain: u64,
         pipeline: &PipelineRecord,
         states: &BTreeMap<NodeName, StateRecord>,
         accept_changes: bool,
     ) -> Result<(Self, Resume), Failure> {
-        let records = Records::at(&config.path);
-        let claim = match records.storage.claim() {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                let path = config.path.display();
-                let message = format!("another process is running on the checkpoint in `{path}`");
-                return Err(Failure::user(message)
-                    .help("stop it first, or give this pipeline a checkpoint of its own"));
-            }
-            claimed => records.on_disk(claimed)?,
-        };
+        let claim = claim(&records)?;
+        // Before anything is read: what an older process writes after it is recognised.
+        let generation = generation::claim(&records)?;
         let (planned, committed) = (records.planned()?, records.committed()?);
         let (_, mut state) = records.state_after(committed.last().copied())?;
         let has_state = state.values().any(|state| !state.partitions.is_empty());
-        identify(&records, pipeline, has_state, accept_changes)?;
+        identify(&records, generation, pipeline, has_state, accept_changes)?;
         adapt(&records, &mut state, states, accept_changes)?;
         let wanted = protocol::wanted(&planned, &committed);
         let plans = wanted
@@ -302,11 +268,19 @@ impl Checkpoint {
         }
         let checkpoint = Self {
             records,
-            retain: config.retain,
+            retain,
+            generation,
+            began_after: committed.last().copied(),
+            is_swept: false,
             committed,
             _claim: claim,
         };
         Ok((checkpoint, resume))
+    }
+
+    /// Which start of the pipeline this is.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// Makes an epoch's plan durable. From here on it is run with exactly this input, however often it takes.
@@ -330,8 +304,7 @@ impl Checkpoint {
         partition: PartitionId,
         bytes: &[u8],
     ) -> Result<(), Failure> {
-        // May be there from an epoch that was never planned.
-        let name = input_name(epoch, partition);
+        let name = input_name(epoch, self.generation, partition);
         self.records
             .on_disk(self.records.storage.put(&name, &record::sealed(bytes)))
     }
@@ -340,8 +313,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When it is not there as it was.
-    pub fn kept_input(&self, epoch: Epoch, partition: PartitionId) -> Result<Vec<u8>, Failure> {
-        let name = input_name(epoch, partition);
+    pub fn kept_input(
+        &self,
+        plan: &EpochRecord,
+        partition: PartitionId,
+    ) -> Result<Vec<u8>, Failure> {
+        let name = input_name(plan.epoch, plan.generation, partition);
         let bytes = self.records.on_disk(self.records.storage.get(&name))?;
         let bytes = bytes.ok_or_else(|| self.records.damaged(&format!("`{name}` is not there")))?;
         let content = record::unsealed(&bytes);
@@ -363,18 +340,36 @@ impl Checkpoint {
         crate::abort::crash_point!("commit-before");
         let commit = CommitRecord {
             epoch,
+            generation: self.generation,
             time,
             state: state.clone(),
         };
         self.put_new(&name(COMMITS, epoch), &record::encode(&commit))?;
         crate::abort::crash_point!("commit-after");
         self.committed.insert(epoch);
+        self.sweep()?;
         for old in protocol::forgotten(&self.committed, self.retain) {
             self.forget_state(old)?;
             self.forget(old)?;
             self.committed.remove(&old);
         }
         Ok(())
+    }
+
+    /// Removes, once, the segments that earlier starts have written and not committed. Only after a commit of this one: before it,
+    /// an earlier one that is still alive might commit them.
+    fn sweep(&mut self) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.is_swept, true) {
+            return Ok(());
+        }
+        let storage = &*self.records.storage;
+        let sweep = || {
+            for orphan in state::orphans(storage, self.generation, self.began_after)? {
+                storage.delete(&orphan)?;
+            }
+            Ok(())
+        };
+        self.records.on_disk(sweep())
     }
 
     /// Removes the segments that an epoch is the last to need.
@@ -398,23 +393,44 @@ impl Checkpoint {
                 storage.delete(&format!("{inputs}/{input}"))?;
             }
             // A crash may have left the folder of what was removed, which goes with a file of it.
-            storage.delete(&input_name(epoch, PartitionId(0)))?;
+            storage.delete(&format!("{inputs}/any"))?;
             storage.delete(&name(PLANS, epoch))?;
             storage.delete(&name(COMMITS, epoch))
         };
         self.records.on_disk(forget())
     }
 
+    /// Writes a record, unless another process has taken over.
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        match self.records.storage.put_new(name, bytes) {
+        generation::check(&self.records, self.generation)?;
+        let written = self.records.storage.put_new(name, bytes);
+        // A newer process may have started since, even long ago if this one has slept: then nothing may come of what was written.
+        generation::check(&self.records, self.generation)?;
+        match written {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let path = self.records.path.display();
-                Err(Failure::external(format!(
-                    "another process has written `{name}` to the checkpoint in `{path}`: it has taken over this pipeline"
-                )))
+                let place = &self.records.location;
+                let message = format!(
+                    "the process before this one has still written `{name}` to the checkpoint in `{place}` when this one had begun"
+                );
+                Err(Failure::external(message).help(
+                    "nothing is lost: start the pipeline again, and let only one run at a time",
+                ))
             }
             written => self.records.on_disk(written),
         }
+    }
+}
+
+/// Keeps other processes out where that can be done.
+fn claim(records: &Records) -> Result<Claim, Failure> {
+    match records.storage.claim() {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            let place = &records.location;
+            let message = format!("another process is running on the checkpoint in `{place}`");
+            Err(Failure::user(message)
+                .help("stop it first, or give this pipeline a checkpoint of its own"))
+        }
+        claimed => records.on_disk(claimed),
     }
 }
 
@@ -435,7 +451,7 @@ fn adapt(
             None => drop(state.insert(node, kept)),
             Some(_) if accept_changes => {}
             Some(reason) => {
-                let path = records.path.display();
+                let path = &records.location;
                 let message = format!("the checkpoint in `{path}` cannot be used: {reason}");
                 return Err(Failure::user(message).at_node(&node).help(
                     "use the plugin's earlier version, give it a `migrate`, or confirm with --accept-changes: the step's state is then forgotten",
@@ -454,6 +470,7 @@ fn adapt(
 /// Whether this is the pipeline that the records are of; notes it if they are of none yet.
 fn identify(
     records: &Records,
+    generation: Generation,
     pipeline: &PipelineRecord,
     has_state: bool,
     accept_changes: bool,
@@ -462,7 +479,7 @@ fn identify(
     if let Some(known) = &known {
         let (before, now) = (known.pipeline.partitions, pipeline.partitions);
         if has_state && before != now {
-            let path = records.path.display();
+            let path = &records.location;
             return Err(Failure::user(format!(
                 "the checkpoint in `{path}` keeps state in {before} partitions, and the pipeline has {now}"
             ))
@@ -470,7 +487,7 @@ fn identify(
         }
         let changes = protocol::changes(&known.pipeline, pipeline);
         if !changes.is_empty() && !accept_changes {
-            let path = records.path.display();
+            let path = &records.location;
             let changes = changes.join("; ");
             let message = format!("the checkpoint in `{path}` is of another pipeline: {changes}");
             return Err(Failure::user(message).help(
@@ -481,17 +498,25 @@ fn identify(
             return Ok(());
         }
     }
-    let identity = IdentityRecord {
+    generation::check(records, generation)?;
+    let is_new = known.is_none();
+    let identity = record::encode(&IdentityRecord {
         id: known.map_or_else(new_id, |known| known.id),
         pipeline: pipeline.clone(),
-    };
-    records.on_disk(records.storage.put(PIPELINE, &record::encode(&identity)))
+    });
+    records.on_disk(if is_new {
+        records.storage.put_new(PIPELINE, &identity)
+    } else {
+        records.storage.put(PIPELINE, &identity)
+    })
 }
 
 fn name(kind: &str, epoch: Epoch) -> String {
     format!("{kind}/{:020}", epoch.0)
 }
 
-fn input_name(epoch: Epoch, partition: PartitionId) -> String {
-    format!("{}/{:010}", name(INPUT, epoch), partition.0)
+/// Of an epoch that two starts have cut, each has its own input.
+fn input_name(epoch: Epoch, generation: Generation, partition: PartitionId) -> String {
+    let (inputs, generation) = (name(INPUT, epoch), generation.0);
+    format!("{inputs}/{generation:020}-{:010}", partition.0)
 }

@@ -126,10 +126,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ids::Generation;
 
     fn plan(epoch: u64) -> EpochRecord {
         EpochRecord {
             epoch: Epoch(epoch),
+            generation: Generation(1),
             time: BatchTime(1000 + epoch as i64),
             pipeline: String::new(),
             reads: Vec::new(),

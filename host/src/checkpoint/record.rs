@@ -8,7 +8,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::state::Manifest;
-use crate::ids::{BatchTime, Epoch, NodeName, PipelineName};
+use crate::ids::{BatchTime, Epoch, Generation, NodeName, PipelineName};
 use crate::receive::Range;
 
 /// Which pipeline a checkpoint is of: what has to stay the same for it to go on.
@@ -31,11 +31,22 @@ pub struct IdentityRecord {
     pub pipeline: PipelineRecord,
 }
 
+/// That a process has started to write a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationRecord {
+    /// Its number.
+    pub generation: Generation,
+    /// Tells it from another start that wanted the same number.
+    pub id: String,
+}
+
 /// The input of an epoch, and where each source stands after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Its number.
     pub epoch: Epoch,
+    /// The start that planned it; what it kept of the input has the same number.
+    pub generation: Generation,
     /// Its batch time.
     pub time: BatchTime,
     /// Digest of the pipeline file and all components that planned it.
@@ -60,6 +71,8 @@ pub struct RecordedRead {
 pub struct CommitRecord {
     /// Its number.
     pub epoch: Epoch,
+    /// The start that committed it.
+    pub generation: Generation,
     /// Its batch time.
     pub time: BatchTime,
     /// What the steps remember after it.
@@ -111,6 +124,7 @@ mod tests {
     fn any_bit_flipped_and_any_byte_missing_is_noticed() {
         let commit = CommitRecord {
             epoch: Epoch(7),
+            generation: Generation(2),
             time: BatchTime(9),
             state: Manifest::new(),
         };

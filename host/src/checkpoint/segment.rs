@@ -13,7 +13,7 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Generation};
 
 /// What is kept of one partition of a step, after an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +31,12 @@ pub struct Segment {
     pub first: Epoch,
     /// The last.
     pub last: Epoch,
+    /// The start that wrote it. Another one may have written other rows of the same epochs, before a crash or at the same time.
+    pub generation: Generation,
     /// The number of the state's meaning, as the plugin that wrote it counts.
     pub version: u32,
-    /// Of a window, the pane that it is a part of.
+    /// Of a window, the pane that it is a part of. Never left out: between processes a segment travels without the names of its fields.
+    #[serde(default)]
     pub pane: Option<i64>,
     /// Keys.
     pub rows: u64,
@@ -44,7 +47,22 @@ pub struct Segment {
 impl Segment {
     /// Its name below its partition's.
     pub fn name(&self) -> String {
-        format!("{:020}-{:020}", self.first.0, self.last.0)
+        let Self {
+            first,
+            last,
+            generation,
+            ..
+        } = self;
+        format!("{:020}-{:020}-{:020}", first.0, last.0, generation.0)
+    }
+
+    /// The epoch that has written the segment of a name, which is its last one, and the start.
+    pub fn written(name: &str) -> Option<(Epoch, Generation)> {
+        let mut numbers = name.split('-').skip(1).map(str::parse);
+        match (numbers.next()?, numbers.next()?) {
+            (Ok(last), Ok(generation)) => Some((Epoch(last), Generation(generation))),
+            _ => None,
+        }
     }
 }
 
@@ -207,6 +225,7 @@ mod tests {
             segments.push(Segment {
                 first: epoch,
                 last: epoch,
+                generation: Generation(1),
                 version: 0,
                 pane: None,
                 rows: 1,

@@ -1,7 +1,7 @@
 //! The state of all steps: what each commit knows of it, and where its segments are written and read.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::Path;
+use std::io;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -9,11 +9,14 @@ use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use super::segment::{self, PartitionState, Segment};
-use super::storage::{LocalDisk, Storage};
+use super::storage::Storage;
 use super::{Records, record};
 use crate::batch::name_of;
 use crate::error::Failure;
-use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::ids::{Epoch, Generation, NodeName, PartitionId};
+
+/// The folder of all segments.
+const STATE: &str = "state";
 
 /// What every step of a pipeline remembers, after an epoch.
 pub type Manifest = BTreeMap<NodeName, NodeState>;
@@ -129,13 +132,15 @@ fn difference(kept: &[ColumnRecord], now: &[ColumnRecord]) -> String {
 #[derive(Debug)]
 pub struct StateStore {
     records: Records,
+    generation: Generation,
 }
 
 impl StateStore {
-    /// That of the checkpoint in a folder.
-    pub(super) fn at(path: &Path) -> Self {
+    /// That of a checkpoint; what is written belongs to this start.
+    pub(super) fn new(records: Records, generation: Generation) -> Self {
         Self {
-            records: Records::at(path),
+            records,
+            generation,
         }
     }
 
@@ -155,13 +160,15 @@ impl StateStore {
         let of = |first, last| Segment {
             first,
             last,
+            generation: self.generation,
             version,
             pane: None,
             rows: 0,
             bytes: 0,
         };
         let mut newest = delta.clone();
-        segments.push(self.put(place, of(epoch, epoch), &newest)?);
+        let (segment, mut bytes) = self.encoded(of(epoch, epoch), &newest)?;
+        segments.push(segment);
         while segment::should_merge(segments) {
             let [.., older, newer] = segments.as_slice() else {
                 break;
@@ -171,9 +178,13 @@ impl StateStore {
             let below = segments.len() > 2;
             newest = segment::merge(&older, &newest, keys, below).map_err(bug)?;
             segments.truncate(segments.len() - 2);
-            segments.push(self.put(place, of(first, last), &newest)?);
+            let (segment, merged) = self.encoded(of(first, last), &newest)?;
+            segments.push(segment);
+            bytes = merged;
         }
-        Ok(())
+        // Only the last one: no commit would name the others, and nobody remove them.
+        let newest = segments.last().expect("it was just added");
+        self.put(place, newest, &bytes)
     }
 
     /// Keeps parts that are new; after them `all` is what there is.
@@ -188,7 +199,9 @@ impl StateStore {
         all: Vec<Segment>,
     ) -> Result<(), Failure> {
         for (segment, batch) in new {
-            segments.push(self.put(place, segment, &batch)?);
+            let (segment, bytes) = self.encoded(segment, &batch)?;
+            self.put(place, &segment, &bytes)?;
+            segments.push(segment);
         }
         let written = std::mem::take(segments);
         segments.extend(all.into_iter().filter_map(|one| {
@@ -198,24 +211,31 @@ impl StateStore {
         Ok(())
     }
 
-    /// Writes a segment; answers it with its size.
-    fn put(
+    /// A segment of this start with its size, and its bytes.
+    fn encoded(
         &self,
-        place: (&NodeName, PartitionId),
         segment: Segment,
         batch: &RecordBatch,
-    ) -> Result<Segment, Failure> {
+    ) -> Result<(Segment, Vec<u8>), Failure> {
         let bytes = record::sealed(&segment::encode(batch).map_err(bug)?);
         let segment = Segment {
+            generation: self.generation,
             rows: batch.num_rows() as u64,
             bytes: bytes.len() as u64,
             ..segment
         };
-        let name = segment_name(place, &segment);
-        // May be there from before a crash, when the epoch was worked on and not committed.
-        let put = self.storage().put(&name, &bytes);
-        self.records.on_disk(put)?;
-        Ok(segment)
+        Ok((segment, bytes))
+    }
+
+    /// Writes a segment. Only this process writes the partition's segments of this generation: nobody else's is replaced.
+    fn put(
+        &self,
+        place: (&NodeName, PartitionId),
+        segment: &Segment,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        let name = segment_name(place, segment);
+        self.records.on_disk(self.storage().put(&name, bytes))
     }
 
     /// The rows of a segment.
@@ -259,9 +279,33 @@ impl StateStore {
         Ok(rows)
     }
 
-    fn storage(&self) -> &LocalDisk {
-        &self.records.storage
+    fn storage(&self) -> &dyn Storage {
+        &*self.records.storage
     }
+}
+
+/// The segments that starts before `own` wrote of epochs after `committed`, which they never committed.
+pub(super) fn orphans(
+    storage: &dyn Storage,
+    own: Generation,
+    committed: Option<Epoch>,
+) -> io::Result<Vec<String>> {
+    let mut orphans = Vec::new();
+    for node in storage.list(STATE)? {
+        for partition in storage.list(&format!("{STATE}/{node}"))? {
+            let folder = format!("{STATE}/{node}/{partition}");
+            let segments = storage.list(&folder)?.into_iter();
+            let is_orphan = |name: &String| {
+                let written = Segment::written(name);
+                written.is_some_and(|(epoch, by)| {
+                    by < own && committed.is_none_or(|last| epoch > last)
+                })
+            };
+            let found = segments.filter(is_orphan);
+            orphans.extend(found.map(|name| format!("{folder}/{name}")));
+        }
+    }
+    Ok(orphans)
 }
 
 /// The names of all segments of a manifest.
@@ -277,7 +321,7 @@ pub(super) fn names(manifest: &Manifest) -> BTreeSet<String> {
 }
 
 fn segment_name((node, partition): (&NodeName, PartitionId), segment: &Segment) -> String {
-    format!("state/{node}/{:010}/{}", partition.0, segment.name())
+    format!("{STATE}/{node}/{:010}/{}", partition.0, segment.name())
 }
 
 fn bug(error: ArrowError) -> Failure {
@@ -301,6 +345,7 @@ mod tests {
         let segment = Segment {
             first: Epoch(0),
             last: Epoch(0),
+            generation: Generation(1),
             version,
             pane: None,
             rows: 1,

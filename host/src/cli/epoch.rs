@@ -1,12 +1,12 @@
 //! `wasmill epoch ..`: what a checkpoint holds.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::check::Format;
 use super::output;
+use crate::checkpoint::storage::Location;
 use crate::checkpoint::{EpochRecord, Records};
 use crate::error::Failure;
 use crate::ids::Epoch;
@@ -23,8 +23,8 @@ pub enum EpochCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct Ls {
-    /// The folder that `[checkpoint]` names
-    checkpoint: PathBuf,
+    /// The folder or the s3:// address that `[checkpoint]` names
+    checkpoint: Location,
 
     /// How to show them
     #[arg(long, value_enum, default_value_t)]
@@ -33,8 +33,8 @@ pub struct Ls {
 
 #[derive(Debug, clap::Args)]
 pub struct Show {
-    /// The folder that `[checkpoint]` names
-    checkpoint: PathBuf,
+    /// The folder or the s3:// address that `[checkpoint]` names
+    checkpoint: Location,
 
     /// The epoch's number
     epoch: u64,

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::json::LineDelimitedWriter;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::check::Format;
 use super::output;
+use crate::checkpoint::storage::Location;
 use crate::checkpoint::{NodeState, Records};
 use crate::config::did_you_mean;
 use crate::error::Failure;
@@ -33,8 +33,8 @@ pub enum StateCommand {
 /// Where to look.
 #[derive(Debug, clap::Args)]
 struct At {
-    /// The folder that `[checkpoint]` names
-    checkpoint: PathBuf,
+    /// The folder or the s3:// address that `[checkpoint]` names
+    checkpoint: Location,
 
     /// After which epoch; the last committed one unless said
     #[arg(long)]
@@ -79,8 +79,8 @@ pub struct Export {
 
 #[derive(Debug, clap::Args)]
 pub struct Diff {
-    /// The folder that `[checkpoint]` names
-    checkpoint: PathBuf,
+    /// The folder or the s3:// address that `[checkpoint]` names
+    checkpoint: Location,
 
     /// The step
     step: String,
@@ -121,7 +121,7 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn at(checkpoint: &Path, epoch: Option<u64>) -> Result<Self, Failure> {
+    fn at(checkpoint: &Location, epoch: Option<u64>) -> Result<Self, Failure> {
         let records = Records::open(checkpoint)?;
         let committed = records.committed()?;
         let epoch = match epoch.map(Epoch) {

@@ -263,6 +263,7 @@ pub fn collect<'scope>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Generation;
 
     /// timely encodes what goes from process to process field by field: a field that is left out shifts all others.
     #[test]
@@ -270,6 +271,7 @@ mod tests {
         let segment = |pane| Segment {
             first: Epoch(1),
             last: Epoch(2),
+            generation: Generation(8),
             version: 3,
             pane,
             rows: 4,

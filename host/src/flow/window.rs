@@ -23,7 +23,7 @@ use super::store::{Barrier, Change, Stored};
 use crate::batch::UTC;
 use crate::checkpoint::Segment;
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
+use crate::ids::{BatchTime, Epoch, Generation, PartitionId, WorkerIndex};
 use crate::pipeline::Node;
 use crate::plugin::CallContext;
 use crate::telemetry::{NodeCounters, count};
@@ -251,6 +251,7 @@ impl Operator {
             let segment = Segment {
                 first: part.first,
                 last: part.last,
+                generation: Generation::default(),
                 version: 0,
                 pane: Some(pane),
                 rows: 0,

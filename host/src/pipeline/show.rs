@@ -32,7 +32,7 @@ pub fn text(plan: &Plan) -> String {
             text,
             "\ncheckpoint\n  {:<7} {}\n",
             "in",
-            checkpoint.path().display()
+            checkpoint.location()
         )
         .ok();
     }
@@ -273,7 +273,7 @@ pub fn json(plan: &Plan) -> Value {
         },
         "partitions": plan.partitions,
         "nodes": plan.nodes.iter().map(|node| node_as_json(plan, node)).collect::<Vec<_>>(),
-        "checkpoint": plan.checkpoint.as_ref().map(|checkpoint| checkpoint.path()),
+        "checkpoint": plan.checkpoint.as_ref().map(|checkpoint| checkpoint.location().to_string()),
         "rejected": plan.rejected.as_ref().map(|sink| sink.kind()),
     })
 }

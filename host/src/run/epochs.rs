@@ -181,20 +181,20 @@ impl Driver {
                 );
             }
             let mut reads = Vec::with_capacity(plan.reads.len());
-            for (partition, read) in (0..).map(PartitionId).zip(plan.reads) {
+            for (partition, read) in (0..).map(PartitionId).zip(&plan.reads) {
                 let source = self
                     .sources
                     .iter_mut()
                     .find(|source| source.name == read.source);
                 let source = source.expect("a plan that reads a lost source is refused");
                 if read.range.block().is_some() {
-                    let kept = journal.checkpoint.kept_input(plan.epoch, partition)?;
+                    let kept = journal.checkpoint.kept_input(&plan, partition)?;
                     source.receiver.load(&read.range, &kept)?;
                 }
                 reads.push(PlannedRead {
                     source: source.index,
                     worker: self.placement.place(&read.range),
-                    range: read.range,
+                    range: read.range.clone(),
                 });
             }
             let plan = EpochPlan {
@@ -344,6 +344,7 @@ impl Driver {
         let stands = |source: &Driven| (source.name.clone(), source.receiver.position());
         journal.checkpoint.plan_epoch(&EpochRecord {
             epoch: plan.epoch,
+            generation: journal.checkpoint.generation(),
             time: plan.time,
             pipeline: journal.pipeline.to_string(),
             reads,

@@ -21,13 +21,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointConfig, Records};
 use crate::deliver::Output;
 use crate::error::Failure;
-use crate::ids::{NodeName, ProcessIndex};
+use crate::ids::{Generation, NodeName, ProcessIndex};
 use crate::pipeline::Plan;
 use crate::telemetry::NodeCounts;
 
+use cluster::Cluster;
 use epochs::Journal;
 pub use status::Status;
 
@@ -90,6 +91,15 @@ pub struct Summary {
     pub nodes: BTreeMap<NodeName, NodeCounts>,
 }
 
+/// What a process has of the pipeline's checkpoint, if there is one.
+struct Memory {
+    records: Option<Records>,
+    /// Which start of the pipeline this is, as process 0 says.
+    generation: Generation,
+    /// Of process 0, which writes.
+    journal: Option<Journal>,
+}
+
 /// Runs `plan` to its end: its input drained, a stop requested, or the first failure of any worker, sink or process.
 pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
     let abort = Abort::default();
@@ -99,11 +109,19 @@ pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
         .as_ref()
         .is_none_or(|place| place.process == ProcessIndex(0));
     // Before the processes meet, so that the others find it.
-    let journal = match &plan.checkpoint {
-        Some(config) if writes => {
-            let record = plan.record();
-            let (checkpoint, resume) =
-                Checkpoint::open(config, &record, &plan.states(), options.accept_changes)?;
+    let records = plan.checkpoint.as_ref().map(CheckpointConfig::records);
+    let records = records.transpose()?;
+    let journal = match (&plan.checkpoint, &records) {
+        (Some(config), Some(records)) if writes => {
+            let (pipeline, states) = (plan.record(), plan.states());
+            let changes = options.accept_changes;
+            let (checkpoint, resume) = Checkpoint::open(
+                records.clone(),
+                config.retain(),
+                &pipeline,
+                &states,
+                changes,
+            )?;
             Some(Journal {
                 checkpoint,
                 resume,
@@ -112,11 +130,23 @@ pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
         }
         _ => None,
     };
-    match place {
-        None => process::run(plan, &options, abort, journal, None),
+    let claimed = journal
+        .as_ref()
+        .map(|journal| journal.checkpoint.generation())
+        .unwrap_or_default();
+    let cluster = match place {
+        None => None,
         Some(place) => {
-            let cluster = cluster::join(&plan, &place, options.workers, &abort, &options.stop)?;
-            process::run(plan, &options, abort, journal, Some(cluster))
+            let (workers, stop) = (options.workers, &options.stop);
+            Some(cluster::join(
+                &plan, &place, workers, claimed, &abort, stop,
+            )?)
         }
-    }
+    };
+    let memory = Memory {
+        generation: cluster.as_ref().map_or(claimed, Cluster::generation),
+        records,
+        journal,
+    };
+    process::run(plan, &options, abort, memory, cluster)
 }

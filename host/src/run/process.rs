@@ -14,9 +14,9 @@ use timely::communication::allocator::AllocatorBuilder;
 use super::cluster::{Cluster, GRACE};
 use super::epochs::{self, Driven, Journal, Placement, Wiring};
 use super::worker::{Crew, Progress, work};
-use super::{Options, Summary};
+use super::{Memory, Options, Summary};
 use crate::abort::Abort;
-use crate::checkpoint::Lineage;
+use crate::checkpoint::{Lineage, Records};
 use crate::deliver::{self, SinkConfig, rejected_schema};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
@@ -43,7 +43,7 @@ pub fn run(
     plan: Arc<Plan>,
     options: &Options,
     abort: Abort,
-    journal: Option<Journal>,
+    memory: Memory,
     cluster: Option<Cluster>,
 ) -> Result<Summary, Failure> {
     let began = Instant::now();
@@ -58,19 +58,25 @@ pub fn run(
     let live = LiveBytes::new(plan.epoch.max_live_bytes);
     options.status.attach(counters.clone());
 
-    let lineage = match &plan.checkpoint {
-        Some(checkpoint) => checkpoint.lineage(&plan.states())?,
+    let lineage = match &memory.records {
+        Some(records) => records.lineage(memory.generation, &plan.states())?,
         None => Lineage::of_one_run(),
     };
     let (readers, driven) = open_sources(&plan, &counters, place)?;
     let tables = Tables::open(&plan)?;
     let sinks = Sinks::open(&plan, &counters, &readers, &lineage, options, place, &abort)?;
     let mut threads = sinks.threads;
-    let kept = keep_state(&plan, lineage, &abort, &mut threads);
+    let kept = keep_state(&plan, memory.records, lineage, &abort, &mut threads);
     let (feed, progress, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
         let (feed, progress, wiring) = wire(&plan, options, &live, &abort);
-        let driver = start_driver(plan.epoch.clone(), placement, driven, journal, wiring);
+        let driver = start_driver(
+            plan.epoch.clone(),
+            placement,
+            driven,
+            memory.journal,
+            wiring,
+        );
         (Some(feed), Some(progress), Some(driver))
     } else {
         (None, None, None)
@@ -300,17 +306,19 @@ impl Sinks {
 /// Starts the thread that writes down what steps remember, if any does and there is a checkpoint. What there is of each step goes to its operators.
 fn keep_state(
     plan: &Plan,
+    records: Option<Records>,
     lineage: Lineage,
     abort: &Abort,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> BTreeMap<NodeName, Kept> {
     let states = plan.states();
-    let Some(config) = plan.checkpoint.as_ref().filter(|_| !states.is_empty()) else {
+    let Some(records) = records.filter(|_| !states.is_empty()) else {
         return BTreeMap::new();
     };
-    let (store, thread) = store::start(config.state(), lineage.state.clone(), abort.clone());
+    let segments = records.store_of(lineage.generation);
+    let (store, thread) = store::start(segments, lineage.state.clone(), abort.clone());
     threads.push(thread);
-    let segments = Arc::new(config.state());
+    let segments = Arc::new(records.store());
     let mut state = lineage.state;
     let kept = states.into_keys().map(|node| {
         let kept = Kept {

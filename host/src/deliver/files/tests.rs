@@ -321,6 +321,7 @@ fn what_a_crash_left_of_committed_epochs_is_made_visible_at_the_start_and_nothin
             committed: Some(Epoch(3)),
             time: Default::default(),
             state: Default::default(),
+            generation: Default::default(),
         },
         ..options(0, 1)
     };

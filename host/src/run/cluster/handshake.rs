@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::frame;
 use crate::error::Failure;
-use crate::ids::{Digest, PipelineName, ProcessIndex};
+use crate::ids::{Digest, Generation, PipelineName, ProcessIndex};
 
 /// What a connection begins with: the name and the version of the protocol.
-const MAGIC: [u8; 8] = *b"WASMILL\x01";
+const MAGIC: [u8; 8] = *b"WASMILL\x02";
 
 /// How long a caller may take to say hello.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +28,8 @@ pub enum Channel {
 pub struct Hello {
     pub pipeline: PipelineName,
     pub plan: Digest,
-    pub generation: u64,
+    /// As process 0 says; not known before it was asked.
+    pub generation: Option<Generation>,
     pub process: ProcessIndex,
     pub processes: usize,
     pub workers: usize,
@@ -38,7 +39,7 @@ pub struct Hello {
 
 #[derive(Serialize, Deserialize)]
 enum Reply {
-    Welcome,
+    Welcome(Option<Generation>),
     Refused(String),
 }
 
@@ -51,14 +52,14 @@ pub enum Arrival {
     Different(Failure),
 }
 
-/// Introduces this process to `peer`, and waits until it is let in.
+/// Introduces this process to `peer`, and waits until it is let in; answers what generation the peer is of.
 pub fn call(
     mut stream: TcpStream,
     hello: &Hello,
     peer: usize,
     host: &str,
     deadline: Instant,
-) -> Result<TcpStream, Failure> {
+) -> Result<(TcpStream, Option<Generation>), Failure> {
     let lost = |error: io::Error| {
         Failure::external(format!(
             "process {peer} at {host} did not complete the handshake: {error}"
@@ -73,9 +74,9 @@ pub fn call(
     stream.write_all(&MAGIC).map_err(lost)?;
     frame::write(&mut stream, hello).map_err(lost)?;
     match frame::read(&mut stream).map_err(lost)? {
-        Reply::Welcome => {
+        Reply::Welcome(generation) => {
             stream.set_read_timeout(None).map_err(lost)?;
-            Ok(stream)
+            Ok((stream, generation))
         }
         Reply::Refused(why) => Err(Failure::user(format!(
             "process {peer} at {host} refused this process: {why}"
@@ -103,7 +104,7 @@ pub fn answer(mut stream: TcpStream, own: &Hello) -> Arrival {
             "start every process with the same pipeline file, plugins, hosts file and --workers",
         ));
     }
-    match welcome(&mut stream) {
+    match welcome(&mut stream, own) {
         Ok(()) => Arrival::Welcome(hello.channel, hello.process, stream),
         Err(error) => Arrival::Stranger(error.to_string()),
     }
@@ -130,8 +131,8 @@ fn listen(stream: &mut TcpStream) -> io::Result<Hello> {
     frame::read(stream)
 }
 
-fn welcome(stream: &mut TcpStream) -> io::Result<()> {
-    frame::write(stream, &Reply::Welcome)?;
+fn welcome(stream: &mut TcpStream, own: &Hello) -> io::Result<()> {
+    frame::write(stream, &Reply::Welcome(own.generation))?;
     stream.set_read_timeout(None)
 }
 
@@ -150,11 +151,10 @@ fn difference(own: &Hello, other: &Hello) -> Option<String> {
     if own.plan != other.plan {
         return Some("the pipeline file or a plugin differs between them".to_owned());
     }
-    if own.generation != other.generation {
-        return Some(format!(
-            "one is of generation {}, the other of {}",
-            own.generation, other.generation
-        ));
+    if let (Some(own), Some(other)) = (own.generation, other.generation)
+        && own != other
+    {
+        return Some(format!("one is of generation {own}, the other of {other}"));
     }
     if own.processes != other.processes {
         return Some(format!(

@@ -23,7 +23,7 @@ use self::handshake::{Arrival, Channel, Hello};
 use super::{ClusterOptions, Stop};
 use crate::abort::{Abort, on_stray_panic};
 use crate::error::Failure;
-use crate::ids::{Digest, ProcessIndex};
+use crate::ids::{Digest, Generation, ProcessIndex};
 use crate::pipeline::Plan;
 
 /// How often a process that is not up yet is tried again.
@@ -35,6 +35,7 @@ pub const GRACE: Duration = Duration::from_millis(300);
 /// A process that has met all others.
 pub struct Cluster {
     process: ProcessIndex,
+    generation: Generation,
     data: Vec<Option<TcpStream>>,
     control: Control,
 }
@@ -43,6 +44,11 @@ impl Cluster {
     /// This process.
     pub fn process(&self) -> ProcessIndex {
         self.process
+    }
+
+    /// Which start of the pipeline this is, as process 0 has claimed it.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// How many there are.
@@ -68,11 +74,12 @@ impl Cluster {
 /// What [`Cluster::split`] gives.
 pub type Split = (Vec<AllocatorBuilder>, Box<dyn Any + Send>, Option<Control>);
 
-/// Meets the other processes, or says which one is missing or different.
+/// Meets the other processes, or says which one is missing or different. Process 0 tells them what generation it has `claimed`.
 pub fn join(
     plan: &Plan,
     place: &ClusterOptions,
     workers: usize,
+    claimed: Generation,
     abort: &Abort,
     stop: &Stop,
 ) -> Result<Cluster, Failure> {
@@ -88,7 +95,7 @@ pub fn join(
     let hello = Hello {
         pipeline: plan.name.clone(),
         plan: plan.hash,
-        generation: 0,
+        generation: (process == ProcessIndex(0)).then_some(claimed),
         process,
         processes: hosts.len(),
         workers,
@@ -117,13 +124,17 @@ pub fn join(
     meeting.connect_down()?;
     meeting.await_up(&listener)?;
     let Meeting {
-        mut data, control, ..
+        mut data,
+        control,
+        hello,
+        ..
     } = meeting;
     let sockets = (0..hosts.len()).map(|peer| data.remove(&peer)).collect();
     let control = Control::start(process, hosts, control, abort.clone(), stop.clone())?;
     listen_for_broken_connections(abort.clone());
     Ok(Cluster {
         process,
+        generation: hello.generation.unwrap_or_default(),
         data: sockets,
         control,
     })
@@ -175,17 +186,23 @@ impl Meeting<'_> {
     /// Connects to every process with a lower number: the higher one of a pair calls.
     fn connect_down(&mut self) -> Result<(), Failure> {
         for peer in 0..self.hello.process.0 {
-            let stream = self.connect(peer, Channel::Data)?;
+            let (stream, generation) = self.connect(peer, Channel::Data)?;
             self.data.insert(peer, stream);
+            // The first one called is process 0.
+            self.hello.generation = generation;
         }
         if self.hello.process.0 > 0 {
-            let stream = self.connect(0, Channel::Control)?;
+            let (stream, _) = self.connect(0, Channel::Control)?;
             self.control.insert(0, stream);
         }
         Ok(())
     }
 
-    fn connect(&self, peer: usize, channel: Channel) -> Result<TcpStream, Failure> {
+    fn connect(
+        &self,
+        peer: usize,
+        channel: Channel,
+    ) -> Result<(TcpStream, Option<Generation>), Failure> {
         let hello = Hello {
             channel,
             ..self.hello.clone()

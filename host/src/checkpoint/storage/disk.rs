@@ -1,33 +1,15 @@
-//! Where records are kept: a few operations that a disk and an object store both can do.
+//! Records on a local or shared disk: files that are written aside, synced and named at once.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Named bytes. A write that has returned survives the machine's crash; a write that has not leaves all or nothing.
-pub trait Storage {
-    /// Writes what must not be there yet; [`io::ErrorKind::AlreadyExists`] if it is.
-    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
-    /// Writes it, whether it is there or not.
-    fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
-    /// Reads it, if it is there.
-    fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
-    /// What there is directly below a folder, without the folder's name, sorted; nothing if there is no such folder.
-    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
-    /// Removes it, if it is there.
-    fn delete(&self, name: &str) -> io::Result<()>;
-}
+use super::{Claim, Storage, unless_missing};
 
 /// A folder on a disk.
 #[derive(Debug)]
 pub struct LocalDisk {
     root: PathBuf,
-}
-
-/// That no other process of this machine writes here; ends with the process.
-#[derive(Debug)]
-pub struct Claim {
-    _locked: File,
 }
 
 /// What is being written, below the folder it is for; no name begins so.
@@ -38,21 +20,6 @@ impl LocalDisk {
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-        }
-    }
-
-    /// Claims the folder; [`io::ErrorKind::WouldBlock`] if another process has it.
-    pub fn claim(&self) -> io::Result<Claim> {
-        fs::create_dir_all(&self.root)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.root.join(".lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Claim { _locked: file }),
-            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
 
@@ -82,6 +49,22 @@ impl LocalDisk {
 }
 
 impl Storage for LocalDisk {
+    fn claim(&self) -> io::Result<Claim> {
+        fs::create_dir_all(&self.root)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.root.join(".lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Claim {
+                _locked: Some(file),
+            }),
+            Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.write(name, bytes, |aside, target| {
             // Unlike a rename, a link never replaces what is there.
@@ -126,13 +109,6 @@ impl Storage for LocalDisk {
     }
 }
 
-fn unless_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
-}
-
 /// Makes a folder, for good.
 fn make_folder(folder: &Path) -> io::Result<()> {
     let above = folder.parent().filter(|above| !above.exists());
@@ -152,25 +128,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_is_not_written_again_and_what_is_not_there_is_no_error() {
+    fn the_folder_of_what_was_removed_goes_even_if_a_crash_has_left_it() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = LocalDisk::new(&folder.path().join("not/yet/there"));
-        assert_eq!(disk.get("a/1").unwrap(), None);
-        assert_eq!(disk.list("a").unwrap(), Vec::<String>::new());
-        disk.put_new("a/1", b"one").unwrap();
-        let again = disk.put_new("a/1", b"two").unwrap_err();
-        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(disk.get("a/1").unwrap(), Some(b"one".to_vec()));
-        disk.put("a/1", b"three").unwrap();
-        disk.put_new("a/2", b"").unwrap();
-        assert_eq!(disk.get("a/1").unwrap(), Some(b"three".to_vec()));
-        assert_eq!(disk.list("a").unwrap(), ["1", "2"]);
-        disk.delete("a/1").unwrap();
-        disk.delete("a/1").unwrap();
-        assert_eq!(disk.list("a").unwrap(), ["2"]);
+        let disk = LocalDisk::new(folder.path());
+        disk.put("a/2", b"").unwrap();
         disk.delete("a/2").unwrap();
         assert!(!disk.root.join("a").exists());
-        // As a crash between the two leaves it.
         fs::create_dir(disk.root.join("a")).unwrap();
         disk.delete("a/2").unwrap();
         assert!(!disk.root.join("a").exists());

@@ -1,0 +1,80 @@
+//! The `[checkpoint]` table.
+
+use toml::Spanned;
+
+use super::Records;
+use super::storage::{Bucket, Location};
+use crate::config::Table;
+use crate::error::Failure;
+
+/// Committed epochs whose records are kept by default: enough to look at what has just happened.
+const DEFAULT_RETAIN: u64 = 100;
+
+/// A checked `[checkpoint]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointConfig {
+    location: Location,
+    retain: u64,
+}
+
+impl CheckpointConfig {
+    /// Reads its settings.
+    pub fn from_table(table: &mut Table) -> Option<Self> {
+        let location = location(table);
+        let retain = table.integer("retain", 1);
+        Some(Self {
+            location: location?,
+            retain: retain.map_or(DEFAULT_RETAIN, Spanned::into_inner),
+        })
+    }
+
+    /// Of so many committed epochs the records stay.
+    pub fn retain(&self) -> u64 {
+        self.retain
+    }
+
+    /// Where the records are.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The records, which may not be there yet.
+    ///
+    /// # Errors
+    /// When there can be none.
+    pub fn records(&self) -> Result<Records, Failure> {
+        Records::at(&self.location)
+    }
+}
+
+/// Where `path` says that the records are.
+fn location(table: &mut Table) -> Option<Location> {
+    let wanted = "the directory or the S3 address to keep records in";
+    let path = table.required_string("path", wanted);
+    let spans = ["endpoint", "region", "allow_http"].map(|key| (key, table.span_of(key)));
+    let endpoint = table.string("endpoint");
+    let region = table.string("region");
+    let allow_http = table.boolean("allow_http", false);
+    let path = path?;
+    let Some(bucket) = Bucket::parse(path.get_ref()) else {
+        for (key, span) in spans {
+            if let Some(span) = span {
+                let message = format!("`{key}` is for a checkpoint on S3, and `path` is a folder");
+                let help = "remove it, or write path = \"s3://BUCKET/PREFIX\"";
+                table.problem(span, message, Some(help.to_owned()));
+            }
+        }
+        return Some(Location::Folder(table.resolve(path.get_ref())));
+    };
+    if bucket.name.is_empty() {
+        let help = "write path = \"s3://BUCKET/PREFIX\"";
+        table.problem(path.span(), "`path` names no bucket", Some(help.to_owned()));
+        return None;
+    }
+    Some(Location::Bucket(Bucket {
+        endpoint: endpoint.map(Spanned::into_inner),
+        region: region.map(Spanned::into_inner),
+        allow_http,
+        ..bucket
+    }))
+}
