@@ -68,12 +68,13 @@ type = "print"
 /// A folder with the pipeline and its input.
 fn prepared(endpoint: &str) -> tempfile::TempDir {
     let folder = folder(&[("pipeline.toml", &COUNTED.replace("ENDPOINT", endpoint))]);
-    std::fs::create_dir(folder.path().join("in")).unwrap();
+    std::fs::create_dir(folder.path().join("in")).expect("the folder is writable");
     for file in 0..40 {
         let lines: String = (0..60)
             .map(|line| format!("word{} word{} again\n", (file * line) % 37, line % 11))
             .collect();
-        std::fs::write(folder.path().join(format!("in/{file:02}.txt")), lines).unwrap();
+        std::fs::write(folder.path().join(format!("in/{file:02}.txt")), lines)
+            .expect("the folder is writable");
     }
     folder
 }
@@ -92,12 +93,13 @@ fn command(folder: &Path, workers: usize) -> Command {
 fn expected() -> Vec<String> {
     let folder = prepared("");
     let file = folder.path().join("pipeline.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
+    let text = std::fs::read_to_string(&file).expect("the file is there");
     let (start, end) = (
-        text.find("[checkpoint]").unwrap(),
-        text.find("[sources").unwrap(),
+        text.find("[checkpoint]").expect("it has a checkpoint"),
+        text.find("[sources").expect("it has sources"),
     );
-    std::fs::write(&file, format!("{}{}", &text[..start], &text[end..])).unwrap();
+    std::fs::write(&file, format!("{}{}", &text[..start], &text[end..]))
+        .expect("the file is writable");
     run(&mut command(folder.path(), 2)).succeeded();
     let lines = delivered(&folder.path().join("out"));
     assert!(lines.len() > 1_000, "{} lines", lines.len());
@@ -107,7 +109,9 @@ fn expected() -> Vec<String> {
 /// The objects of a kind.
 fn objects(server: &S3Server, kind: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(server.file(kind)).into_iter().flatten();
-    let mut objects: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut objects: Vec<_> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
     objects.sort();
     objects
 }

@@ -24,7 +24,7 @@ fn bucket(endpoint: &str, secret: &str) -> S3 {
 
 /// Runs a test on both.
 fn on_each(test: impl Fn(&dyn Storage)) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     test(&LocalDisk::new(&folder.path().join("not/yet/there")));
     let server = S3Server::start();
     test(&bucket(server.endpoint(), SECRET_KEY));
