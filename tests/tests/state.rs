@@ -293,3 +293,33 @@ path = "totals"
     };
     assert_eq!((sum("sum"), sum("count")), (199_999 * 100_000, 200_000));
 }
+
+#[test]
+fn a_crash_while_state_is_written_loses_and_repeats_nothing() {
+    let undisturbed = prepared();
+    start(undisturbed.path(), &[]).succeeded();
+    let folder = prepared();
+    for point in [
+        "state=1*off->1*return",
+        "state=3*off->1*return",
+        "commit-before=1*off->1*return",
+    ] {
+        let mut command = wasmill();
+        command
+            .current_dir(folder.path())
+            .args(["run", "pipeline.toml", "--workers", "2"]);
+        let ended = run(command.env("FAILPOINTS", point));
+        assert_eq!(ended.status.code(), None, "{point}: {}", ended.err);
+    }
+    start(folder.path(), &[]).succeeded();
+    for out in ["out", "windows"] {
+        let (found, expected) = (folder.path().join(out), undisturbed.path().join(out));
+        assert_eq!(delivered(&found), delivered(&expected), "{out}");
+    }
+    let exported = |folder: &Path| {
+        state(folder, &["export", "checkpoint", "totals"])
+            .succeeded()
+            .out
+    };
+    assert_eq!(exported(folder.path()), exported(undisturbed.path()));
+}
