@@ -323,3 +323,71 @@ fn a_crash_while_state_is_written_loses_and_repeats_nothing() {
     };
     assert_eq!(exported(folder.path()), exported(undisturbed.path()));
 }
+
+/// The table of Spark's guide on fault tolerance: files of 10, 20, 30 ... lines, and the driver dies at the fourth.
+#[test]
+fn a_driver_that_dies_at_the_fourth_of_ten_files_counts_the_lines_of_each_once() {
+    let folder = folder(&[(
+        "pipeline.toml",
+        r#"
+name = "lines-of-files"
+
+[epoch]
+trigger = "available-now"
+
+[checkpoint]
+path = "checkpoint"
+
+[sources.files]
+type = "queue"
+path = "in"
+
+[steps.lines]
+input = "files"
+aggregate = { lines = "count()" }
+
+[steps.ever]
+input = "files"
+select = { all = "'lines'" }
+
+[steps.total]
+input = "ever"
+plugin = "running-count"
+group_by = ["all"]
+
+[sinks.of-each]
+input = "lines"
+type = "files"
+path = "each"
+format = "csv"
+header = false
+
+[sinks.of-all]
+input = "total"
+type = "files"
+path = "all"
+"#,
+    )]);
+    let put = |file: usize| {
+        let path = folder.path().join(format!("in/{file}000.txt"));
+        std::fs::create_dir_all(folder.path().join("in")).expect("writable");
+        std::fs::write(path, "line\n".repeat(10 * file)).expect("writable");
+    };
+    (1..=4).for_each(put);
+    let mut command = wasmill();
+    command
+        .current_dir(folder.path())
+        .args(["run", "pipeline.toml"]);
+    let ended = run(command.env("FAILPOINTS", "commit-before=3*off->1*return"));
+    assert_eq!(ended.status.code(), None, "{}", ended.err);
+    // Files go on coming while nobody looks.
+    (5..=7).for_each(put);
+    start(folder.path(), &["--workers", "2"]).succeeded();
+    (8..=10).for_each(put);
+    start(folder.path(), &[]).succeeded();
+    let expected: Vec<_> = (1..=10).map(|file| (10 * file).to_string()).collect();
+    assert_eq!(delivered(&folder.path().join("each")), expected);
+    let totals = delivered(&folder.path().join("all"));
+    assert_eq!(totals.len(), 10);
+    assert_eq!(totals[9], r#"{"all":"lines","n":550}"#);
+}
