@@ -190,7 +190,7 @@ impl StateStore {
     /// Keeps parts that are new; after them `all` is what there is.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// When one cannot be written, or `all` has one that is neither new nor was there.
     pub fn replace(
         &self,
         place: (&NodeName, PartitionId),
@@ -204,10 +204,16 @@ impl StateStore {
             segments.push(segment);
         }
         let written = std::mem::take(segments);
-        segments.extend(all.into_iter().filter_map(|one| {
+        for one in all {
             let known = |other: &&Segment| (other.first, other.last) == (one.first, one.last);
-            written.iter().find(known).cloned()
-        }));
+            let known = written.iter().find(known).ok_or_else(|| {
+                let (first, last) = (one.first.0, one.last.0);
+                Failure::internal(format!(
+                    "the state of epochs {first} to {last} was never kept"
+                ))
+            })?;
+            segments.push(known.clone());
+        }
         Ok(())
     }
 
