@@ -11,11 +11,10 @@ use timely::worker::Worker;
 
 use super::context::Shared;
 use super::grouper::Grouping;
-use super::keyed::Kept;
 use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
 use super::plan::{EpochFeed, Epochs};
-use super::store::Stored;
+use super::store::{Kept, Stored};
 use super::{
     aggregate, combine, gather, join, keyed, lookup, plan, repartition, route, sink, source,
     spread, sql, store, transform, window,

@@ -44,6 +44,13 @@ impl Context {
         WorkerIndex(partition as usize % self.peers)
     }
 
+    /// The partitions after an exchange that this worker owns.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        let all = 0..self.plan.partitions;
+        all.filter(|partition| self.owner(*partition) == self.worker)
+            .map(PartitionId)
+    }
+
     /// What a plugin is told of its first call for a partition of an epoch.
     pub fn call(&self, epoch: Epoch, time: BatchTime, partition: PartitionId) -> CallContext {
         CallContext {

@@ -19,9 +19,9 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::context::Waker;
 use crate::abort::Abort;
-use crate::checkpoint::{Manifest, PartitionState, Segment, StateStore};
+use crate::checkpoint::{Manifest, NodeState, PartitionState, Segment, StateStore};
 use crate::error::Failure;
-use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
 
 /// What is kept of a partition of a step after an epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,6 +69,31 @@ pub struct Barrier {
     tell: Sender<(Epoch, Stored)>,
     done: Receiver<(Epoch, Stored)>,
     waker: Arc<Waker>,
+}
+
+/// Where a step's state is, if a checkpoint keeps it.
+#[derive(Clone)]
+pub struct Kept {
+    /// Where changes go.
+    pub store: Store,
+    /// Where segments are read.
+    pub segments: Arc<StateStore>,
+    /// What there is of the step at the start.
+    pub state: NodeState,
+    /// The batch time of the last epoch before it.
+    pub time: BatchTime,
+}
+
+impl Kept {
+    /// What there is of a partition of the step: its segments and their rows, in the order they were kept.
+    pub fn read(
+        &self,
+        place: (&NodeName, PartitionId),
+    ) -> impl Iterator<Item = Result<(&Segment, RecordBatch), Failure>> {
+        let state = self.state.partitions.get(&place.1);
+        let segments = state.into_iter().flat_map(|state| &state.segments);
+        segments.map(move |segment| Ok((segment, self.segments.read(place, segment)?)))
+    }
 }
 
 struct Storing {

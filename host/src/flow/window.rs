@@ -16,10 +16,9 @@ use super::aggregate::{in_order, pieces};
 use super::arrivals::Epochs;
 use super::context::{Emitted, Shared, Waker};
 use super::grouper::{Grouper, Grouping};
-use super::keyed::Kept;
 use super::parcel::{Parcel, Parcels};
 use super::route;
-use super::store::{Barrier, Change, Stored};
+use super::store::{Barrier, Change, Kept, Stored};
 use crate::batch::UTC;
 use crate::checkpoint::Segment;
 use crate::error::Failure;
@@ -131,19 +130,15 @@ impl Operator {
 
     /// Takes up this worker's partitions as they are kept.
     fn load(&mut self, kept: Option<&Kept>) -> Result<(), Failure> {
-        let mine = (0..self.context.plan.partitions)
-            .filter(|partition| self.context.owner(*partition) == self.context.worker);
-        for partition in mine.map(PartitionId) {
-            let state = kept.and_then(|kept| Some((kept, kept.state.partitions.get(&partition)?)));
+        for partition in self.context.partitions() {
+            let place = (&self.node.name, partition);
             let mut parts = Vec::new();
-            for (kept, segment) in state
-                .iter()
-                .flat_map(|(kept, state)| state.segments.iter().map(move |segment| (kept, segment)))
-            {
+            for segment in kept.into_iter().flat_map(|kept| kept.read(place)) {
+                let (segment, content) = segment?;
                 let part = Part {
                     first: segment.first,
                     last: segment.last,
-                    content: kept.segments.read((&self.node.name, partition), segment)?,
+                    content,
                 };
                 parts.push((segment.pane.unwrap_or_default(), part));
             }

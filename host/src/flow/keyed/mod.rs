@@ -20,12 +20,11 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 
-use crate::checkpoint::{NodeState, StateStore};
 use crate::error::Failure;
 use crate::flow::context::{Emitted, Shared, Waker};
 use crate::flow::parcel::{Parcel, Parcels};
 use crate::flow::route;
-use crate::flow::store::{Barrier, Change, Store, Stored};
+use crate::flow::store::{Barrier, Change, Kept, Stored};
 use crate::flow::transform::{PAUSE, SLICE, SLICE_BYTES};
 use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::pipeline::Node;
@@ -42,19 +41,6 @@ pub struct Outputs<'scope> {
     pub rejected: Stream<'scope, u64, Parcels>,
     /// What is kept; its frontier has passed an epoch when its state is durable.
     pub stored: StreamVec<'scope, u64, Stored>,
-}
-
-/// Where a step's state is, if a checkpoint keeps it.
-#[derive(Clone)]
-pub struct Kept {
-    /// Where changes go.
-    pub store: Store,
-    /// Where segments are read.
-    pub segments: Arc<StateStore>,
-    /// What there is of the step at the start.
-    pub state: NodeState,
-    /// The batch time of the last epoch before it.
-    pub time: BatchTime,
 }
 
 /// Builds the operator of the keyed step at `index`. `inputs` are spread by key, `times` tells of every epoch.
@@ -236,20 +222,16 @@ impl Keyed {
     /// Makes the tables of this worker's partitions, and fills them with what is kept.
     fn load(&mut self, kept: Option<&Kept>) -> Result<(), Failure> {
         let shape = self.step.keyed.state();
-        let mine = (0..self.context.plan.partitions)
-            .filter(|partition| self.context.owner(*partition) == self.context.worker);
-        for partition in mine.map(PartitionId) {
+        for partition in self.context.partitions() {
             let mut table = Table::new(&self.step.key_schema, &shape.columns)?;
-            let state = kept.and_then(|kept| Some((kept, kept.state.partitions.get(&partition)?)));
-            if let Some((kept, state)) = state {
-                for segment in &state.segments {
-                    let delta = kept.segments.read((&self.node.name, partition), segment)?;
-                    let delta = match segment.version == shape.version {
-                        true => delta,
-                        false => migrate::migrated(&self.step, segment.version, &delta)?,
-                    };
-                    table.load(&delta)?;
-                }
+            let place = (&self.node.name, partition);
+            for segment in kept.into_iter().flat_map(|kept| kept.read(place)) {
+                let (segment, delta) = segment?;
+                let delta = match segment.version == shape.version {
+                    true => delta,
+                    false => migrate::migrated(&self.step, segment.version, &delta)?,
+                };
+                table.load(&delta)?;
             }
             self.tables.insert(partition, table);
         }
