@@ -15,6 +15,7 @@ use super::spec::{NodeSpec, Settings};
 use super::types::{Typed, TypedKind};
 use crate::config::{Problem, Problems};
 use crate::join::{Column, Join};
+use crate::plugin::{Keyed, Reducer, Transform};
 
 /// The nodes that reach a sink, in the graph's order, pruned. `None` if one of them has a problem.
 pub fn assemble(
@@ -194,71 +195,13 @@ fn kind(
         },
         TypedKind::Table(config) => NodeKind::Table(config),
         TypedKind::Transform(transform) => {
-            let lifetime = match &spec.settings {
-                Some(Settings::Plugin { lifetime, .. }) => lifetime
-                    .as_ref()
-                    .map_or(Lifetime::Partition, |lifetime| *lifetime.get_ref()),
-                _ => unreachable!("only a plugin step is typed as a transform"),
-            };
-            let ports = ports.into_iter();
-            let (carried, kept) = ports.map(|port| (port.carried, port.made)).unzip();
-            NodeKind::Transform(TransformStep {
-                transform: Arc::new(transform.narrowed(&inputs[0].schema)),
-                lifetime,
-                carried,
-                kept,
-            })
+            NodeKind::Transform(transform_step(spec, transform, &inputs[0].schema, ports))
         }
         TypedKind::Keyed(keyed, keys) => {
-            let group_by = keys.iter().enumerate().map(|(input, columns)| {
-                let columns = columns.iter();
-                columns
-                    .map(|&column| old_to_new(Carried { input, column }))
-                    .collect()
-            });
-            let group_by: Vec<Vec<usize>> = group_by.collect();
-            let ports = ports.into_iter().map(|port| {
-                let keys = group_by[0].iter().enumerate();
-                let carried = keys.filter(|(_, key)| port.carried.contains(key));
-                (carried.map(|(place, _)| place).collect(), port.made)
-            });
-            let (carried, kept) = ports.unzip();
-            let schemas: Vec<SchemaRef> = inputs.iter().map(|input| input.schema.clone()).collect();
-            let every_key = match &spec.settings {
-                Some(Settings::Plugin { every_key, .. }) => {
-                    every_key.as_ref().is_some_and(|every| *every.get_ref())
-                }
-                _ => unreachable!("only a plugin step is typed as keyed"),
-            };
-            NodeKind::Keyed(KeyedStep {
-                group_by,
-                key_schema: keyed.keys().clone(),
-                keyed: Arc::new(keyed.narrowed(&schemas)),
-                input_schemas: schemas,
-                every_key,
-                carried,
-                kept,
-            })
+            NodeKind::Keyed(keyed_step(spec, keyed, &keys, inputs, ports, old_to_new))
         }
         TypedKind::Reduce(reducer, columns, window) => {
-            let schema = &inputs[0].schema;
-            let found = columns.map(|columns| {
-                let columns = columns.iter();
-                let new = columns.map(|&column| old_to_new(Carried { input: 0, column }));
-                new.collect::<Vec<_>>()
-            });
-            let [key_schema, value_schema] = [0, 1].map(|at| project(schema, &found[at]));
-            let [group_by, values] = found;
-            let fields = key_schema.fields().iter().chain(reducer.result().fields());
-            let partial = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
-            let step = ReduceStep {
-                reducer: Arc::new(reducer.narrowed(&value_schema)),
-                key_schema,
-                group_by,
-                values,
-                value_schema,
-                partial,
-            };
+            let step = reduce_step(reducer, columns, &inputs[0].schema, old_to_new);
             NodeKind::Reduce(step, window)
         }
         TypedKind::Sql(sql) => {
@@ -285,6 +228,95 @@ fn kind(
         TypedKind::Join(join) => NodeKind::Join(narrowed(join, &ports[0].kept, old_to_new)),
         TypedKind::Repartition(partitions) => NodeKind::Repartition(partitions),
         TypedKind::Sink(config) => NodeKind::Sink(config),
+    }
+}
+
+/// The transform over the columns that reach it.
+fn transform_step(
+    spec: &NodeSpec,
+    transform: Transform,
+    input: &SchemaRef,
+    ports: Vec<PortColumns>,
+) -> TransformStep {
+    let lifetime = match &spec.settings {
+        Some(Settings::Plugin { lifetime, .. }) => lifetime
+            .as_ref()
+            .map_or(Lifetime::Partition, |lifetime| *lifetime.get_ref()),
+        _ => unreachable!("only a plugin step is typed as a transform"),
+    };
+    let ports = ports.into_iter();
+    let (carried, kept) = ports.map(|port| (port.carried, port.made)).unzip();
+    TransformStep {
+        transform: Arc::new(transform.narrowed(input)),
+        lifetime,
+        carried,
+        kept,
+    }
+}
+
+/// The keyed step over the columns that reach it; `keys` are the key's, by input.
+fn keyed_step(
+    spec: &NodeSpec,
+    keyed: Keyed,
+    keys: &[Vec<usize>],
+    inputs: &[Input],
+    ports: Vec<PortColumns>,
+    old_to_new: &dyn Fn(Carried) -> usize,
+) -> KeyedStep {
+    let every_key = match &spec.settings {
+        Some(Settings::Plugin { every_key, .. }) => {
+            every_key.as_ref().is_some_and(|every| *every.get_ref())
+        }
+        _ => unreachable!("only a plugin step is typed as keyed"),
+    };
+    let group_by = keys.iter().enumerate().map(|(input, columns)| {
+        let columns = columns.iter();
+        columns
+            .map(|&column| old_to_new(Carried { input, column }))
+            .collect()
+    });
+    let group_by: Vec<Vec<usize>> = group_by.collect();
+    let ports = ports.into_iter().map(|port| {
+        let keys = group_by[0].iter().enumerate();
+        let carried = keys.filter(|(_, key)| port.carried.contains(key));
+        (carried.map(|(place, _)| place).collect(), port.made)
+    });
+    let (carried, kept) = ports.unzip();
+    let schemas: Vec<SchemaRef> = inputs.iter().map(|input| input.schema.clone()).collect();
+    KeyedStep {
+        group_by,
+        key_schema: keyed.keys().clone(),
+        keyed: Arc::new(keyed.narrowed(&schemas)),
+        input_schemas: schemas,
+        every_key,
+        carried,
+        kept,
+    }
+}
+
+/// The reduction over the columns that reach it; `columns` are the key's and those it reduces.
+fn reduce_step(
+    reducer: Reducer,
+    columns: [Vec<usize>; 2],
+    input: &SchemaRef,
+    old_to_new: &dyn Fn(Carried) -> usize,
+) -> ReduceStep {
+    let found = columns.map(|columns| {
+        let columns = columns.iter();
+        let new = columns.map(|&column| old_to_new(Carried { input: 0, column }));
+        new.collect::<Vec<_>>()
+    });
+    let [key_schema, value_schema] = [0, 1].map(|at| project(input, &found[at]));
+    let [group_by, values] = found;
+    let fields = key_schema.fields().iter().chain(reducer.result().fields());
+    let partial = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
+    ReduceStep {
+        reducer: Arc::new(reducer.narrowed(&value_schema)),
+        key_schema,
+        group_by,
+        values,
+        value_schema,
+        partial,
     }
 }
 
