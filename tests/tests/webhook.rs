@@ -63,10 +63,7 @@ fn lineage() -> Lineage {
     Lineage {
         id: "test".to_owned(),
         is_recorded: true,
-        committed: None,
-        time: Default::default(),
-        state: Default::default(),
-        generation: Default::default(),
+        ..Lineage::of_one_run()
     }
 }
 

@@ -319,9 +319,7 @@ fn what_a_crash_left_of_committed_epochs_is_made_visible_at_the_start_and_nothin
             id: "test".to_owned(),
             is_recorded: true,
             committed: Some(Epoch(3)),
-            time: Default::default(),
-            state: Default::default(),
-            generation: Default::default(),
+            ..Lineage::of_one_run()
         },
         ..options(0, 1)
     };
