@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::record::{self, GenerationRecord};
-use super::{Records, new_id};
+use super::records::{Records, new_id};
 use crate::error::Failure;
 use crate::ids::Generation;
 

@@ -10,16 +10,14 @@ mod config;
 mod generation;
 mod protocol;
 mod record;
+mod records;
 mod segment;
 mod state;
 pub mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, Generation, NodeName, PartitionId};
@@ -28,192 +26,11 @@ pub use config::CheckpointConfig;
 pub use protocol::Resume;
 use record::{CommitRecord, IdentityRecord};
 pub use record::{EpochRecord, PipelineRecord, RecordedRead};
+use records::{COMMITS, INPUT, PIPELINE, PLANS, input_name, name, new_id};
+pub use records::{Lineage, Records};
 pub use segment::{MARKS, PartitionState, Segment};
 pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
-use storage::{Claim, Location, Storage};
-
-const PIPELINE: &str = "pipeline";
-const PLANS: &str = "plan";
-const COMMITS: &str = "commit";
-const INPUT: &str = "input";
-
-/// What numbers the epochs of a run: a number means the same epoch only within one lineage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lineage {
-    /// Tells it from every other.
-    pub id: String,
-    /// Whether a checkpoint goes on with it after a crash; else it ends with the run.
-    pub is_recorded: bool,
-    /// The last epoch that was over when the run began.
-    pub committed: Option<Epoch>,
-    /// Its batch time.
-    pub time: BatchTime,
-    /// What the steps remembered after it.
-    pub state: Manifest,
-    /// Which start of the pipeline the run is.
-    pub generation: Generation,
-}
-
-impl Lineage {
-    /// Of a run without a checkpoint.
-    pub fn of_one_run() -> Self {
-        Self {
-            id: new_id(),
-            is_recorded: false,
-            committed: None,
-            time: BatchTime::default(),
-            state: Manifest::new(),
-            generation: Generation::default(),
-        }
-    }
-}
-
-fn new_id() -> String {
-    // Every hash table of the process has needed it before.
-    let id = getrandom::u64().expect("the system has random numbers");
-    format!("{id:016x}")
-}
-
-/// The records of a pipeline, to be read while it runs or after. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Records {
-    location: Location,
-    storage: Arc<dyn Storage>,
-}
-
-impl Records {
-    /// Those of a place.
-    ///
-    /// # Errors
-    /// When there are none.
-    pub fn open(location: &Location) -> Result<Self, Failure> {
-        let records = Self::at(location)?;
-        match records.identity()? {
-            Some(_) => Ok(records),
-            None => Err(records.missing()),
-        }
-    }
-
-    fn at(location: &Location) -> Result<Self, Failure> {
-        Ok(Self {
-            location: location.clone(),
-            storage: location.open()?,
-        })
-    }
-
-    /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint and said its generation;
-    /// `states` are what the steps of the pipeline remember.
-    ///
-    /// # Errors
-    /// When there is no checkpoint, or it cannot be read.
-    pub fn lineage(
-        &self,
-        generation: Generation,
-        states: &BTreeMap<NodeName, StateRecord>,
-    ) -> Result<Lineage, Failure> {
-        let identity = self.identity()?.ok_or_else(|| {
-            self.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
-        })?;
-        let committed = self.committed()?.last().copied();
-        let (time, mut state) = self.state_after(committed)?;
-        // What cannot be gone on with was confirmed to process 0, or it would not have come here.
-        adapt(self, &mut state, states, true)?;
-        Ok(Lineage {
-            id: identity.id,
-            is_recorded: true,
-            committed,
-            time,
-            state,
-            generation,
-        })
-    }
-
-    /// Whose they are; of nobody yet where there are none.
-    fn identity(&self) -> Result<Option<IdentityRecord>, Failure> {
-        self.read(PIPELINE)
-    }
-
-    fn missing(&self) -> Failure {
-        Failure::user(format!("there is no checkpoint in `{}`", self.location))
-    }
-
-    /// The epochs whose plans are there.
-    ///
-    /// # Errors
-    /// When the folder cannot be read.
-    pub fn planned(&self) -> Result<BTreeSet<Epoch>, Failure> {
-        self.epochs(PLANS)
-    }
-
-    /// The epochs that are recorded as over.
-    ///
-    /// # Errors
-    /// When the folder cannot be read.
-    pub fn committed(&self) -> Result<BTreeSet<Epoch>, Failure> {
-        self.epochs(COMMITS)
-    }
-
-    fn epochs(&self, kind: &str) -> Result<BTreeSet<Epoch>, Failure> {
-        let names = self.on_disk(self.storage.list(kind))?;
-        let epochs = names.iter().filter_map(|name| name.parse().ok());
-        Ok(epochs.map(Epoch).collect())
-    }
-
-    /// Where the state of the steps is read.
-    pub fn store(&self) -> StateStore {
-        self.store_of(Generation::default())
-    }
-
-    /// Where a start of the pipeline writes the state of the steps.
-    pub fn store_of(&self, generation: Generation) -> StateStore {
-        StateStore::new(self.clone(), generation)
-    }
-
-    /// The plan of an epoch, if it is there.
-    ///
-    /// # Errors
-    /// When it cannot be read or is damaged.
-    pub fn plan(&self, epoch: Epoch) -> Result<Option<EpochRecord>, Failure> {
-        self.read(&name(PLANS, epoch))
-    }
-
-    /// The time of an epoch and what the steps remember after it; nothing before the first.
-    ///
-    /// # Errors
-    /// When the epoch's commit is not there, cannot be read or is damaged.
-    pub fn state_after(&self, epoch: Option<Epoch>) -> Result<(BatchTime, Manifest), Failure> {
-        let Some(epoch) = epoch else {
-            return Ok((BatchTime::default(), Manifest::new()));
-        };
-        let name = name(COMMITS, epoch);
-        let commit: Option<CommitRecord> = self.read(&name)?;
-        match commit {
-            Some(commit) => Ok((commit.time, commit.state)),
-            None => Err(self.damaged(&format!("`{name}` is not there"))),
-        }
-    }
-
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let Some(bytes) = self.on_disk(self.storage.get(name))? else {
-            return Ok(None);
-        };
-        let record = record::decode(&bytes);
-        record
-            .map(Some)
-            .map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))
-    }
-
-    fn on_disk<T>(&self, result: std::io::Result<T>) -> Result<T, Failure> {
-        result.map_err(|error| self.location.failure(&error))
-    }
-
-    fn damaged(&self, wrong: &str) -> Failure {
-        let place = &self.location;
-        Failure::external(format!("the checkpoint in `{place}` is damaged: {wrong}")).help(
-            "restore it from a copy, or start anew with another `path`, knowing what the sinks already hold",
-        )
-    }
-}
+use storage::Claim;
 
 /// The records of a pipeline, open for its one writer.
 #[derive(Debug)]
@@ -221,8 +38,11 @@ pub struct Checkpoint {
     records: Records,
     retain: u64,
     generation: Generation,
-    /// Epochs that are committed and whose records are there.
-    committed: BTreeSet<Epoch>,
+    /// Epochs that are committed and whose records are there, each with the segments of state that it is the last to need, as far as
+    /// this start knows them.
+    committed: BTreeMap<Epoch, Option<Vec<String>>>,
+    /// What the steps remember after the last of them.
+    state: Manifest,
     /// The last epoch that was committed at the start.
     began_after: Option<Epoch>,
     /// Whether what earlier starts have left behind is gone.
@@ -248,10 +68,12 @@ impl Checkpoint {
         // Before anything is read: what an older process writes after it is recognised.
         let generation = generation::claim(&records)?;
         let (planned, committed) = (records.planned()?, records.committed()?);
-        let (_, mut state) = records.state_after(committed.last().copied())?;
+        let last = committed.last().copied();
+        let (_, before) = records.state_after(last)?;
+        let mut state = before.clone();
         let has_state = state.values().any(|state| !state.partitions.is_empty());
         identify(&records, generation, pipeline, has_state, accept_changes)?;
-        adapt(&records, &mut state, states, accept_changes)?;
+        state::adapt(&records, &mut state, states, accept_changes)?;
         let wanted = protocol::wanted(&planned, &committed);
         let plans = wanted
             .into_iter()
@@ -270,9 +92,10 @@ impl Checkpoint {
             records,
             retain,
             generation,
-            began_after: committed.last().copied(),
+            began_after: last,
             is_swept: false,
-            committed,
+            committed: committed.into_iter().map(|epoch| (epoch, None)).collect(),
+            state: before,
             _claim: claim,
         };
         Ok((checkpoint, resume))
@@ -346,12 +169,15 @@ impl Checkpoint {
         };
         self.put_new(&name(COMMITS, epoch), &record::encode(&commit))?;
         crate::abort::crash_point!("commit-after");
-        self.committed.insert(epoch);
+        if let Some(mut last) = self.committed.last_entry() {
+            last.insert(Some(state::superseded(&self.state, state)));
+        }
+        self.committed.insert(epoch, None);
+        self.state.clone_from(state);
         self.sweep()?;
-        for old in protocol::forgotten(&self.committed, self.retain) {
-            self.forget_state(old)?;
-            self.forget(old)?;
-            self.committed.remove(&old);
+        let surplus = protocol::surplus(self.committed.len(), self.retain);
+        for _ in 0..surplus {
+            self.forget_oldest()?;
         }
         Ok(())
     }
@@ -372,16 +198,24 @@ impl Checkpoint {
         self.records.on_disk(sweep())
     }
 
-    /// Removes the segments that an epoch is the last to need.
-    fn forget_state(&self, epoch: Epoch) -> Result<(), Failure> {
-        let after = self.committed.range(Epoch(epoch.0 + 1)..).next().copied();
-        let needed = state::names(&self.records.state_after(after)?.1);
-        let mut names = state::names(&self.records.state_after(Some(epoch))?.1);
-        names.retain(|name| !needed.contains(name));
-        for name in names {
+    /// Removes the segments that the oldest epoch is the last to need, and then the epoch.
+    fn forget_oldest(&mut self) -> Result<(), Failure> {
+        let Some((epoch, known)) = self.committed.pop_first() else {
+            return Ok(());
+        };
+        let superseded = match known {
+            Some(superseded) => superseded,
+            // An earlier start has committed the one after it.
+            None => {
+                let after = self.committed.first_key_value().map(|(after, _)| *after);
+                let (_, before) = self.records.state_after(Some(epoch))?;
+                state::superseded(&before, &self.records.state_after(after)?.1)
+            }
+        };
+        for name in superseded {
             self.records.on_disk(self.records.storage.delete(&name))?;
         }
-        Ok(())
+        self.forget(epoch)
     }
 
     /// Removes all of an epoch, its commit last: what is left after a crash is still recognised as committed.
@@ -434,39 +268,6 @@ fn claim(records: &Records) -> Result<Claim, Failure> {
     }
 }
 
-/// Leaves of the state what the steps of the pipeline can go on with, as they keep it.
-fn adapt(
-    records: &Records,
-    state: &mut Manifest,
-    states: &BTreeMap<NodeName, StateRecord>,
-    accept_changes: bool,
-) -> Result<(), Failure> {
-    for (node, kept) in std::mem::take(state) {
-        let refusal = match states.get(&node) {
-            _ if kept.partitions.is_empty() => continue,
-            None => Some("it remembered something, and does not any more".to_owned()),
-            Some(now) => now.refuses(&kept),
-        };
-        match refusal {
-            None => drop(state.insert(node, kept)),
-            Some(_) if accept_changes => {}
-            Some(reason) => {
-                let path = &records.location;
-                let message = format!("the checkpoint in `{path}` cannot be used: {reason}");
-                return Err(Failure::user(message).at_node(&node).help(
-                    "use the plugin's earlier version, give it a `migrate`, or confirm with --accept-changes: the step's state is then forgotten",
-                ));
-            }
-        }
-    }
-    for (node, now) in states {
-        let kept = state.entry(node.clone()).or_default();
-        kept.keys.clone_from(&now.keys);
-        kept.versions.insert(now.version, now.columns.clone());
-    }
-    Ok(())
-}
-
 /// Whether this is the pipeline that the records are of; notes it if they are of none yet.
 fn identify(
     records: &Records,
@@ -509,14 +310,4 @@ fn identify(
     } else {
         records.storage.put(PIPELINE, &identity)
     })
-}
-
-fn name(kind: &str, epoch: Epoch) -> String {
-    format!("{kind}/{:020}", epoch.0)
-}
-
-/// Of an epoch that two starts have cut, each has its own input.
-fn input_name(epoch: Epoch, generation: Generation, partition: PartitionId) -> String {
-    let (inputs, generation) = (name(INPUT, epoch), generation.0);
-    format!("{inputs}/{generation:020}-{:010}", partition.0)
 }

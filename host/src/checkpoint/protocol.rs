@@ -113,12 +113,9 @@ pub fn changes(known: &PipelineRecord, now: &PipelineRecord) -> Vec<String> {
     changes
 }
 
-/// Committed epochs beyond the newest `retain`.
-pub fn forgotten(committed: &BTreeSet<Epoch>, retain: u64) -> Vec<Epoch> {
-    let surplus = committed
-        .len()
-        .saturating_sub(usize::try_from(retain).unwrap_or(usize::MAX));
-    committed.iter().take(surplus).copied().collect()
+/// How many of so many committed epochs are beyond the newest `retain`.
+pub fn surplus(committed: usize, retain: u64) -> usize {
+    committed.saturating_sub(usize::try_from(retain).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
@@ -162,9 +159,9 @@ mod tests {
                 match step {
                     0 => { planned.insert(Epoch(next)); next += 1; }
                     1 if over < next => { committed.insert(Epoch(over)); over += 1; }
-                    _ => for old in forgotten(&committed, retain) {
+                    _ => for _ in 0..surplus(committed.len(), retain) {
+                        let old = committed.pop_first().expect("more than `retain`");
                         planned.remove(&old);
-                        committed.remove(&old);
                     }
                 }
                 let resume = found(&planned, &committed).expect("these are records of a run");

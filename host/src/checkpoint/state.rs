@@ -109,6 +109,39 @@ impl StateRecord {
     }
 }
 
+/// Leaves of the state what the steps of the pipeline can go on with, as they keep it.
+pub(super) fn adapt(
+    records: &Records,
+    state: &mut Manifest,
+    states: &BTreeMap<NodeName, StateRecord>,
+    accept_changes: bool,
+) -> Result<(), Failure> {
+    for (node, kept) in std::mem::take(state) {
+        let refusal = match states.get(&node) {
+            _ if kept.partitions.is_empty() => continue,
+            None => Some("it remembered something, and does not any more".to_owned()),
+            Some(now) => now.refuses(&kept),
+        };
+        match refusal {
+            None => drop(state.insert(node, kept)),
+            Some(_) if accept_changes => {}
+            Some(reason) => {
+                let path = &records.location;
+                let message = format!("the checkpoint in `{path}` cannot be used: {reason}");
+                return Err(Failure::user(message).at_node(&node).help(
+                    "use the plugin's earlier version, give it a `migrate`, or confirm with --accept-changes: the step's state is then forgotten",
+                ));
+            }
+        }
+    }
+    for (node, now) in states {
+        let kept = state.entry(node.clone()).or_default();
+        kept.keys.clone_from(&now.keys);
+        kept.versions.insert(now.version, now.columns.clone());
+    }
+    Ok(())
+}
+
 /// How columns differ, for a person.
 fn difference(kept: &[ColumnRecord], now: &[ColumnRecord]) -> String {
     let shown = |column: &ColumnRecord| {
@@ -312,6 +345,13 @@ pub(super) fn orphans(
         }
     }
     Ok(orphans)
+}
+
+/// The segments of a manifest that a later one does not have.
+pub(super) fn superseded(before: &Manifest, after: &Manifest) -> Vec<String> {
+    let (mut names, needed) = (names(before), names(after));
+    names.retain(|name| !needed.contains(name));
+    names.into_iter().collect()
 }
 
 /// The names of all segments of a manifest.

@@ -1,12 +1,14 @@
 //! Two processes write one checkpoint, and what comes of it is what one of them would have written.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::{AsArray as _, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 
+use super::storage::{Location, Storage};
 use super::*;
 
 type Hook = Box<dyn FnMut() + Send>;

@@ -1,0 +1,205 @@
+//! The records of a pipeline as anyone may read them, and how they are named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::record::{self, CommitRecord, EpochRecord, IdentityRecord};
+use super::state::{self, Manifest, StateRecord, StateStore};
+use super::storage::{Location, Storage};
+use crate::error::Failure;
+use crate::ids::{BatchTime, Epoch, Generation, NodeName, PartitionId};
+
+pub(super) const PIPELINE: &str = "pipeline";
+pub(super) const PLANS: &str = "plan";
+pub(super) const COMMITS: &str = "commit";
+pub(super) const INPUT: &str = "input";
+
+/// What numbers the epochs of a run: a number means the same epoch only within one lineage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// Tells it from every other.
+    pub id: String,
+    /// Whether a checkpoint goes on with it after a crash; else it ends with the run.
+    pub is_recorded: bool,
+    /// The last epoch that was over when the run began.
+    pub committed: Option<Epoch>,
+    /// Its batch time.
+    pub time: BatchTime,
+    /// What the steps remembered after it.
+    pub state: Manifest,
+    /// Which start of the pipeline the run is.
+    pub generation: Generation,
+}
+
+impl Lineage {
+    /// Of a run without a checkpoint.
+    pub fn of_one_run() -> Self {
+        Self {
+            id: new_id(),
+            is_recorded: false,
+            committed: None,
+            time: BatchTime::default(),
+            state: Manifest::new(),
+            generation: Generation::default(),
+        }
+    }
+}
+
+/// The records of a pipeline, to be read while it runs or after. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Records {
+    pub(super) location: Location,
+    pub(super) storage: Arc<dyn Storage>,
+}
+
+impl Records {
+    /// Those of a place.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn open(location: &Location) -> Result<Self, Failure> {
+        let records = Self::at(location)?;
+        match records.identity()? {
+            Some(_) => Ok(records),
+            None => Err(records.missing()),
+        }
+    }
+
+    pub(super) fn at(location: &Location) -> Result<Self, Failure> {
+        Ok(Self {
+            location: location.clone(),
+            storage: location.open()?,
+        })
+    }
+
+    /// What numbers the epochs, for any process of a run whose process 0 has opened the checkpoint and said its generation;
+    /// `states` are what the steps of the pipeline remember.
+    ///
+    /// # Errors
+    /// When there is no checkpoint, or it cannot be read.
+    pub fn lineage(
+        &self,
+        generation: Generation,
+        states: &BTreeMap<NodeName, StateRecord>,
+    ) -> Result<Lineage, Failure> {
+        let identity = self.identity()?.ok_or_else(|| {
+            self.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
+        })?;
+        let committed = self.committed()?.last().copied();
+        let (time, mut state) = self.state_after(committed)?;
+        // What cannot be gone on with was confirmed to process 0, or it would not have come here.
+        state::adapt(self, &mut state, states, true)?;
+        Ok(Lineage {
+            id: identity.id,
+            is_recorded: true,
+            committed,
+            time,
+            state,
+            generation,
+        })
+    }
+
+    /// Whose they are; of nobody yet where there are none.
+    pub(super) fn identity(&self) -> Result<Option<IdentityRecord>, Failure> {
+        self.read(PIPELINE)
+    }
+
+    fn missing(&self) -> Failure {
+        Failure::user(format!("there is no checkpoint in `{}`", self.location))
+    }
+
+    /// The epochs whose plans are there.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn planned(&self) -> Result<BTreeSet<Epoch>, Failure> {
+        self.epochs(PLANS)
+    }
+
+    /// The epochs that are recorded as over.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn committed(&self) -> Result<BTreeSet<Epoch>, Failure> {
+        self.epochs(COMMITS)
+    }
+
+    fn epochs(&self, kind: &str) -> Result<BTreeSet<Epoch>, Failure> {
+        let names = self.on_disk(self.storage.list(kind))?;
+        let epochs = names.iter().filter_map(|name| name.parse().ok());
+        Ok(epochs.map(Epoch).collect())
+    }
+
+    /// Where the state of the steps is read.
+    pub fn store(&self) -> StateStore {
+        self.store_of(Generation::default())
+    }
+
+    /// Where a start of the pipeline writes the state of the steps.
+    pub fn store_of(&self, generation: Generation) -> StateStore {
+        StateStore::new(self.clone(), generation)
+    }
+
+    /// The plan of an epoch, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be read or is damaged.
+    pub fn plan(&self, epoch: Epoch) -> Result<Option<EpochRecord>, Failure> {
+        self.read(&name(PLANS, epoch))
+    }
+
+    /// The time of an epoch and what the steps remember after it; nothing before the first.
+    ///
+    /// # Errors
+    /// When the epoch's commit is not there, cannot be read or is damaged.
+    pub fn state_after(&self, epoch: Option<Epoch>) -> Result<(BatchTime, Manifest), Failure> {
+        let Some(epoch) = epoch else {
+            return Ok((BatchTime::default(), Manifest::new()));
+        };
+        let name = name(COMMITS, epoch);
+        let commit: Option<CommitRecord> = self.read(&name)?;
+        match commit {
+            Some(commit) => Ok((commit.time, commit.state)),
+            None => Err(self.damaged(&format!("`{name}` is not there"))),
+        }
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let Some(bytes) = self.on_disk(self.storage.get(name))? else {
+            return Ok(None);
+        };
+        let record = record::decode(&bytes);
+        record
+            .map(Some)
+            .map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))
+    }
+
+    pub(super) fn on_disk<T>(&self, result: std::io::Result<T>) -> Result<T, Failure> {
+        result.map_err(|error| self.location.failure(&error))
+    }
+
+    pub(super) fn damaged(&self, wrong: &str) -> Failure {
+        let place = &self.location;
+        Failure::external(format!("the checkpoint in `{place}` is damaged: {wrong}")).help(
+            "restore it from a copy, or start anew with another `path`, knowing what the sinks already hold",
+        )
+    }
+}
+
+pub(super) fn new_id() -> String {
+    // Every hash table of the process has needed it before.
+    let id = getrandom::u64().expect("the system has random numbers");
+    format!("{id:016x}")
+}
+
+pub(super) fn name(kind: &str, epoch: Epoch) -> String {
+    format!("{kind}/{:020}", epoch.0)
+}
+
+/// Of an epoch that two starts have cut, each has its own input.
+pub(super) fn input_name(epoch: Epoch, generation: Generation, partition: PartitionId) -> String {
+    let (inputs, generation) = (name(INPUT, epoch), generation.0);
+    format!("{inputs}/{generation:020}-{:010}", partition.0)
+}
