@@ -98,6 +98,7 @@ pub const KEY_GROUPS: u16 = 256;
 
 /// The SHA-256 of a component's or module's bytes, shown as `sha256:<hex>` as OCI registries do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -110,6 +111,26 @@ impl Digest {
     /// The 64 hex digits without the algorithm's name.
     pub fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64);
+        let byte = |at: usize| u8::from_str_radix(digits?.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..64).step_by(2).map(byte).collect();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no SHA-256"))
     }
 }
 

@@ -35,5 +35,7 @@ pub mod pipeline;
 // Plane.
 pub mod flow;
 pub mod run;
+
+pub mod replay;
 // The binary's face.
 pub mod cli;

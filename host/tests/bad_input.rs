@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmill::checkpoint::Code;
 use wasmill::config::{Problems, parse};
 use wasmill::deliver::{Output, SinkConfig};
 use wasmill::error::Failure;
-use wasmill::ids::Digest;
 use wasmill::pipeline::plan::{EpochRules, PortRef, Trigger};
 use wasmill::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use wasmill::receive::SourceConfig;
@@ -61,7 +61,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
     ];
     let plan = Plan {
         name: "test".into(),
-        hash: Digest::of(lines.as_bytes()),
+        code: Code::new(base, lines.to_owned(), BTreeMap::new()),
         epoch: EpochRules {
             trigger: Trigger::AvailableNow,
             max_rows: u64::MAX,
@@ -83,6 +83,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         status: Arc::new(Status::default()),
         stop: Stop::default(),
         accept_changes: false,
+        recorded: None,
     };
     run::run(plan, options)
 }

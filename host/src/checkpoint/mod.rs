@@ -6,6 +6,7 @@
 //!
 //! Process 0 of a run is the only writer, and only as long as no newer run has started ([`generation`]).
 
+mod code;
 mod config;
 mod generation;
 mod protocol;
@@ -17,11 +18,12 @@ pub mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, Generation, NodeName, PartitionId};
+use crate::ids::{BatchTime, Digest, Epoch, Generation, NodeName, PartitionId};
 
+pub use code::{Code, ComponentFile};
 pub use config::CheckpointConfig;
 pub use protocol::Resume;
 use record::{CommitRecord, IdentityRecord};
@@ -32,12 +34,25 @@ pub use segment::{MARKS, PartitionState, Segment};
 pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
 use storage::Claim;
 
+/// A pipeline, as far as its checkpoint has to know it.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// What has to stay the same.
+    pub record: PipelineRecord,
+    /// What its steps remember.
+    pub states: BTreeMap<NodeName, StateRecord>,
+    /// What plans its epochs.
+    pub code: Code,
+}
+
 /// The records of a pipeline, open for its one writer.
 #[derive(Debug)]
 pub struct Checkpoint {
     records: Records,
     retain: u64,
     generation: Generation,
+    /// What plans epochs from here on.
+    code: Code,
     /// Epochs that are committed and whose records are there, each with the segments of state that it is the last to need, as far as
     /// this start knows them.
     committed: BTreeMap<Epoch, Option<Vec<String>>>,
@@ -52,7 +67,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Claims the records, of which those of `retain` committed epochs stay, and says where to go on. `states` are what the steps of the pipeline remember; `accept_changes` lets a
+    /// Claims the records, of which those of `retain` committed epochs stay, and says where to go on. `accept_changes` lets a
     /// pipeline go on that is not what it was.
     ///
     /// # Errors
@@ -60,10 +75,14 @@ impl Checkpoint {
     pub fn open(
         records: Records,
         retain: u64,
-        pipeline: &PipelineRecord,
-        states: &BTreeMap<NodeName, StateRecord>,
+        pipeline: Definition,
         accept_changes: bool,
     ) -> Result<(Self, Resume), Failure> {
+        let Definition {
+            record: pipeline,
+            states,
+            code,
+        } = pipeline;
         let claim = claim(&records)?;
         // Before anything is read: what an older process writes after it is recognised.
         let generation = generation::claim(&records)?;
@@ -72,8 +91,8 @@ impl Checkpoint {
         let (_, before) = records.state_after(last)?;
         let mut state = before.clone();
         let has_state = state.values().any(|state| !state.partitions.is_empty());
-        identify(&records, generation, pipeline, has_state, accept_changes)?;
-        state::adapt(&records, &mut state, states, accept_changes)?;
+        identify(&records, generation, &pipeline, has_state, accept_changes)?;
+        state::adapt(&records, &mut state, &states, accept_changes)?;
         let wanted = protocol::wanted(&planned, &committed);
         let plans = wanted
             .into_iter()
@@ -81,17 +100,19 @@ impl Checkpoint {
         let mut resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
             .map_err(|wrong| records.damaged(&wrong))?;
         resume.state = state;
-        if let Some((epoch, source)) = protocol::reads_a_lost_source(&resume, pipeline) {
+        if let Some((epoch, source)) = protocol::reads_a_lost_source(&resume, &pipeline) {
             let message = format!(
                 "epoch {epoch} was planned with input of the source `{source}`, and is not committed; the pipeline has no such source any more"
             );
             return Err(Failure::user(message)
                 .help("run the pipeline as it was until it has ended, then change it"));
         }
+        code::keep(&records, &code)?;
         let checkpoint = Self {
             records,
             retain,
             generation,
+            code,
             began_after: last,
             is_swept: false,
             committed: committed.into_iter().map(|epoch| (epoch, None)).collect(),
@@ -104,6 +125,11 @@ impl Checkpoint {
     /// Which start of the pipeline this is.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// The digest of what plans epochs from here on.
+    pub fn code(&self) -> Digest {
+        self.code.digest
     }
 
     /// Makes an epoch's plan durable. From here on it is run with exactly this input, however often it takes.
@@ -142,12 +168,7 @@ impl Checkpoint {
         partition: PartitionId,
     ) -> Result<Vec<u8>, Failure> {
         let name = input_name(plan.epoch, plan.generation, partition);
-        let bytes = self.records.on_disk(self.records.storage.get(&name))?;
-        let bytes = bytes.ok_or_else(|| self.records.damaged(&format!("`{name}` is not there")))?;
-        let content = record::unsealed(&bytes);
-        Ok(content
-            .map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))?
-            .to_vec())
+        self.records.content(&name)
     }
 
     /// Makes an epoch's end durable, with what the steps remember after it, and forgets epochs that need not be remembered any more.
@@ -182,20 +203,26 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes, once, the segments that earlier starts have written and not committed. Only after a commit of this one: before it,
-    /// an earlier one that is still alive might commit them.
+    /// Removes, once, the segments that earlier starts have written and not committed, and code of theirs that no epoch names. Only after a
+    /// commit of this one: before it, an earlier one that is still alive might commit them.
     fn sweep(&mut self) -> Result<(), Failure> {
         if std::mem::replace(&mut self.is_swept, true) {
             return Ok(());
         }
-        let storage = &*self.records.storage;
-        let sweep = || {
-            for orphan in state::orphans(storage, self.generation, self.began_after)? {
-                storage.delete(&orphan)?;
-            }
-            Ok(())
-        };
-        self.records.on_disk(sweep())
+        let records = &self.records;
+        let storage = &*records.storage;
+        let orphans = state::orphans(storage, self.generation, self.began_after);
+        for orphan in records.on_disk(orphans)? {
+            records.on_disk(storage.delete(&orphan))?;
+        }
+        code::forget_unused(records, || self.named(), &self.code)
+    }
+
+    /// The code that any plan names.
+    fn named(&self) -> Result<BTreeSet<Digest>, Failure> {
+        let planned = self.records.planned()?.into_iter();
+        let plans = planned.filter_map(|epoch| self.records.plan(epoch).transpose());
+        plans.map(|plan| Ok(plan?.pipeline)).collect()
     }
 
     /// Removes the segments that the oldest epoch is the last to need, and then the epoch.

@@ -123,14 +123,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::Generation;
+    use crate::ids::{Digest, Generation};
 
     fn plan(epoch: u64) -> EpochRecord {
         EpochRecord {
             epoch: Epoch(epoch),
             generation: Generation(1),
             time: BatchTime(1000 + epoch as i64),
-            pipeline: String::new(),
+            pipeline: Digest([0; 32]),
             reads: Vec::new(),
             positions: BTreeMap::from([(NodeName::from("lines"), Value::from(epoch))]),
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::state::Manifest;
-use crate::ids::{BatchTime, Epoch, Generation, NodeName, PipelineName};
+use crate::ids::{BatchTime, Digest, Epoch, Generation, NodeName, PipelineName};
 use crate::receive::Range;
 
 /// Which pipeline a checkpoint is of: what has to stay the same for it to go on.
@@ -50,7 +50,7 @@ pub struct EpochRecord {
     /// Its batch time.
     pub time: BatchTime,
     /// Digest of the pipeline file and all components that planned it.
-    pub pipeline: String,
+    pub pipeline: Digest,
     /// Its input; a position in this list is the partition's id.
     pub reads: Vec<RecordedRead>,
     /// Where each source goes on, in its own words.

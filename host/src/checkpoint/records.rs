@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::record::{self, CommitRecord, EpochRecord, IdentityRecord};
 use super::state::{self, Manifest, StateRecord, StateStore};
-use super::storage::{Location, Storage};
+use super::storage::{Location, Scratch, Storage};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, Generation, NodeName, PartitionId};
 
@@ -132,6 +132,44 @@ impl Records {
         Ok(epochs.map(Epoch).collect())
     }
 
+    /// These records as they were when an epoch was planned and the one before it was over, to run it again on. What is written there
+    /// is kept nowhere.
+    ///
+    /// # Errors
+    /// When they do not hold the epoch, or not what was before it.
+    pub fn before(&self, epoch: Epoch) -> Result<Self, Failure> {
+        let (planned, committed) = (self.planned()?, self.committed()?);
+        let place = &self.location;
+        if !planned.contains(&epoch) {
+            let message = format!("the checkpoint in `{place}` holds no epoch {epoch}");
+            return Err(Failure::user(message).help(
+                "`wasmill epoch ls` lists those that it holds; older ones are forgotten, see `retain`",
+            ));
+        }
+        let base = committed.range(..epoch).next_back().copied();
+        let first = base.map_or(0, |base| base.0 + 1);
+        if (first..epoch.0).any(|before| !planned.contains(&Epoch(before))) {
+            let message = format!(
+                "the checkpoint in `{place}` does not hold the state before epoch {epoch} any more"
+            );
+            return Err(Failure::user(message).help(
+                "of `retain` committed epochs all but the oldest can be run again; raise it in `[checkpoint]` to look further back",
+            ));
+        }
+        let scratch = Scratch::new(self.storage.clone());
+        let later = |epochs: BTreeSet<Epoch>, than: Option<Epoch>, kind| {
+            let later = epochs.into_iter().filter(move |epoch| Some(*epoch) > than);
+            later.map(move |epoch| name(kind, epoch))
+        };
+        for name in later(committed, base, COMMITS).chain(later(planned, Some(epoch), PLANS)) {
+            self.on_disk(scratch.delete(&name))?;
+        }
+        Ok(Self {
+            location: self.location.clone(),
+            storage: Arc::new(scratch),
+        })
+    }
+
     /// Where the state of the steps is read.
     pub fn store(&self) -> StateStore {
         self.store_of(Generation::default())
@@ -174,6 +212,16 @@ impl Records {
         record
             .map(Some)
             .map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))
+    }
+
+    /// What was sealed under a name that must be there.
+    pub(super) fn content(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        let bytes = self.on_disk(self.storage.get(name))?;
+        let bytes = bytes.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))?;
+        match record::unsealed(&bytes) {
+            Ok(content) => Ok(content.to_vec()),
+            Err(wrong) => Err(self.damaged(&format!("`{name}` {wrong}"))),
+        }
     }
 
     pub(super) fn on_disk<T>(&self, result: std::io::Result<T>) -> Result<T, Failure> {

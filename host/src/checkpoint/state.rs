@@ -287,11 +287,9 @@ impl StateStore {
         segment: &Segment,
     ) -> Result<RecordBatch, Failure> {
         let name = segment_name(place, segment);
-        let bytes = self.records.on_disk(self.storage().get(&name))?;
-        let bytes = bytes.ok_or_else(|| self.records.damaged(&format!("`{name}` is not there")))?;
-        let content = record::unsealed(&bytes)
-            .and_then(|content| segment::decode(content).map_err(|error| error.to_string()));
-        content.map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
+        let content = self.records.content(&name)?;
+        segment::decode(&content)
+            .map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
     }
 
     /// The keys of a partition that are live, each with its timer, its key and its state, as `keys` columns of key: the newest

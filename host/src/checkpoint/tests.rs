@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -147,10 +148,21 @@ struct Life {
     committed: Vec<Epoch>,
 }
 
+fn definition() -> Definition {
+    Definition {
+        record: pipeline(),
+        states: states(),
+        code: Code::new(
+            Path::new("p.toml"),
+            "name = \"p\"".to_owned(),
+            BTreeMap::new(),
+        ),
+    }
+}
+
 /// Goes on with the pipeline as a process does, for so many epochs; tells `life` before it goes on.
 fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Failure> {
-    let (mut checkpoint, resume) =
-        Checkpoint::open(records.clone(), 2, &pipeline(), &states(), false)?;
+    let (mut checkpoint, resume) = Checkpoint::open(records.clone(), 2, definition(), false)?;
     life.generation = checkpoint.generation();
     let store = records.store_of(checkpoint.generation());
     let mut state = records.lineage(checkpoint.generation(), &states())?.state;
@@ -181,7 +193,7 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
             epoch,
             generation: checkpoint.generation(),
             time: BatchTime(epoch.0 as i64),
-            pipeline: String::new(),
+            pipeline: Digest([0; 32]),
             reads: Vec::new(),
             positions: BTreeMap::new(),
         };

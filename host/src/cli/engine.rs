@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::plugin::Engine;
 
 /// Where compiled plugins are kept.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct EngineOptions {
     /// Folder for compiled plugins [default: wasmill in the user's cache folder]
     #[arg(

@@ -17,6 +17,8 @@ pub enum Exit {
     User = 3,
     /// The world outside.
     External = 4,
+    /// A replay gave something else than the epoch had given.
+    Differs = 5,
 }
 
 /// A mistake on the command line that clap cannot see, as a file that is not there.

@@ -11,6 +11,8 @@ mod log;
 mod output;
 pub mod plugin;
 mod progress;
+mod remembered;
+mod replay;
 mod run;
 mod signals;
 mod state;
@@ -52,6 +54,7 @@ Examples:
   wasmill run pipeline.toml --workers 4    On four threads; the result is the same
   wasmill epoch ls checkpoint              List the epochs that its checkpoint holds
   wasmill state get checkpoint totals be   Show what a step remembers of a key
+  wasmill replay checkpoint --epoch 12     Run an epoch again and see what it gives
   wasmill plugin build plugins/my-plugin   Make a component of a Rust crate
   wasmill plugin inspect my-plugin         Say what a component is and what it may do
 
@@ -61,6 +64,7 @@ Exit codes:
   2  the command line or the pipeline file is wrong
   3  a plugin or the data made the pipeline fail
   4  the world outside made it fail: disk, network, a peer
+  5  a replay gave something else than the epoch had given
   128 + N  ended at once by signal N, given twice";
 
 #[derive(Debug, Subcommand)]
@@ -71,6 +75,7 @@ enum Command {
     Epoch(epoch::EpochCommand),
     #[command(subcommand)]
     State(state::StateCommand),
+    Replay(replay::Replay),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     Completions(completions::Completions),
@@ -84,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(log),
         Command::Epoch(epoch) => epoch.run().map(|()| Exit::Done),
         Command::State(state) => state.run().map(|()| Exit::Done),
+        Command::Replay(replay) => replay.run(log),
         Command::Plugin(plugin) => plugin.run().map(|()| Exit::Done),
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)

@@ -109,6 +109,7 @@ impl Run {
             status,
             stop: stop.clone(),
             accept_changes: self.accept_changes,
+            recorded: None,
         };
         let result = run::run(plan, options);
         drop(progress);
@@ -147,7 +148,8 @@ impl Run {
     }
 }
 
-fn default_workers() -> usize {
+/// One per core.
+pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 

@@ -1,20 +1,14 @@
 //! `wasmill state ..`: what the steps of a pipeline remember, as its checkpoint holds it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use arrow::array::RecordBatch;
-use arrow::json::LineDelimitedWriter;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::check::Format;
 use super::output;
+use super::remembered::{Remembered, changes};
 use crate::checkpoint::storage::Location;
-use crate::checkpoint::{NodeState, Records};
-use crate::config::did_you_mean;
 use crate::error::Failure;
-use crate::ids::{Epoch, NodeName};
 
 /// Look into what a pipeline's steps remember
 #[derive(Debug, clap::Subcommand)]
@@ -113,105 +107,6 @@ impl StateCommand {
     }
 }
 
-/// What the steps remember after an epoch.
-struct Remembered {
-    records: Records,
-    epoch: Option<Epoch>,
-    steps: BTreeMap<NodeName, NodeState>,
-}
-
-impl Remembered {
-    fn at(checkpoint: &Location, epoch: Option<u64>) -> Result<Self, Failure> {
-        let records = Records::open(checkpoint)?;
-        let committed = records.committed()?;
-        let epoch = match epoch.map(Epoch) {
-            Some(epoch) if committed.contains(&epoch) => Some(epoch),
-            Some(epoch) => {
-                return Err(Failure::user(format!(
-                    "the checkpoint does not hold the state after epoch {epoch}"
-                ))
-                .help("`wasmill epoch ls` lists what it holds; state is there after epochs that are committed"));
-            }
-            None => committed.last().copied(),
-        };
-        let (_, steps) = records.state_after(epoch)?;
-        Ok(Self {
-            records,
-            epoch,
-            steps,
-        })
-    }
-
-    fn step(&self, name: &str) -> Result<(NodeName, &NodeState), Failure> {
-        let wanted = NodeName::from(name);
-        if let Some(state) = self.steps.get(&wanted) {
-            return Ok((wanted, state));
-        }
-        let failure = Failure::user(format!("no step `{name}` remembers anything here"));
-        let known = self.steps.keys().map(NodeName::as_str);
-        Err(match did_you_mean(name, known) {
-            Some(help) => failure.help(help),
-            None => failure,
-        })
-    }
-
-    /// The rows of a step, each with the values of its key as text.
-    fn rows(&self, name: &str) -> Result<Vec<(Vec<String>, Value)>, Failure> {
-        let (node, state) = self.step(name)?;
-        let store = self.records.store();
-        let is_window = state.keys.first().is_some_and(|key| key.name == "pane");
-        let keys = state.keys.len() - usize::from(is_window);
-        let mut rows = Vec::new();
-        for (partition, kept) in &state.partitions {
-            for (segment, batch) in store.rows((&node, *partition), kept, keys)? {
-                // Of a table the timer stands before the key.
-                let first = usize::from(segment.pane.is_none());
-                let mut of_segment = as_rows(&batch, first, keys)?;
-                if let Some(pane) = segment.pane {
-                    for (_, row) in &mut of_segment {
-                        row["pane"] = pane.into();
-                    }
-                }
-                rows.extend(of_segment);
-            }
-        }
-        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(rows)
-    }
-}
-
-/// The rows of a batch as JSON, each with its key's values as text.
-fn as_rows(
-    batch: &RecordBatch,
-    first: usize,
-    keys: usize,
-) -> Result<Vec<(Vec<String>, Value)>, Failure> {
-    let bug = |error: arrow::error::ArrowError| {
-        Failure::internal(format!("state could not be shown: {error}"))
-    };
-    let mut bytes = Vec::new();
-    let mut writer = LineDelimitedWriter::new(&mut bytes);
-    writer.write(batch).map_err(bug)?;
-    writer.finish().map_err(bug)?;
-    drop(writer);
-    let options = FormatOptions::default().with_null("null");
-    let columns = &batch.columns()[first..first + keys];
-    let formatters = columns
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
-    let formatters: Vec<_> = formatters.collect::<Result<_, _>>().map_err(bug)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let rows = text.lines().enumerate().map(|(row, line)| {
-        let key = formatters
-            .iter()
-            .map(|column| column.value(row).to_string());
-        let value = serde_json::from_str(line)
-            .map_err(|error| Failure::internal(format!("state could not be shown: {error}")))?;
-        Ok((key.collect(), value))
-    });
-    rows.collect()
-}
-
 impl Ls {
     fn run(self) -> anyhow::Result<()> {
         let remembered = Remembered::at(&self.at.checkpoint, self.at.epoch)?;
@@ -308,50 +203,18 @@ impl Export {
 
 impl Diff {
     fn run(self) -> anyhow::Result<()> {
-        let rows = |epoch| -> Result<BTreeMap<_, _>, Failure> {
-            let remembered = Remembered::at(&self.checkpoint, epoch)?;
-            // A step that is younger than the epoch remembered nothing then.
-            if !remembered
-                .steps
-                .contains_key(&NodeName::from(self.step.as_str()))
-                && epoch == Some(self.from)
-            {
-                return Ok(BTreeMap::new());
-            }
-            Ok(remembered.rows(&self.step)?.into_iter().collect())
-        };
-        let (before, after) = (rows(Some(self.from))?, rows(self.to)?);
-        let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        let (before, after) = (
+            Remembered::at(&self.checkpoint, Some(self.from))?,
+            Remembered::at(&self.checkpoint, self.to)?,
+        );
+        // A step that is younger than the first epoch remembered nothing then.
+        after.step(&self.step)?;
         let mut text = String::new();
-        for key in keys {
-            let (was, is) = (before.get(key), after.get(key));
-            if was == is {
-                continue;
-            }
+        for change in changes(&before, &after, &self.step)? {
             match self.format {
-                Format::Json => writeln!(
-                    text,
-                    "{}",
-                    json!({ "key": key, "before": was, "after": is })
-                ),
-                Format::Text => {
-                    let sign = match (was, is) {
-                        (None, _) => '+',
-                        (_, None) => '-',
-                        _ => '~',
-                    };
-                    let shown =
-                        |row: Option<&Value>| row.map_or("nothing".to_owned(), Value::to_string);
-                    writeln!(
-                        text,
-                        "{sign} {}: {} -> {}",
-                        key.join(", "),
-                        shown(was),
-                        shown(is)
-                    )
-                }
-            }
-            .ok();
+                Format::Json => writeln!(text, "{}", change.as_json()).ok(),
+                Format::Text => writeln!(text, "{change}").ok(),
+            };
         }
         output::write(text.as_bytes())
     }

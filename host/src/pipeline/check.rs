@@ -3,18 +3,20 @@
 //! [`super::spec`] reads it, [`super::graph`] resolves who reads whom, [`super::types`] opens plugins and types
 //! columns, [`super::assemble`] leaves out what nobody reads; what is left is the plan.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::assemble::assemble;
 use super::graph::Graph;
-use super::plan::{Node, OnError, Plan, Trigger};
+use super::plan::{OnError, Plan, Trigger};
 use super::search::SearchPath;
 use super::spec::{self, Settings, Spec};
 use super::types::Typer;
+use crate::checkpoint::Code;
 use crate::config::{self, Level, Problem, Problems};
 use crate::deliver::{SinkConfig, rejected_schema};
 use crate::error::Failure;
-use crate::ids::Digest;
+use crate::ids::NodeName;
 use crate::plugin::Engine;
 
 /// A pipeline file as it is on disk.
@@ -22,6 +24,8 @@ use crate::plugin::Engine;
 pub struct PipelineFile {
     path: PathBuf,
     text: String,
+    /// Components of nodes, instead of those that the text names.
+    plugins: BTreeMap<NodeName, PathBuf>,
 }
 
 /// What checking found.
@@ -50,7 +54,14 @@ impl PipelineFile {
         Self {
             path: path.to_owned(),
             text,
+            plugins: BTreeMap::new(),
         }
+    }
+
+    /// The same with these files as the components of some nodes, whatever it says itself.
+    pub fn with_plugins(mut self, plugins: impl IntoIterator<Item = (NodeName, PathBuf)>) -> Self {
+        self.plugins.extend(plugins);
+        self
     }
 
     /// Where it stands.
@@ -79,7 +90,7 @@ impl PipelineFile {
         let search = SearchPath::new(self.base(), variable.as_deref());
         let problems = Problems::default();
         let plan = config::parse(&self.text, self.base(), &problems)
-            .and_then(|table| check(spec::read(table), &self.text, engine, &search, &problems));
+            .and_then(|table| check(spec::read(table), self, engine, &search, &problems));
         let problems = problems.take();
         let stopped = problems.iter().any(|problem| problem.level == Level::Error);
         Checked {
@@ -91,14 +102,15 @@ impl PipelineFile {
 
 fn check(
     spec: Spec,
-    text: &str,
+    file: &PipelineFile,
     engine: &Engine,
     search: &SearchPath,
     problems: &Problems,
 ) -> Option<Plan> {
     check_trigger(&spec, problems);
     let graph = Graph::new(&spec.nodes, problems);
-    let typed = Typer::new(&spec.nodes, problems, engine, search).all(&graph);
+    let typer = Typer::new(&spec.nodes, problems, engine, search, &file.plugins);
+    let (typed, components) = typer.all(&graph);
     let rejected = check_rejected(&spec, problems);
     if problems.has_errors() {
         return None;
@@ -106,7 +118,7 @@ fn check(
     let nodes = assemble(&spec.nodes, typed, &graph, problems)?;
     Some(Plan {
         name: spec.name?.into_inner().into(),
-        hash: hash(text, &nodes),
+        code: Code::new(&file.path, file.text.clone(), components),
         epoch: spec.epoch,
         partitions: spec.partitions,
         checkpoint: spec.checkpoint,
@@ -170,16 +182,4 @@ fn check_rejected(spec: &Spec, problems: &Problems) -> Option<SinkConfig> {
     }
     // Without a node that rejects, the sink would only make empty files.
     Some(config.clone()).filter(|_| !rejecting.is_empty())
-}
-
-/// Changes when the file's text or any component does.
-fn hash(text: &str, nodes: &[Node]) -> Digest {
-    let mut all = text.to_owned();
-    for node in nodes {
-        if let Some(digest) = node.digest() {
-            all.push('\n');
-            all.push_str(&digest.hex());
-        }
-    }
-    Digest::of(all.as_bytes())
 }

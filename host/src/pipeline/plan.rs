@@ -7,7 +7,9 @@ use std::time::Duration;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::aggregate::Aggregate;
-use crate::checkpoint::{CheckpointConfig, ColumnRecord, PipelineRecord, StateRecord};
+use crate::checkpoint::{
+    CheckpointConfig, Code, ColumnRecord, Definition, PipelineRecord, StateRecord,
+};
 use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
 use crate::join::Join;
@@ -21,8 +23,8 @@ use crate::window::WindowSpec;
 pub struct Plan {
     /// The pipeline's name.
     pub name: PipelineName,
-    /// Digest of the file's text and all components: processes with different plans refuse each other.
-    pub hash: Digest,
+    /// What it was made of: processes whose code differs refuse each other.
+    pub code: Code,
     /// How epochs are cut.
     pub epoch: EpochRules,
     /// Partitions after an exchange.
@@ -36,15 +38,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What has to stay the same for its checkpoint to be of use.
-    pub fn record(&self) -> PipelineRecord {
+    /// What its checkpoint has to know of it.
+    pub fn definition(&self) -> Definition {
         let nodes = self.nodes.iter();
-        PipelineRecord {
-            name: self.name.clone(),
-            nodes: nodes
-                .map(|node| (node.name.clone(), node.role().to_owned()))
-                .collect(),
-            partitions: self.partitions,
+        Definition {
+            record: PipelineRecord {
+                name: self.name.clone(),
+                nodes: nodes
+                    .map(|node| (node.name.clone(), node.role().to_owned()))
+                    .collect(),
+                partitions: self.partitions,
+            },
+            states: self.states(),
+            code: self.code.clone(),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::window::WindowSpec;
 
 /// For people; ends with a line end.
 pub fn text(plan: &Plan) -> String {
-    let mut text = format!("{}  {}\n  {}\n", plan.name, plan.hash, epochs(plan));
+    let mut text = format!("{}  {}\n  {}\n", plan.name, plan.code.digest, epochs(plan));
     for node in &plan.nodes {
         // Writing to a String cannot fail, here and below.
         write!(text, "\n{} {}\n", node.role(), node.name).ok();
@@ -258,7 +258,7 @@ pub fn json(plan: &Plan) -> Value {
     let epoch = &plan.epoch;
     json!({
         "name": plan.name,
-        "hash": plan.hash.to_string(),
+        "hash": plan.code.digest.to_string(),
         "epoch": {
             "interval_ms": match epoch.trigger {
                 Trigger::Interval(interval) => json!(interval.as_secs_f64() * 1e3),

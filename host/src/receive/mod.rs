@@ -158,14 +158,35 @@ pub trait Receiver: Send {
     /// Goes on from a position of the same source. Called at most once, before anything is offered.
     fn restore(&mut self, position: &Value) -> Result<(), Failure>;
 
-    /// What must be kept of a range just offered so that another process can read it; `None` if nothing.
+    /// What must be kept of a range just offered so that another process can read it ([`Reader::load`]); `None` if nothing.
     fn save(&self, _range: &Range) -> Option<Vec<u8>> {
         None
     }
+}
 
-    /// Makes a range readable from what another process has saved of it.
-    fn load(&mut self, range: &Range, _saved: &[u8]) -> Result<(), Failure> {
-        Err(Failure::internal(format!("nothing is saved of {range:?}")))
+/// The receiver of a run that takes no input but what was planned before.
+pub struct NoInput;
+
+impl Receiver for NoInput {
+    fn poll(&mut self, _budget: Budget) -> Result<Offer, Failure> {
+        Ok(Offer::default())
+    }
+
+    fn waiting(&mut self) -> Result<Waiting, Failure> {
+        Ok(Waiting {
+            ended: true,
+            ..Waiting::default()
+        })
+    }
+
+    fn stop(&mut self) {}
+
+    fn position(&self) -> Value {
+        Value::Null
+    }
+
+    fn restore(&mut self, _position: &Value) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -193,6 +214,11 @@ pub trait Reader: Send + Sync {
         range: &Range,
         emit: &mut dyn FnMut(Read) -> ControlFlow<()>,
     ) -> Result<(), Failure>;
+
+    /// Makes a range readable from what another process has saved of it.
+    fn load(&self, range: &Range, _saved: &[u8]) -> Result<(), Failure> {
+        Err(Failure::internal(format!("nothing is saved of {range:?}")))
+    }
 
     /// A person's name of a row's place, for errors and rejected rows: the range and the row's `position`.
     fn origin(&self, range: &Range, position: u64) -> String;

@@ -19,9 +19,9 @@ use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::plan::{EpochPlan, Notice, PlannedRead};
 use crate::flow::store::Stored;
-use crate::ids::{BatchTime, Digest, Epoch, NodeName, PartitionId, WorkerIndex};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, WorkerIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
-use crate::receive::{Budget, Range, Receiver, Waiting};
+use crate::receive::{Budget, Range, Reader, Receiver, Waiting};
 
 /// A source's receiver, with the node it belongs to.
 pub struct Driven {
@@ -31,6 +31,8 @@ pub struct Driven {
     pub name: NodeName,
     /// Its receiver.
     pub receiver: Box<dyn Receiver>,
+    /// Its reader.
+    pub reader: Arc<dyn Reader>,
 }
 
 /// What the driver is connected to.
@@ -105,8 +107,6 @@ pub struct Journal {
     pub checkpoint: Checkpoint,
     /// Where to go on.
     pub resume: Resume,
-    /// Digest of the pipeline and its components.
-    pub pipeline: Digest,
 }
 
 struct InFlight {
@@ -174,12 +174,6 @@ impl Driver {
             );
         }
         for plan in resume.planned {
-            if journal.pipeline.to_string() != plan.pipeline {
-                tracing::warn!(
-                    epoch = plan.epoch.0,
-                    "the pipeline or a plugin has changed since this epoch was planned; it is run as the pipeline is now"
-                );
-            }
             let mut reads = Vec::with_capacity(plan.reads.len());
             for (partition, read) in (0..).map(PartitionId).zip(&plan.reads) {
                 let source = self
@@ -189,7 +183,7 @@ impl Driver {
                 let source = source.expect("a plan that reads a lost source is refused");
                 if read.range.block().is_some() {
                     let kept = journal.checkpoint.kept_input(&plan, partition)?;
-                    source.receiver.load(&read.range, &kept)?;
+                    source.reader.load(&read.range, &kept)?;
                 }
                 reads.push(PlannedRead {
                     source: source.index,
@@ -346,7 +340,7 @@ impl Driver {
             epoch: plan.epoch,
             generation: journal.checkpoint.generation(),
             time: plan.time,
-            pipeline: journal.pipeline.to_string(),
+            pipeline: journal.checkpoint.code(),
             reads,
             positions: self.sources.iter().map(stands).collect(),
         })

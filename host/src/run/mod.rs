@@ -21,15 +21,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
-use crate::checkpoint::{Checkpoint, CheckpointConfig, Records};
+use crate::checkpoint::{Checkpoint, Records, Resume};
 use crate::deliver::Output;
 use crate::error::Failure;
-use crate::ids::{Generation, NodeName, ProcessIndex};
+use crate::ids::{Digest, Generation, NodeName, ProcessIndex};
 use crate::pipeline::Plan;
 use crate::telemetry::NodeCounts;
 
 use cluster::Cluster;
 use epochs::Journal;
+pub use process::REJECTED;
 pub use status::Status;
 
 /// How to run a plan.
@@ -47,6 +48,8 @@ pub struct Options {
     pub stop: Stop,
     /// Whether a checkpoint may be used by a pipeline that has lost or turned nodes.
     pub accept_changes: bool,
+    /// To use these records instead of the pipeline's checkpoint, and to take no input but that of the epochs which they have planned and not committed.
+    pub recorded: Option<Records>,
 }
 
 /// This process's place among several.
@@ -100,6 +103,16 @@ struct Memory {
     journal: Option<Journal>,
 }
 
+/// Epochs that were planned and not committed are run as the pipeline is now: else nobody could mend a plugin that fails at one.
+fn warn_of_changes(resume: &Resume, code: Digest) {
+    for plan in resume.planned.iter().filter(|plan| plan.pipeline != code) {
+        tracing::warn!(
+            epoch = plan.epoch.0,
+            "the pipeline or a plugin has changed since this epoch was planned; it is run as the pipeline is now"
+        );
+    }
+}
+
 /// Runs `plan` to its end: its input drained, a stop requested, or the first failure of any worker, sink or process.
 pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
     let abort = Abort::default();
@@ -109,26 +122,21 @@ pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
         .as_ref()
         .is_none_or(|place| place.process == ProcessIndex(0));
     // Before the processes meet, so that the others find it.
-    let records = plan.checkpoint.as_ref().map(CheckpointConfig::records);
-    let records = records.transpose()?;
-    let journal = match (&plan.checkpoint, &records) {
-        (Some(config), Some(records)) if writes => {
-            let (pipeline, states) = (plan.record(), plan.states());
-            let changes = options.accept_changes;
-            let (checkpoint, resume) = Checkpoint::open(
-                records.clone(),
-                config.retain(),
-                &pipeline,
-                &states,
-                changes,
-            )?;
-            Some(Journal {
-                checkpoint,
-                resume,
-                pipeline: plan.hash,
-            })
+    let kept = match (&options.recorded, &plan.checkpoint) {
+        (Some(records), _) => Some((records.clone(), u64::MAX)),
+        (None, Some(config)) => Some((config.records()?, config.retain())),
+        (None, None) => None,
+    };
+    let journal = match kept.clone().filter(|_| writes) {
+        Some((records, retain)) => {
+            let (pipeline, changes) = (plan.definition(), options.accept_changes);
+            let (checkpoint, resume) = Checkpoint::open(records, retain, pipeline, changes)?;
+            if options.recorded.is_none() {
+                warn_of_changes(&resume, plan.code.digest);
+            }
+            Some(Journal { checkpoint, resume })
         }
-        _ => None,
+        None => None,
     };
     let claimed = journal
         .as_ref()
@@ -145,7 +153,7 @@ pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
     };
     let memory = Memory {
         generation: cluster.as_ref().map_or(claimed, Cluster::generation),
-        records,
+        records: kept.map(|(records, _)| records),
         journal,
     };
     process::run(plan, &options, abort, memory, cluster)

@@ -27,7 +27,7 @@ use crate::flow::tables::Tables;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
-use crate::receive::{self, Readers};
+use crate::receive::{self, NoInput, Readers};
 use crate::telemetry::Counters;
 
 /// How long the threads of a failed run have to notice it before they are left behind: with the message shown after it, the end
@@ -61,7 +61,7 @@ pub fn run(
         Some(records) => records.lineage(memory.generation, &plan.states())?,
         None => Lineage::of_one_run(),
     };
-    let (readers, driven) = open_sources(&plan, &counters, place)?;
+    let (readers, driven) = open_sources(&plan, &counters, place, options.recorded.is_none())?;
     let tables = Tables::open(&plan)?;
     let sinks = Sinks::open(&plan, &counters, &readers, &lineage, options, place, &abort)?;
     let mut threads = sinks.threads;
@@ -197,7 +197,13 @@ impl Place {
 
 type Sources = (Readers, Vec<Driven>);
 
-fn open_sources(plan: &Plan, counters: &Counters, place: Place) -> Result<Sources, Failure> {
+/// The sources of a process; those of the first take input, unless the run repeats what was.
+fn open_sources(
+    plan: &Plan,
+    counters: &Counters,
+    place: Place,
+    takes_input: bool,
+) -> Result<Sources, Failure> {
     let provenance = plan
         .nodes
         .iter()
@@ -212,19 +218,20 @@ fn open_sources(plan: &Plan, counters: &Counters, place: Place) -> Result<Source
             .open(receive::OpenOptions {
                 node: node.name.clone(),
                 counters: counters.of(&node.name),
-                coordinator: place.is_first(),
+                coordinator: place.is_first() && takes_input,
                 available_now: plan.epoch.trigger == Trigger::AvailableNow,
                 provenance,
             })
             .map_err(|failure| failure.at_node(&node.name))?;
-        readers.insert(index, source.reader);
-        if let Some(receiver) = source.receiver {
+        if place.is_first() {
             driven.push(Driven {
                 index,
                 name: node.name.clone(),
-                receiver,
+                receiver: source.receiver.unwrap_or_else(|| Box::new(NoInput)),
+                reader: source.reader.clone(),
             });
         }
+        readers.insert(index, source.reader);
     }
     Ok((readers, driven))
 }

@@ -2,6 +2,7 @@
 
 mod disk;
 mod s3;
+mod scratch;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use disk::LocalDisk;
 pub use s3::{Bucket, S3};
+pub use scratch::Scratch;
 
 use crate::error::Failure;
 

@@ -72,6 +72,32 @@ impl FilesSink {
         })
     }
 
+    /// A JSON object a line, into a folder that is read back and removed.
+    pub fn scratch(path: PathBuf) -> Self {
+        Self {
+            path,
+            format: FileFormat::Json,
+            existing: Existing::Fail,
+            sync: false,
+        }
+    }
+
+    /// What it has written of an epoch: its files one after another, in the order of their partitions.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(&self, epoch: Epoch) -> io::Result<Vec<u8>> {
+        let mut files = match fs::read_dir(self.folder(epoch)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            files => files?
+                .map(|file| Ok(file?.path()))
+                .collect::<io::Result<Vec<_>>>()?,
+        };
+        files.sort();
+        let contents = files.iter().map(fs::read).collect::<io::Result<Vec<_>>>()?;
+        Ok(contents.concat())
+    }
+
     /// Whether it can take rows with these columns; if not, why.
     pub fn check(&self, schema: &Schema) -> Result<(), String> {
         self.format.check(schema)

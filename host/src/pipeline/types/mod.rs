@@ -2,7 +2,7 @@
 
 mod plugin;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,9 +11,11 @@ use toml::Spanned;
 
 use crate::aggregate::{Aggregate, Measure};
 use crate::batch::{ColumnType, name_of};
+use crate::checkpoint::ComponentFile;
 use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
 use crate::error::Failure;
+use crate::ids::NodeName;
 use crate::join::Join;
 use crate::pipeline::graph::{Graph, Link, Links};
 use crate::pipeline::join;
@@ -97,8 +99,12 @@ pub struct Typer<'a> {
     problems: &'a Problems,
     engine: &'a Engine,
     search: &'a SearchPath,
+    /// Files that are the plugins of nodes, whatever these say.
+    chosen: &'a BTreeMap<NodeName, PathBuf>,
     /// Loaded once, however many steps use it.
     components: HashMap<PathBuf, Result<Component, Failure>>,
+    /// Those of each node.
+    of_nodes: BTreeMap<NodeName, ComponentFile>,
 }
 
 impl<'a> Typer<'a> {
@@ -108,18 +114,21 @@ impl<'a> Typer<'a> {
         problems: &'a Problems,
         engine: &'a Engine,
         search: &'a SearchPath,
+        chosen: &'a BTreeMap<NodeName, PathBuf>,
     ) -> Self {
         Self {
             nodes,
             problems,
             engine,
             search,
+            chosen,
             components: HashMap::new(),
+            of_nodes: BTreeMap::new(),
         }
     }
 
-    /// All nodes; `None` for one with a problem and for those that depend on it.
-    pub fn all(mut self, graph: &Graph) -> Vec<Option<Typed>> {
+    /// All nodes, `None` for one with a problem and for those that depend on it; and the components of those that have one.
+    pub fn all(mut self, graph: &Graph) -> (Vec<Option<Typed>>, BTreeMap<NodeName, ComponentFile>) {
         let mut typed: Vec<Option<Typed>> = self.nodes.iter().map(|_| None).collect();
         for &index in &graph.order {
             let inputs = graph.inputs[index]
@@ -132,7 +141,7 @@ impl<'a> Typer<'a> {
         for index in (0..self.nodes.len()).filter(|index| !graph.order.contains(index)) {
             self.node(index, None, &typed);
         }
-        typed
+        (typed, self.of_nodes)
     }
 
     /// Types a node; `typed` are those before it.
@@ -144,7 +153,7 @@ impl<'a> Typer<'a> {
     ) -> Option<Typed> {
         let node = &self.nodes[index];
         let component = match &node.settings {
-            Some(Settings::Plugin { plugin, .. }) => self.component(plugin),
+            Some(Settings::Plugin { plugin, .. }) => self.component(node, plugin),
             _ => None,
         };
         let world = component.as_ref().map(Component::world);
@@ -204,7 +213,7 @@ impl<'a> Typer<'a> {
                 (Vec::new(), TypedKind::Sink(config.clone()))
             }
             Settings::SinkPlugin { plugin, retries } => {
-                let component = self.component(plugin);
+                let component = self.component(node, plugin);
                 let schema = &input?.schema;
                 let config = self.sink_plugin(node, plugin, *retries, &component?, schema)?;
                 (Vec::new(), TypedKind::Sink(config))

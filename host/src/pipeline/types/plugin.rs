@@ -8,7 +8,9 @@ use toml::Spanned;
 use super::{Typed, TypedKind, TypedPort, Typer, only_port};
 use crate::aggregate::Aggregate;
 use crate::batch::name_of;
+use crate::checkpoint::ComponentFile;
 use crate::deliver::SinkConfig;
+use crate::ids::NodeName;
 use crate::pipeline::plan::Input;
 use crate::pipeline::prune::Carried;
 use crate::pipeline::spec::{NodeSpec, PluginSpec, Settings};
@@ -16,16 +18,24 @@ use crate::plugin::{Component, Keyed, Reducer, Transform, World};
 use crate::window::WindowSpec;
 
 impl Typer<'_> {
-    pub(super) fn component(&mut self, plugin: &PluginSpec) -> Option<Component> {
+    pub(super) fn component(&mut self, node: &NodeSpec, plugin: &PluginSpec) -> Option<Component> {
         let span = plugin.plugin.span();
-        let path = self.reported(&span, self.search.find(plugin.plugin.get_ref()))?;
+        let name = NodeName::from(node.name.get_ref().as_str());
+        let found = match self.chosen.get(&name) {
+            Some(chosen) => Ok(chosen.clone()),
+            None => self.search.find(plugin.plugin.get_ref()),
+        };
+        let path = self.reported(&span, found)?;
         let engine = self.engine;
         let loaded = self
             .components
-            .entry(path)
+            .entry(path.clone())
             .or_insert_with_key(|path| engine.load(path))
             .clone();
-        self.reported(&span, loaded)
+        let component = self.reported(&span, loaded)?;
+        let digest = component.digest();
+        self.of_nodes.insert(name, ComponentFile { path, digest });
+        Some(component)
     }
 
     pub(super) fn transform(

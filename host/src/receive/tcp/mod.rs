@@ -208,9 +208,4 @@ impl Receiver for TcpReceiver {
     fn save(&self, range: &Range) -> Option<Vec<u8>> {
         self.buffer.save(range.block()?)
     }
-
-    fn load(&mut self, range: &Range, saved: &[u8]) -> Result<(), Failure> {
-        let block = range.block().expect("a tcp source offers blocks alone");
-        self.buffer.load(block, saved)
-    }
 }

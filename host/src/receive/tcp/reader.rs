@@ -70,6 +70,11 @@ impl Reader for TcpReader {
         Ok(())
     }
 
+    fn load(&self, range: &Range, saved: &[u8]) -> Result<(), Failure> {
+        let block = range.block().expect("a tcp source offers blocks alone");
+        self.buffer.load(block, saved)
+    }
+
     fn origin(&self, _range: &Range, position: u64) -> String {
         self.buffer.origin(position)
     }

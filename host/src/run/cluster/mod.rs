@@ -94,7 +94,7 @@ pub fn join(
     }
     let hello = Hello {
         pipeline: plan.name.clone(),
-        plan: plan.hash,
+        plan: plan.code.digest,
         generation: (process == ProcessIndex(0)).then_some(claimed),
         process,
         processes: hosts.len(),
