@@ -16,6 +16,7 @@ use wasmill::pipeline::plan::{EpochRules, PortRef, Trigger};
 use wasmill::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use wasmill::receive::SourceConfig;
 use wasmill::run::{self, Options, Status, Stop, Summary};
+use wasmill::state::StateConfig;
 
 const SINK: &str = "type = 'files'\npath = 'out'\nformat = 'text'";
 const REJECTED: &str = "type = 'files'\npath = 'rejected'\nformat = 'json'";
@@ -71,6 +72,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
             max_in_flight: 3,
             max_live_bytes: 256 << 20,
         },
+        state: StateConfig::default(),
         partitions: 8,
         nodes,
         checkpoint: None,

@@ -24,6 +24,8 @@ pub struct Code {
     pub digest: Digest,
     /// The pipeline file, from whose folder its paths count.
     pub file: PathBuf,
+    /// The folder that the process was in: files of a source that are recorded by relative paths are seen from there.
+    pub folder: PathBuf,
     /// Its text.
     pub text: String,
     /// The component of each node that has one.
@@ -42,6 +44,7 @@ pub struct ComponentFile {
 #[derive(Debug, Serialize, Deserialize)]
 struct CodeRecord {
     file: PathBuf,
+    folder: PathBuf,
     text: String,
     components: BTreeMap<NodeName, ComponentRecord>,
 }
@@ -63,6 +66,7 @@ impl Code {
             digest: Digest::of(all.as_bytes()),
             // An epoch may be looked at from another folder.
             file: std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
+            folder: std::env::current_dir().unwrap_or_default(),
             text,
             components,
         }
@@ -87,6 +91,7 @@ pub(super) fn keep(records: &Records, code: &Code) -> Result<(), Failure> {
     }
     let record = record::encode(&CodeRecord {
         file: code.file.clone(),
+        folder: code.folder.clone(),
         text: code.text.clone(),
         components,
     });
@@ -150,10 +155,7 @@ impl Records {
     /// # Errors
     /// When it is not there as it was, or the folder cannot be written.
     pub fn code(&self, digest: Digest, folder: &Path) -> Result<Code, Failure> {
-        let name = name(CODE, digest);
-        let kept: CodeRecord = self
-            .read(&name)?
-            .ok_or_else(|| self.damaged(&format!("`{name}` is not there")))?;
+        let kept = self.code_record(digest)?;
         let mut components = BTreeMap::new();
         for (node, component) in kept.components {
             let bytes = self.content(&self::name(COMPONENTS, component.digest))?;
@@ -166,7 +168,21 @@ impl Records {
             })?;
             components.insert(node, ComponentFile { path, digest });
         }
-        Ok(Code::new(&kept.file, kept.text, components))
+        Ok(Code {
+            folder: kept.folder,
+            ..Code::new(&kept.file, kept.text, components)
+        })
+    }
+
+    /// The folder from which an epoch of this code has read files.
+    pub(super) fn folder(&self, code: Digest) -> Result<PathBuf, Failure> {
+        Ok(self.code_record(code)?.folder)
+    }
+
+    fn code_record(&self, digest: Digest) -> Result<CodeRecord, Failure> {
+        let name = name(CODE, digest);
+        let record = self.read(&name)?;
+        record.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))
     }
 }
 

@@ -164,6 +164,17 @@ impl Records {
         for name in later(committed, base, COMMITS).chain(later(planned, Some(epoch), PLANS)) {
             self.on_disk(scratch.delete(&name))?;
         }
+        for epoch in (first..=epoch.0).map(Epoch) {
+            // It may have been forgotten since it was listed, which the run will find.
+            if let Some(mut plan) = self.plan(epoch)? {
+                let folder = self.folder(plan.pipeline)?;
+                for read in &mut plan.reads {
+                    read.range.see_from(&folder);
+                }
+                let plan = record::encode(&plan);
+                self.on_disk(scratch.put(&name(PLANS, epoch), &plan))?;
+            }
+        }
         Ok(Self {
             location: self.location.clone(),
             storage: Arc::new(scratch),

@@ -14,6 +14,7 @@ use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::pipeline::Plan;
 use crate::plugin::CallContext;
 use crate::receive::Readers;
+use crate::state::StateMemory;
 use crate::telemetry::Counters;
 
 /// One worker's view of the run.
@@ -34,6 +35,8 @@ pub struct Context {
     pub readers: Readers,
     /// Of the process.
     pub tables: Tables,
+    /// Of the process: what steps remember by key.
+    pub state: Arc<StateMemory>,
     /// Batch times of the epochs that this worker has heard of and not yet delivered.
     pub times: RefCell<BTreeMap<Epoch, BatchTime>>,
 }

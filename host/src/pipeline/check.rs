@@ -120,6 +120,7 @@ fn check(
         name: spec.name?.into_inner().into(),
         code: Code::new(&file.path, file.text.clone(), components),
         epoch: spec.epoch,
+        state: spec.state,
         partitions: spec.partitions,
         checkpoint: spec.checkpoint,
         nodes,

@@ -16,6 +16,7 @@ use crate::join::Join;
 use crate::plugin;
 use crate::receive::{SourceConfig, TableSource};
 use crate::sql::Sql;
+use crate::state::StateConfig;
 use crate::window::WindowSpec;
 
 /// A whole pipeline. Every process of a run makes the same one from the same file.
@@ -27,6 +28,8 @@ pub struct Plan {
     pub code: Code,
     /// How epochs are cut.
     pub epoch: EpochRules,
+    /// How much state is held in memory.
+    pub state: StateConfig,
     /// Partitions after an exchange.
     pub partitions: u32,
     /// In an order in which every input comes before its readers.

@@ -14,6 +14,7 @@ use crate::deliver::{PluginSink, SinkConfig};
 use crate::join::Kind;
 use crate::plugin::{Grants, Limits};
 use crate::receive::{SourceConfig, TableSource};
+use crate::state::StateConfig;
 use crate::window::WindowSpec;
 
 /// A whole file.
@@ -24,6 +25,8 @@ pub struct Spec {
     pub epoch: EpochRules,
     /// Where the trigger is set.
     pub trigger_span: Span,
+    /// How much state is held in memory.
+    pub state: StateConfig,
     /// Partitions after an exchange.
     pub partitions: u32,
     /// Sources, then steps, then sinks, each in the file's order.
@@ -174,6 +177,11 @@ pub fn read(mut file: Table<'_>) -> Spec {
             table.finish();
             checkpoint
         });
+    let state = file.table("state", "`[state]`").map(|mut table| {
+        let state = StateConfig::from_table(&mut table);
+        table.finish();
+        state
+    });
     let mut nodes = Vec::new();
     for role in [Role::Source, Role::Step, Role::Sink] {
         nodes.extend(nodes_of(&mut file, role));
@@ -185,6 +193,7 @@ pub fn read(mut file: Table<'_>) -> Spec {
         epoch,
         trigger_span,
         partitions,
+        state: state.unwrap_or_default(),
         nodes,
         checkpoint,
         rejected,

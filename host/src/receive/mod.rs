@@ -14,6 +14,7 @@ mod tcp;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -73,6 +74,13 @@ impl Range {
             Range::File { start, end, .. } => end - start,
             Range::Rows { count, .. } => count * 64,
             Range::Held { bytes, .. } => *bytes,
+        }
+    }
+
+    /// Names a file as it is seen from elsewhere, if it was named as seen from `folder`.
+    pub fn see_from(&mut self, folder: &Path) {
+        if let Range::File { path, .. } = self {
+            *path = folder.join(&*path).to_string_lossy().into_owned();
         }
     }
 

@@ -28,6 +28,7 @@ use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use crate::receive::{self, NoInput, Readers};
+use crate::state::StateMemory;
 use crate::telemetry::Counters;
 
 /// How long the threads of a failed run have to notice it before they are left behind: with the message shown after it, the end
@@ -87,6 +88,7 @@ pub fn run(
         counters: counters.clone(),
         readers,
         tables,
+        state: Arc::new(StateMemory::new(plan.state.clone())),
         outlets: sinks.outlets,
         rejected: sinks.rejected,
         feed: Mutex::new(feed),

@@ -21,6 +21,7 @@ use crate::flow::tables::Tables;
 use crate::ids::{Epoch, NodeName, WorkerIndex};
 use crate::pipeline::Plan;
 use crate::receive::Readers;
+use crate::state::StateMemory;
 use crate::telemetry::Counters;
 
 /// A worker parks until something happens; a failure unparks it. This is only how soon a lost wake-up would be noticed.
@@ -34,6 +35,7 @@ pub struct Crew {
     pub counters: Counters,
     pub readers: Readers,
     pub tables: Tables,
+    pub state: Arc<StateMemory>,
     pub outlets: BTreeMap<usize, Outlet>,
     pub rejected: Option<Outlet>,
     /// Taken by worker 0.
@@ -72,6 +74,7 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
         counters: crew.counters.clone(),
         readers: crew.readers.clone(),
         tables: crew.tables.clone(),
+        state: crew.state.clone(),
         times: RefCell::default(),
     });
     let first = index.0 == 0;

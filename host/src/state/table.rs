@@ -1,12 +1,10 @@
 //! The state of the keys of one partition.
 //!
-//! A key and its state are kept as Arrow's row encoding: it compares as the key does, and turns into columns again. Nothing
-//! but the keys that are named is looked at, so what an epoch costs does not depend on how many keys there are.
+//! A key and its state are kept as Arrow's row encoding: it compares as the key does, and turns into columns again. Nothing but the keys that are named is looked at, so what an epoch costs does not depend on how many keys there are.
 //!
 //! Changes leave the table as a [`Table::delta`]: a batch with the columns `live` (false of a key that was removed), `timer`
 //! (milliseconds since 1970, or null), the key's and the state's, in the order of the keys. [`Table::load`] takes it up again.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,16 +13,15 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, Rows, SortField};
-use foldhash::fast::RandomState;
+use arrow::row::{Row, RowConverter, Rows, SortField};
 
+use super::entries::{Change, Entries, Entry};
+use super::memory::StateMemory;
 use crate::error::Failure;
 use crate::ids::BatchTime;
 
 /// Columns of a delta before those of the key.
 const MARKS: usize = 2;
-
-type Bytes = Box<[u8]>;
 
 /// Keys with their state and timers.
 #[derive(Debug)]
@@ -34,16 +31,9 @@ pub struct Table {
     key_columns: usize,
     state_schema: SchemaRef,
     delta_schema: SchemaRef,
-    entries: HashMap<Bytes, Entry, RandomState>,
-    timers: BTreeSet<(i64, Bytes)>,
+    entries: Entries,
     /// Keys changed since the last delta, some of them twice.
-    changed: Vec<Bytes>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    state: Bytes,
-    timer: Option<i64>,
+    changed: Rows,
 }
 
 /// What a table has of some keys.
@@ -57,21 +47,16 @@ pub struct Found {
     pub states: Vec<ArrayRef>,
 }
 
-/// What becomes of one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// What becomes of its state: `Some(true)` takes the next state given, `Some(false)` has none any more.
-    pub state: Option<bool>,
-    /// What becomes of its timer.
-    pub timer: Option<Option<i64>>,
-}
-
 impl Table {
-    /// An empty table of these columns.
+    /// An empty table of these columns; what it holds is counted in `memory`.
     ///
     /// # Errors
     /// When a column is of a type that cannot be a key or state.
-    pub fn new(keys: &Schema, states: &SchemaRef) -> Result<Self, Failure> {
+    pub fn new(
+        keys: &Schema,
+        states: &SchemaRef,
+        memory: Arc<StateMemory>,
+    ) -> Result<Self, Failure> {
         let converter = |schema: &Schema| {
             let fields = schema.fields().iter();
             RowConverter::new(
@@ -89,15 +74,15 @@ impl Table {
             .into_iter()
             .chain(keys.fields().iter().map(|field| field.as_ref().clone()))
             .chain(states.fields().iter().map(nullable));
+        let keys_converter = converter(keys).map_err(bug)?;
         Ok(Self {
-            keys: converter(keys).map_err(bug)?,
+            changed: keys_converter.empty_rows(0, 0),
+            keys: keys_converter,
             states: converter(states).map_err(bug)?,
             key_columns: keys.fields().len(),
             state_schema: states.clone(),
             delta_schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-            entries: HashMap::default(),
-            timers: BTreeSet::new(),
-            changed: Vec::new(),
+            entries: Entries::new(memory),
         })
     }
 
@@ -108,7 +93,7 @@ impl Table {
 
     /// Whether no key has state.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// The columns of a delta.
@@ -117,51 +102,55 @@ impl Table {
     }
 
     /// When the first timer is due.
-    pub fn next_timer(&self) -> Option<i64> {
-        self.timers.first().map(|(time, _)| *time)
+    ///
+    /// # Errors
+    /// When the disk that holds what is too much for memory cannot be read or written, here and below.
+    pub fn next_timer(&self) -> Result<Option<i64>, Failure> {
+        self.entries.next_timer()
     }
 
     /// The key columns of the keys whose timers are due.
-    ///
-    /// # Errors
-    /// Only for a bug, here and below.
     pub fn due(&self, time: BatchTime) -> Result<Vec<ArrayRef>, Failure> {
-        let due = self.timers.iter().take_while(|(due, _)| *due <= time.0);
-        self.key_columns_of(due.map(|(_, key)| key.as_ref()))
+        let due = self.entries.due(time.0)?;
+        self.key_columns_of(due.iter().map(AsRef::as_ref))
     }
 
     /// The key columns of all keys that have state, in no order.
     pub fn all(&self) -> Result<Vec<ArrayRef>, Failure> {
-        self.key_columns_of(self.entries.keys().map(AsRef::as_ref))
+        let keys = self.entries.keys()?;
+        self.key_columns_of(keys.iter().map(AsRef::as_ref))
     }
 
     /// The bytes that each key's state takes; those of a key without state are none.
     pub fn sizes(&self, keys: &[ArrayRef]) -> Result<Vec<usize>, Failure> {
         let keys = self.encoded(keys)?;
-        let size = |key: arrow::row::Row<'_>| {
-            let entry = self.entries.get(key.as_ref());
-            entry.map_or(0, |entry| entry.state.len())
+        let size = |key: Row<'_>| {
+            let entry = self.entries.get(key.as_ref())?;
+            Ok(entry.map_or(0, |entry| entry.state().len()))
         };
-        Ok(keys.iter().map(size).collect())
+        keys.iter().map(size).collect()
     }
 
     /// What there is of some keys at a time.
     pub fn find(&self, keys: &[ArrayRef], time: BatchTime) -> Result<Found, Failure> {
         let keys = self.encoded(keys)?;
-        let entries: Vec<_> = keys
-            .iter()
-            .map(|key| self.entries.get(key.as_ref()))
-            .collect();
-        let is_due = |entry: &Option<&Entry>| {
-            let timer = entry.and_then(|entry| entry.timer);
+        let entries = self.entries_of(keys.iter())?;
+        let is_due = |entry: &Option<Entry<'_>>| {
+            let timer = entry.as_ref().and_then(Entry::timer);
             timer.is_some_and(|due| due <= time.0)
         };
         Ok(Found {
             present: entries.iter().map(Option::is_some).collect(),
             due: entries.iter().map(is_due).collect(),
-            states: self
-                .state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?,
+            states: self.state_columns(entries.iter().flatten().map(Entry::state))?,
         })
+    }
+
+    fn entries_of<'a>(
+        &self,
+        keys: impl Iterator<Item = Row<'a>>,
+    ) -> Result<Vec<Option<Entry<'_>>>, Failure> {
+        keys.map(|key| self.entries.get(key.as_ref())).collect()
     }
 
     /// Changes some keys, each at most once. `states` are the states put, in the order of their keys.
@@ -184,85 +173,57 @@ impl Table {
                 })?),
                 _ => None,
             };
-            self.change(key.as_ref(), *change, state.as_ref().map(AsRef::as_ref));
+            if change.state.is_some() || change.timer.is_some() {
+                let state = state.as_ref().map(AsRef::as_ref);
+                self.entries.change(key.as_ref(), *change, state)?;
+                self.changed.push(key);
+            }
         }
         Ok(())
     }
 
-    fn change(&mut self, key: &[u8], change: Change, state: Option<&[u8]>) {
-        if change.state.is_none() && change.timer.is_none() {
-            return;
-        }
-        let before = self.entries.get(key).and_then(|entry| entry.timer);
-        if change.state == Some(false) {
-            self.entries.remove(key);
-        } else if let Some(state) = state {
-            match self.entries.get_mut(key) {
-                Some(entry) => entry.state = state.into(),
-                None => {
-                    let entry = Entry {
-                        state: state.into(),
-                        timer: None,
-                    };
-                    self.entries.insert(key.into(), entry);
-                }
-            }
-        }
-        if let (Some(timer), Some(entry)) = (change.timer, self.entries.get_mut(key)) {
-            entry.timer = timer;
-        }
-        let after = self.entries.get(key).and_then(|entry| entry.timer);
-        if before != after {
-            if let Some(before) = before {
-                self.timers.remove(&(before, key.into()));
-            }
-            if let Some(after) = after {
-                self.timers.insert((after, key.into()));
-            }
-        }
-        self.changed.push(key.into());
-    }
-
     /// What has changed since the last time, or nothing.
     pub fn delta(&mut self) -> Result<Option<RecordBatch>, Failure> {
-        let mut keys = std::mem::take(&mut self.changed);
-        if keys.is_empty() {
+        let changed = std::mem::replace(&mut self.changed, self.keys.empty_rows(0, 0));
+        if changed.num_rows() == 0 {
             return Ok(None);
         }
+        let mut keys: Vec<Row<'_>> = changed.iter().collect();
         keys.sort_unstable();
         keys.dedup();
         self.batch(&keys).map(Some)
     }
 
-    fn batch(&self, keys: &[Bytes]) -> Result<RecordBatch, Failure> {
-        let entries: Vec<_> = keys.iter().map(|key| self.entries.get(key)).collect();
+    fn batch(&self, keys: &[Row<'_>]) -> Result<RecordBatch, Failure> {
+        let entries = self.entries_of(keys.iter().copied())?;
         let live: BooleanArray = entries.iter().map(|entry| Some(entry.is_some())).collect();
         let timers: Int64Array = entries
             .iter()
-            .map(|entry| entry.and_then(|entry| entry.timer))
+            .map(|entry| entry.as_ref().and_then(Entry::timer))
             .collect();
         let mut next = 0..;
         let places: UInt32Array = entries
             .iter()
-            .map(|entry| entry.and_then(|_| next.next()))
+            .map(|entry| entry.as_ref().and_then(|_| next.next()))
             .collect();
-        let states =
-            self.state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?;
+        let states = self.state_columns(entries.iter().flatten().map(Entry::state))?;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(live), Arc::new(timers)];
-        columns.extend(self.key_columns_of(keys.iter().map(AsRef::as_ref))?);
+        columns.extend(self.keys.convert_rows(keys.iter().copied()).map_err(bug)?);
         for state in &states {
             columns.push(take(state, &places, None).map_err(bug)?);
         }
         RecordBatch::try_new(self.delta_schema.clone(), columns).map_err(bug)
     }
 
-    /// Takes up a delta, the oldest first; what was changed before is no part of the next delta.
+    /// Takes up a delta, the oldest first. It is no part of the next delta.
     pub fn load(&mut self, delta: &RecordBatch) -> Result<(), Failure> {
         let (marks, rest) = delta.columns().split_at(MARKS);
         let (keys, states) = rest.split_at(self.key_columns);
         let (live, timers) = (marks[0].as_boolean(), marks[1].as_primitive::<Int64Type>());
         let keys = self.encoded(keys)?;
         let states = self.states.convert_columns(states).map_err(bug)?;
+        // The oldest delta has nearly all keys.
+        self.entries.reserve(keys.num_rows());
         for (row, (key, state)) in keys.iter().zip(states.iter()).enumerate() {
             let is_live = live.value(row);
             let timer = timers.is_valid(row).then(|| timers.value(row));
@@ -270,9 +231,9 @@ impl Table {
                 state: Some(is_live),
                 timer: Some(timer),
             };
-            self.change(key.as_ref(), change, is_live.then_some(state.as_ref()));
+            let state = is_live.then_some(state.as_ref());
+            self.entries.change(key.as_ref(), change, state)?;
         }
-        self.changed.clear();
         Ok(())
     }
 
@@ -317,6 +278,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::state::StateConfig;
 
     /// What a table should hold: of each key its state and timer.
     type Twin = BTreeMap<String, (i64, Option<i64>)>;
@@ -324,7 +286,8 @@ mod tests {
     fn table() -> Table {
         let keys = Schema::new(vec![Field::new("k", DataType::Utf8, true)]);
         let states = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
-        Table::new(&keys, &states).unwrap()
+        let memory = Arc::new(StateMemory::new(StateConfig::default()));
+        Table::new(&keys, &states, memory).unwrap()
     }
 
     fn column(keys: &[&str]) -> Vec<ArrayRef> {
@@ -337,11 +300,9 @@ mod tests {
         keys.map(|key| {
             let found = table.find(&column(&[key]), BatchTime(i64::MIN)).unwrap();
             let state = found.states[0].as_primitive::<Int64Type>().value(0);
-            let entry = table.timers.iter().find(|(_, other)| {
-                let columns = table.key_columns_of(std::iter::once(other.as_ref()));
-                columns.unwrap()[0].as_string::<i32>().value(0) == key
-            });
-            (key.to_owned(), (state, entry.map(|(time, _)| *time)))
+            let encoded = table.encoded(&column(&[key])).unwrap();
+            let entry = table.entries.get(encoded.row(0).as_ref()).unwrap();
+            (key.to_owned(), (state, entry.unwrap().timer()))
         })
         .collect()
     }
@@ -402,7 +363,7 @@ mod tests {
                 prop_assert_eq!(&content(&table), &twin);
                 prop_assert_eq!(table.len(), twin.len());
                 let first = twin.values().filter_map(|(_, timer)| *timer).min();
-                prop_assert_eq!(table.next_timer(), first);
+                prop_assert_eq!(table.next_timer().unwrap(), first);
                 if at % 7 == 0 && let Some(delta) = table.delta().unwrap() {
                     copy.load(&delta).unwrap();
                     prop_assert_eq!(&content(&copy), &twin);

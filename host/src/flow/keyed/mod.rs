@@ -223,7 +223,8 @@ impl Keyed {
     fn load(&mut self, kept: Option<&Kept>) -> Result<(), Failure> {
         let shape = self.step.keyed.state();
         for partition in self.context.partitions() {
-            let mut table = Table::new(&self.step.key_schema, &shape.columns)?;
+            let memory = self.context.state.clone();
+            let mut table = Table::new(&self.step.key_schema, &shape.columns, memory)?;
             let place = (&self.node.name, partition);
             for segment in kept.into_iter().flat_map(|kept| kept.read(place)) {
                 let (segment, delta) = segment?;
@@ -259,8 +260,18 @@ impl Keyed {
             if self.context.abort.is_set() {
                 return Pause::Idle;
             }
-            let Some(mut running) = self.running.take().or_else(|| self.next(is_complete)) else {
-                return Pause::Idle;
+            let next = match self.running.take() {
+                Some(running) => Ok(Some(running)),
+                None => self.next(is_complete),
+            };
+            let mut running = match next {
+                Ok(Some(running)) => running,
+                Ok(None) => return Pause::Idle,
+                Err(failure) => {
+                    let failure = failure.at_node(&self.node.name);
+                    self.context.abort.fail(failure);
+                    return Pause::Idle;
+                }
             };
             if self.context.live.is_over() && self.emitted.is_alive() {
                 self.running = Some(running);
@@ -288,15 +299,16 @@ impl Keyed {
     }
 
     /// The next epoch, if all of it has come: its partitions that have rows, or keys that are due.
-    fn next(&mut self, is_complete: &dyn Fn(u64) -> bool) -> Option<Running> {
-        let entry = self
-            .waiting
-            .first_entry()
-            .filter(|entry| is_complete(*entry.key()))?;
+    fn next(&mut self, is_complete: &dyn Fn(u64) -> bool) -> Result<Option<Running>, Failure> {
+        let entry = self.waiting.first_entry();
+        let Some(entry) = entry.filter(|entry| is_complete(*entry.key())) else {
+            return Ok(None);
+        };
         let epoch = Epoch(*entry.key());
         let mut waiting = entry.remove();
         for (partition, table) in &self.tables {
-            let is_due = table.next_timer().is_some_and(|due| due <= waiting.time.0);
+            let next_timer = table.next_timer()?;
+            let is_due = next_timer.is_some_and(|due| due <= waiting.time.0);
             if is_due || (self.step.every_key && !table.is_empty()) {
                 let none = vec![Vec::new(); waiting.inputs];
                 waiting.partitions.entry(*partition).or_insert(none);
@@ -306,13 +318,13 @@ impl Keyed {
         let capability = waiting.capabilities.pop();
         let capability = capability.expect("the last is for what is stored");
         self.barrier.begin(epoch, capability);
-        Some(Running {
+        Ok(Some(Running {
             epoch,
             time: waiting.time,
             capabilities: waiting.capabilities,
             partitions: waiting.partitions.into_iter().collect(),
             session: None,
-        })
+        }))
     }
 
     /// One call, or the start or end of a partition. Answers the bytes made; nothing when the epoch is over.
@@ -360,7 +372,7 @@ impl Keyed {
             .tables
             .get_mut(&session.partition)
             .expect("a partition is worked on by its owner");
-        let next_timer = table.next_timer();
+        let next_timer = table.next_timer()?;
         if let Some(delta) = table.delta()? {
             let (version, keys) = (self.step.keyed.state().version, &self.step.key_schema);
             let change = Change::Keys(delta, version, keys.fields().len());

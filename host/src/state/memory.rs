@@ -1,0 +1,92 @@
+//! How much memory the state of a process may take, and where it goes beyond that.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::disk::Spill;
+use crate::config::Table;
+use crate::error::Failure;
+
+/// State of a gigabyte in memory, which most pipelines never have.
+const DEFAULT_MEMORY: u64 = 1 << 30;
+
+/// A checked `[state]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateConfig {
+    /// Bytes of state that a process holds in memory.
+    pub memory: u64,
+    /// The folder that holds what is beyond; the system's for temporary files unless said.
+    pub spill: Option<PathBuf>,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self {
+            memory: DEFAULT_MEMORY,
+            spill: None,
+        }
+    }
+}
+
+impl StateConfig {
+    /// Reads its settings.
+    pub fn from_table(table: &mut Table) -> Self {
+        let memory = table.size("memory");
+        let spill = table.string("spill");
+        Self {
+            memory: memory.map_or(DEFAULT_MEMORY, |memory| memory.into_inner()),
+            spill: spill.map(|spill| table.resolve(spill.get_ref())),
+        }
+    }
+}
+
+/// The state of all tables of a process: what they hold in memory together, and the store on disk of those that have grown too large.
+#[derive(Debug)]
+pub struct StateMemory {
+    config: StateConfig,
+    used: AtomicU64,
+    store: Mutex<Option<Arc<Spill>>>,
+}
+
+impl StateMemory {
+    /// Of a process.
+    pub fn new(config: StateConfig) -> Self {
+        Self {
+            config,
+            used: AtomicU64::new(0),
+            store: Mutex::default(),
+        }
+    }
+
+    /// Counts that a table in memory is larger now; answers whether all of them together are too large.
+    pub(super) fn grow(&self, bytes: u64) -> bool {
+        self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > self.config.memory
+    }
+
+    /// Counts that a table in memory is smaller now, or gone.
+    pub(super) fn shrink(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What all tables in memory take together.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The store, made when it is first needed.
+    pub(super) fn spill(&self) -> Result<Arc<Spill>, Failure> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*store {
+            return Ok(store.clone());
+        }
+        let opened = Arc::new(Spill::open(&self.config)?);
+        tracing::info!(
+            memory = self.config.memory,
+            folder = %opened.folder().display(),
+            "state is larger than `state.memory`: tables that grow go to disk"
+        );
+        Ok(store.insert(opened).clone())
+    }
+}
