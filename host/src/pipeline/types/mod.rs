@@ -27,7 +27,7 @@ use crate::pipeline::spec::{AggregateSpec, NodeSpec, Settings};
 use crate::plugin::{Component, Engine, Keyed, Reducer, Transform, World};
 use crate::receive::TableSource;
 use crate::sql::Sql;
-use crate::window::WindowSpec;
+use crate::window::{BOUNDS, WindowSpec};
 
 /// A node whose columns are known.
 pub struct Typed {
@@ -43,9 +43,11 @@ pub struct Typed {
 pub struct TypedPort {
     /// How `input = "node.name"` calls it; empty where a node has only one.
     pub name: String,
-    /// All its columns: those carried, then those made.
+    /// All its columns: those that are always there, those carried, then those made.
     pub schema: SchemaRef,
-    /// Which columns of the inputs are the first ones here.
+    /// So many of them are there whoever reads them.
+    pub fixed: usize,
+    /// Which columns of the inputs are the next ones.
     pub carried: Vec<Carried>,
 }
 
@@ -64,6 +66,7 @@ impl TypedPort {
         Self {
             name,
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            fixed: 0,
             carried,
         }
     }
@@ -85,8 +88,8 @@ pub enum TypedKind {
     Aggregate(Aggregate, Option<WindowSpec>),
     /// User code that makes one row of many, with where the key's columns and those it reduces are.
     Reduce(Reducer, [Vec<usize>; 2], Option<WindowSpec>),
-    /// Two inputs brought together by key.
-    Join(Join),
+    /// Two inputs brought together by key, of each epoch or over windows, those of the left and of the right.
+    Join(Join, Option<[WindowSpec; 2]>),
     /// Rows dealt out to so many partitions.
     Repartition(u32),
     /// A sink.
@@ -197,8 +200,14 @@ impl<'a> Typer<'a> {
                     return None;
                 };
                 let schemas = [&left.schema, &right.schema];
-                let (port, join) = join::join(node.name.get_ref(), spec, schemas, self.problems)?;
-                (vec![port], TypedKind::Join(join))
+                let (mut port, join) =
+                    join::join(node.name.get_ref(), spec, schemas, self.problems)?;
+                if let Some(windows) = &spec.windows {
+                    port.schema = self.with_bounds(windows.span(), &port.schema)?;
+                    port.fixed = BOUNDS.len();
+                }
+                let windows = spec.windows.as_ref().map(|windows| *windows.get_ref());
+                (vec![port], TypedKind::Join(join, windows))
             }
             Settings::Repartition(partitions) => {
                 let port = TypedPort::beside(String::new(), &Fields::empty(), &input?.schema, true);
@@ -409,14 +418,13 @@ impl<'a> Typer<'a> {
 
     /// The columns that say which window a row is of, before those of the row.
     fn with_bounds(&self, span: Span, rows: &Schema) -> Option<SchemaRef> {
-        let bounds = ["window_start", "window_end"];
-        if let Some(taken) = bounds.iter().find(|name| rows.index_of(name).is_ok()) {
+        if let Some(taken) = BOUNDS.iter().find(|name| rows.index_of(name).is_ok()) {
             let message =
                 format!("a window gives a column `{taken}`, and the step has one already");
             self.problems.add(span, message, None);
             return None;
         }
-        let bounds = bounds.map(|name| Arc::new(ColumnType::Timestamp.field(name, false)));
+        let bounds = BOUNDS.map(|name| Arc::new(ColumnType::Timestamp.field(name, false)));
         let fields = bounds.into_iter().chain(rows.fields().iter().cloned());
         Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
@@ -497,9 +505,11 @@ impl<'a> Typer<'a> {
     }
 }
 
+/// The port of a node that gives all it has.
 fn only_port(schema: SchemaRef) -> TypedPort {
     TypedPort {
         name: String::new(),
+        fixed: schema.fields().len(),
         schema,
         carried: Vec::new(),
     }

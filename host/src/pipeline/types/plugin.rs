@@ -158,6 +158,7 @@ impl Typer<'_> {
             TypedPort {
                 name: port.name.clone(),
                 schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+                fixed: 0,
                 carried: carried
                     .map(|(_, &column)| Carried { input: 0, column })
                     .collect(),
