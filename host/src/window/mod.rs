@@ -4,7 +4,7 @@
 //! panes, and every epoch belongs to one of them, the one that ends at or after its batch time. The partial results of a pane's epochs
 //! are combined as they come; a pane that has ended is combined with its neighbours to spans of 2, 4, 8 panes, each once and at
 //! places that only time decides. So a window is put together of a few spans instead of all of its rows, and in the same order on any
-//! worker, at any restart: float sums too are the same.
+//! worker, at any restart: float sums too are the same. Of rows that are only collected, panes are left as they are ([`Spans::Panes`]).
 //!
 //! Pure: partial results come in, those of windows that have ended go out. What a partial result is, and how two become one, is the caller's.
 
