@@ -161,7 +161,11 @@ impl<'a> Typer<'a> {
         };
         let world = component.as_ref().map(Component::world);
         let is_keyed = world == Some(World::Keyed);
-        let inputs = inputs.filter(|_| is_keyed || self.takes_its_inputs(node));
+        // How many a plugin takes that was not found, nobody knows.
+        let is_unknown =
+            component.is_none() && matches!(node.settings, Some(Settings::Plugin { .. }));
+        let takes_any = is_keyed || is_unknown;
+        let inputs = inputs.filter(|_| takes_any || self.takes_its_inputs(node));
         let inputs = inputs.filter(|inputs| self.may_read_tables(node, inputs, typed));
         let input = inputs.as_ref().and_then(|all| all.first());
         let (ports, kind) = match node.settings.as_ref()? {
@@ -188,8 +192,9 @@ impl<'a> Typer<'a> {
                 self.reducer(node, plugin, names, window, &component?, input?, typed)?
             }
             Settings::Plugin { plugin, .. } => {
+                let component = component?;
                 self.refuse_foreign(node, World::Transform);
-                self.transform(node, plugin, &component?, &input?.schema)?
+                self.transform(node, plugin, &component, &input?.schema)?
             }
             Settings::Filter(condition) => {
                 select::filter(condition, &input?.schema, self.problems)?
