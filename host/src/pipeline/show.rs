@@ -252,7 +252,7 @@ fn joined(node: &Node, join: &Join) -> Vec<(&'static str, String)> {
 fn over(windows: &[WindowSpec; 2]) -> String {
     match windows {
         [left, right] if left == right => left.to_string(),
-        [left, right] => format!("{left}; of the right {right}"),
+        [left, right] => format!("{left} on the left; {right} on the right"),
     }
 }
 
