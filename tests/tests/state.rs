@@ -265,6 +265,12 @@ path = "out"
         exported("joined.left").out,
         "{\"page\":\"/a\",\"pane\":1,\"user\":\"ann\"}\n{\"page\":\"/b\",\"pane\":2,\"user\":\"bob\"}\n"
     );
+    let listed = state(folder.path(), &["ls", "checkpoint"]).succeeded();
+    let ends = listed
+        .out
+        .lines()
+        .map(|line| line.find("  pane").or(line.find("  key")));
+    assert_eq!(ends.collect::<Vec<_>>(), [Some(50); 3], "{}", listed.out);
     // The click was in the window that has ended, and in no later one.
     assert_eq!(exported("joined.right").out, "");
     let late = r#"{"name":"ann","target":"see"}"#;
