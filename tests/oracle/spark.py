@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pyspark
@@ -162,6 +162,20 @@ def joins(case):
     }
 
 
+def joined_windows(case):
+    clicks = case.stream("input/clicks").map(lambda click: (click["user"], click["page"]))
+    logins = case.stream("input/logins").map(lambda login: (login["user"], login["host"]))
+    both = lambda pair: {"user": pair[0], "page": pair[1][0], "host": pair[1][1]}
+    full = clicks.window(4, 4).fullOuterJoin(logins.window(4, 4))
+    return {
+        "inner": case.windowed(4, clicks.window(4, 2).join(logins.window(4, 2)).map(both)),
+        "left": case.windowed(3, clicks.window(3, 1).leftOuterJoin(logins.window(3, 1)).map(both)),
+        "right": case.windowed(5, clicks.window(2, 1).rightOuterJoin(logins.window(5, 1)).map(both)),
+        "full": case.windowed(4, full.map(both)),
+        "with-the-batch": case.windowed(3, clicks.window(3, 1).fullOuterJoin(logins).map(both)),
+    }
+
+
 def window_join(case):
     found = case.stream("input").flatMap(words)
     now = found.countByValue()
@@ -194,11 +208,63 @@ def state(case):
     }
 
 
+def reducers(case):
+    orders = case.stream("input")
+    items = orders.map(lambda order: (order["user"], order["item"]))
+    sums = orders.map(lambda order: (order["user"], (order["amount"], 1)))
+    longer = lambda a, b: b if len(b) > len(a) else a
+    add = lambda a, b: (a[0] + b[0], a[1] + b[1])
+    subtract = lambda a, b: (a[0] - b[0], a[1] - b[1])
+    there = lambda total: total[1][1] > 0
+    sum = lambda total: {"user": total[0], "sum": total[1][0], "count": total[1][1]}
+    by_inverse = sums.reduceByKeyAndWindow(add, subtract, 6, 1, filterFunc=there)
+    only = items.map(lambda item: item[1])
+    return {
+        "reduce": only.reduce(longer).map(row("item")),
+        "longest": items.reduceByKey(longer).map(row("user", "item")),
+        "sums": sums.reduceByKey(add).map(sum),
+        "longest-of-window": case.windowed(4, items.reduceByKeyAndWindow(longer, None, 4, 2).map(row("user", "item"))),
+        "sums-of-window": case.windowed(6, sums.reduceByKeyAndWindow(add, None, 6, 1).map(sum)),
+        "sums-of-window-by-inverse": case.windowed(6, by_inverse.map(sum)),
+        "reduce-of-window": case.windowed(3, only.reduceByWindow(longer, None, 3, 1).map(row("item"))),
+    }
+
+
+def cogroup(case):
+    impressions = case.stream("input/impressions")
+    impressions = impressions.map(lambda shown: (shown["user"], (shown["shown"], shown["campaign"])))
+    clicks = case.stream("input/clicks").map(lambda click: (click["user"], click["clicked"]))
+    time = datetime.fromisoformat
+
+    def attribute(new, old):
+        """The latest impression of a user, and what came of this batch's clicks."""
+        impressions = [old[0]] if old and old[0] else []
+        clicks = []
+        for shown, clicked in new:
+            impressions += shown
+            clicks += clicked
+        attributed = []
+        for click in clicks:
+            # The last of those with the greatest time.
+            before = [shown for shown in impressions if shown[0] <= click]
+            last = max(reversed(before), key=lambda shown: shown[0], default=None)
+            owed = last and time(click) - time(last[0]) <= timedelta(minutes=30)
+            attributed.append((click, last[1] if owed else None))
+        return max(reversed(impressions), key=lambda shown: shown[0], default=None), attributed
+
+    owed = impressions.cogroup(clicks).updateStateByKey(attribute)
+    each = owed.flatMap(lambda user: [(user[0], *click) for click in user[1][1]])
+    return {"attributed": each.map(row("user", "clicked", "campaign"))}
+
+
 PROGRAMS = {
+    "spark-cogroup": cogroup,
     "spark-counts": counts,
+    "spark-joined-windows": joined_windows,
     "spark-joins": joins,
     "spark-map-filter": map_filter,
     "spark-reduce": reduces,
+    "spark-reducers": reducers,
     "spark-state": state,
     "spark-static-join": static_join,
     "spark-union-repartition": union_repartition,

@@ -207,6 +207,106 @@ fn a_plugin_with_other_state_a_step_that_is_gone_and_other_partitions_are_refuse
 }
 
 #[test]
+fn a_join_over_windows_keeps_what_it_reads_of_each_side_and_refuses_it_for_another_window_or_other_columns()
+ {
+    let folder = folder(&[
+        (
+            "pipeline.toml",
+            r#"
+name = "joins"
+
+[epoch]
+trigger = "available-now"
+
+[checkpoint]
+path = "checkpoint"
+
+[sources.views]
+type = "queue"
+path = "views"
+format = "json"
+schema = { user = "utf8", page = "utf8", agent = "utf8" }
+
+[sources.clicks]
+type = "queue"
+path = "clicks"
+format = "json"
+schema = { name = "utf8", target = "utf8" }
+
+[steps.joined]
+inputs = ["views", "clicks"]
+join = "inner"
+on = { user = "name" }
+window = { length = ["3s", "1s"] }
+
+[steps.short]
+input = "joined"
+select = { what = "page", target = "target" }
+
+[sinks.out]
+input = "short"
+type = "files"
+path = "out"
+"#,
+        ),
+        (
+            "views/1000.jsonl",
+            r#"{"user":"ann","page":"/a","agent":"x"}"#,
+        ),
+        (
+            "views/2000.jsonl",
+            r#"{"user":"bob","page":"/b","agent":"y"}"#,
+        ),
+        ("clicks/2000.jsonl", r#"{"name":"bob","target":"buy"}"#),
+    ]);
+    start(folder.path(), &[]).succeeded();
+    let exported = |side| state(folder.path(), &["export", "checkpoint", side]).succeeded();
+    assert_eq!(
+        exported("joined.left").out,
+        "{\"page\":\"/a\",\"pane\":1,\"user\":\"ann\"}\n{\"page\":\"/b\",\"pane\":2,\"user\":\"bob\"}\n"
+    );
+    let listed = state(folder.path(), &["ls", "checkpoint"]).succeeded();
+    let ends = listed
+        .out
+        .lines()
+        .map(|line| line.find("  pane").or(line.find("  key")));
+    assert_eq!(ends.collect::<Vec<_>>(), [Some(50); 3], "{}", listed.out);
+    // The click was in the window that has ended, and in no later one.
+    assert_eq!(exported("joined.right").out, "");
+    let late = r#"{"name":"ann","target":"see"}"#;
+    std::fs::write(folder.path().join("clicks/3000.jsonl"), late).unwrap();
+    start(folder.path(), &[]).succeeded();
+    let rows = delivered(&folder.path().join("out"));
+    let expected = [
+        r#"{"what":"/b","target":"buy"}"#,
+        r#"{"what":"/a","target":"see"}"#,
+    ];
+    assert_eq!(rows, expected);
+    rewrite(folder.path(), "\"3s\"", "\"4s\"");
+    let other = start(folder.path(), &[]).failed_with(3);
+    assert!(
+        other
+            .err
+            .contains("`pane: window of 3000 ms every 1000 ms` is gone"),
+        "{}",
+        other.err
+    );
+    rewrite(folder.path(), "\"4s\"", "\"3s\"");
+    rewrite(folder.path(), "what = \"page\"", "what = \"agent\"");
+    let other = start(folder.path(), &[]).failed_with(3);
+    assert!(
+        other
+            .err
+            .contains("`page: utf8` is gone, `agent: utf8` is new"),
+        "{}",
+        other.err
+    );
+    std::fs::write(folder.path().join("clicks/4000.jsonl"), late).unwrap();
+    start(folder.path(), &["--accept-changes"]).succeeded();
+    assert_eq!(delivered(&folder.path().join("out")), expected);
+}
+
+#[test]
 fn a_damaged_segment_is_noticed_before_anything_is_read() {
     let folder = prepared();
     start(folder.path(), &[]).succeeded();

@@ -132,11 +132,13 @@ impl Ls {
                 "partitions": state.partitions.len(),
             }));
         }
+        let names = remembered.steps.keys().map(|step| step.as_str().len());
+        let width = names.max().unwrap_or_default().max(16);
         let mut text = String::new();
         if self.format == Format::Text {
             writeln!(
                 text,
-                "{:<16} {:>10} {:>12} {:>9}  key",
+                "{:<width$} {:>10} {:>12} {:>9}  key",
                 "step", "rows", "bytes", "segments"
             )
             .ok();
@@ -147,11 +149,12 @@ impl Ls {
                 Format::Json => writeln!(text, "{line}"),
                 Format::Text => writeln!(
                     text,
-                    "{:<16} {:>10} {:>12} {:>9}  {}",
+                    "{:<width$} {:>10} {:>12} {:>9}  {}",
                     line["step"].as_str().unwrap_or_default(),
-                    line["rows"],
-                    line["bytes"],
-                    line["segments"],
+                    // A JSON value itself takes no width.
+                    line["rows"].to_string(),
+                    line["bytes"].to_string(),
+                    line["segments"].to_string(),
                     line["key"].as_str().unwrap_or_default()
                 ),
             }

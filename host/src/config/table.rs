@@ -232,6 +232,11 @@ impl<'a> Table<'a> {
     /// An optional span of time, "100ms", "1s", "2m 30s".
     pub fn duration(&mut self, key: &str) -> Option<Spanned<Duration>> {
         let text = self.string(key)?;
+        self.span_of_time(text)
+    }
+
+    /// The span of time that a text of this table says.
+    pub fn span_of_time(&self, text: Spanned<String>) -> Option<Spanned<Duration>> {
         match parse_duration(text.get_ref()) {
             Some(duration) if !duration.is_zero() => Some(Spanned::new(text.span(), duration)),
             _ => {

@@ -15,6 +15,9 @@ use super::outlet::Outlet;
 use super::parcel::{Parcel, Parcels};
 use super::plan::{EpochFeed, Epochs};
 use super::store::{Kept, Stored};
+use super::window::grouped::Grouped;
+use super::window::joined::Joined;
+use super::window::{Over, Work};
 use super::{
     aggregate, combine, gather, join, keyed, lookup, plan, repartition, route, sink, source,
     spread, sql, store, transform, window,
@@ -22,7 +25,7 @@ use super::{
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
 use crate::join::Join;
-use crate::pipeline::{Input, Node, NodeKind};
+use crate::pipeline::{Input, NodeKind};
 use crate::window::WindowSpec;
 
 /// What a worker brings to the graph beside its [`Shared`] context.
@@ -119,19 +122,16 @@ impl<'scope> Graph<'scope> {
                     self.ports.insert((index, 0), rows);
                     self.rejected.push(rejected);
                 }
-                NodeKind::Aggregate(what, over) => {
+                NodeKind::Aggregate(what, windows) => {
                     let input = node.input().schema.clone();
                     let grouping = Grouping::Native(what.clone(), input);
-                    self.group(index, node, grouping, *over, &epochs, ends);
+                    self.group(index, grouping, *windows, &epochs, ends);
                 }
-                NodeKind::Reduce(step, over) => {
+                NodeKind::Reduce(step, windows) => {
                     let grouping = Grouping::Plugin(step.clone());
-                    self.group(index, node, grouping, *over, &epochs, ends);
+                    self.group(index, grouping, *windows, &epochs, ends);
                 }
-                NodeKind::Join(what) => {
-                    let rows = self.join(node, index, what.clone());
-                    self.ports.insert((index, 0), rows);
-                }
+                NodeKind::Join(what, windows) => self.join(index, what, *windows, &epochs, ends),
                 NodeKind::Repartition(partitions) => {
                     let input = self.input(node.input());
                     let rows = repartition::repartition(input, context, index, *partitions);
@@ -150,15 +150,36 @@ impl<'scope> Graph<'scope> {
         }
     }
 
-    /// Two inputs, or one and a table that the process holds.
-    fn join(&self, node: &Node, index: usize, join: Join) -> Rows<'scope> {
+    /// Two inputs, of each epoch or over windows, or one and a table that the process holds.
+    fn join(
+        &mut self,
+        index: usize,
+        join: &Join,
+        windows: Option<[WindowSpec; 2]>,
+        epochs: &Epochs<'scope>,
+        ends: &Ends,
+    ) {
         let context = self.context.clone();
-        let left = self.input(&node.inputs[0]);
-        match context.tables.of(index) {
-            Some(table) => lookup::lookup(left, context, index, join, table),
+        let node = &context.plan.nodes[index];
+        if let Some(table) = context.tables.of(index) {
+            let left = self.input(node.input());
+            let rows = lookup::lookup(left, context.clone(), index, join.clone(), table);
+            self.ports.insert((index, 0), rows);
+            return;
+        }
+        let sides = [0, 1].map(|side| {
+            let rows = self.input(&node.inputs[side]);
+            spread::by_key(rows, context.clone(), index, join.keys[side].clone())
+        });
+        match windows {
             None => {
-                let right = self.input(&node.inputs[1]);
-                join::join(left, right, context, index, join)
+                let rows = join::join(sides.into(), context.clone(), index, join.clone());
+                self.ports.insert((index, 0), rows);
+            }
+            Some(windows) => {
+                let over = [0, 1].map(|side| over(node.side(side), windows[side], ends));
+                let work = Box::new(Joined::new(join, node));
+                self.windows(index, sides.into(), work, over.into(), epochs);
             }
         }
     }
@@ -167,25 +188,41 @@ impl<'scope> Graph<'scope> {
     fn group(
         &mut self,
         index: usize,
-        node: &Node,
         grouping: Grouping,
-        over: Option<WindowSpec>,
+        windows: Option<WindowSpec>,
         epochs: &Epochs<'scope>,
         ends: &Ends,
     ) {
-        let (input, context) = (self.input(node.input()), self.context.clone());
+        let context = self.context.clone();
+        let node = &context.plan.nodes[index];
+        let input = self.input(node.input());
         let partials = combine::combine(input, context.clone(), index, grouping.clone());
-        let times = epochs.times.clone();
-        let rows = match over {
-            None => aggregate::aggregate(partials, times, context, index, grouping),
-            Some(over) => {
-                let what = (grouping, over);
-                let kept = ends.kept.get(&node.name).cloned();
-                let (rows, stored) = window::window(partials, times, context, index, what, kept);
-                self.stored.push(stored);
-                rows
+        match windows {
+            None => {
+                let times = epochs.times.clone();
+                let rows = aggregate::aggregate(partials, times, context.clone(), index, grouping);
+                self.ports.insert((index, 0), rows);
             }
-        };
+            Some(windows) => {
+                let over = vec![over(node.name.clone(), windows, ends)];
+                let work = Box::new(Grouped(grouping.grouper(&context, index)));
+                self.windows(index, vec![partials], work, over, epochs);
+            }
+        }
+    }
+
+    /// A step over windows.
+    fn windows(
+        &mut self,
+        index: usize,
+        inputs: Vec<Rows<'scope>>,
+        work: Box<dyn Work>,
+        over: Vec<Over>,
+        epochs: &Epochs<'scope>,
+    ) {
+        let (times, context) = (epochs.times.clone(), self.context.clone());
+        let (rows, stored) = window::window(inputs, times, context, index, work, over);
+        self.stored.push(stored);
         self.ports.insert((index, 0), rows);
     }
 
@@ -234,5 +271,14 @@ impl<'scope> Graph<'scope> {
             store::collect(stored, ends.stored).probe_with(&probe);
         }
         probe
+    }
+}
+
+/// The windows of an input, kept under a name.
+fn over(name: NodeName, windows: WindowSpec, ends: &Ends) -> Over {
+    Over {
+        kept: ends.kept.get(&name).cloned(),
+        name,
+        windows,
     }
 }

@@ -10,11 +10,11 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::aggregate::PARCEL_ROWS;
 use super::carry::Made;
 use super::context::{Emitted, Shared};
 use super::join::{bug, too_large};
 use super::parcel::{Parcel, Parcels};
+use super::results::PARCEL_ROWS;
 use super::tables::Table;
 use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId};

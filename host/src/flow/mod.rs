@@ -2,10 +2,9 @@
 //!
 //! An epoch is a timely timestamp. Time is driven from one place: process 0 cuts an epoch and hands its plan to
 //! [`plan`] on worker 0, which tells every worker what to read ([`source`]). From there rows flow through
-//! [`transform`] (user code, inline), [`sql`], [`combine`] and [`aggregate`] or [`window`] (an exchange between them), [`join`],
-//! [`keyed`] (user code that remembers) and [`repartition`] (behind [`spread`] and an exchange) and [`lookup`] (a join with a table,
-//! inline) to [`sink`], which holds
-//! the epoch back until its outlet thread has delivered it. A frontier that has passed an epoch behind every sink is
+//! [`transform`] (user code, inline), [`sql`], [`combine`] and [`aggregate`] or [`window`] (an exchange between them), [`join`] or
+//! [`window`], [`keyed`] (user code that remembers) and [`repartition`] (behind [`spread`] and an exchange) and [`lookup`] (a join
+//! with a table, inline) to [`sink`], which holds the epoch back until its outlet thread has delivered it. A frontier that has passed an epoch behind every sink is
 //! therefore the barrier "delivered", on every worker and process; the epoch driver counts on it.
 //!
 //! Edges of timely are unbounded queues. What bounds memory is here: sources emit only while the process's
@@ -29,6 +28,7 @@ pub mod plan;
 pub mod reduce;
 pub mod rejects;
 pub mod repartition;
+pub mod results;
 pub mod route;
 pub mod sink;
 pub mod source;

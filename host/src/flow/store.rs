@@ -26,7 +26,7 @@ use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
 /// What is kept of a partition of a step after an epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stored {
-    /// The step.
+    /// The step, or which of its inputs.
     pub node: NodeName,
     /// The partition.
     pub partition: PartitionId,
@@ -62,7 +62,6 @@ pub struct Store {
 
 /// The epochs of one step whose state is not durable yet.
 pub struct Barrier {
-    node: NodeName,
     store: Option<Store>,
     epochs: BTreeMap<Epoch, Storing>,
     /// Given to the thread with every write.
@@ -105,11 +104,10 @@ struct Storing {
 
 impl Barrier {
     /// None yet; the waker is the step's operator's.
-    pub fn new(node: NodeName, store: Option<Store>, waker: Arc<Waker>) -> Self {
+    pub fn new(store: Option<Store>, waker: Arc<Waker>) -> Self {
         // Never holds more than there are epochs in flight.
         let (tell, done) = crossbeam_channel::unbounded();
         Self {
-            node,
             store,
             epochs: BTreeMap::new(),
             tell,
@@ -132,16 +130,17 @@ impl Barrier {
     pub fn change(
         &mut self,
         epoch: Epoch,
-        partition: PartitionId,
+        (node, partition): (&NodeName, PartitionId),
         change: Change,
         next_timer: Option<i64>,
     ) {
+        let node = node.clone();
         let storing = self.epochs.get_mut(&epoch).expect("it has begun");
         match &self.store {
             Some(store) => {
                 storing.open += 1;
                 let write = Write {
-                    node: self.node.clone(),
+                    node,
                     partition,
                     epoch,
                     change,
@@ -153,7 +152,7 @@ impl Barrier {
                 store.writes.send(write).ok();
             }
             None => storing.stored.push(Stored {
-                node: self.node.clone(),
+                node,
                 partition,
                 state: PartitionState {
                     segments: Vec::new(),

@@ -44,7 +44,7 @@ impl Tables {
         let (running, ended) = crossbeam_channel::bounded(0);
         let mut by_join = BTreeMap::new();
         for (index, node) in plan.nodes.iter().enumerate() {
-            let NodeKind::Join(join) = &node.kind else {
+            let NodeKind::Join(join, _) = &node.kind else {
                 continue;
             };
             let read = &plan.nodes[node.inputs[1].ports[0].node];
@@ -139,8 +139,7 @@ mod tests {
     fn join() -> Join {
         Join {
             kind: Kind::Inner,
-            left_keys: vec![0],
-            right_keys: vec![0],
+            keys: [vec![0], vec![0]],
             columns: vec![Column::Key(0)],
         }
     }

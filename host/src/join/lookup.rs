@@ -17,7 +17,7 @@ pub struct Lookup {
 impl Lookup {
     /// Prepares `batch` as the right side of `join`.
     pub fn new(join: &Join, batch: RecordBatch) -> Result<Self, ArrowError> {
-        let keys = Keys::of(&batch, &join.right_keys)?;
+        let keys = Keys::of(&batch, &join.keys[1])?;
         let mut rows: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();
         for row in (0..batch.num_rows() as u32).filter(|row| !keys.has_null(*row)) {
             let key = keys.row(row).as_ref().into();
@@ -34,7 +34,7 @@ impl Lookup {
     /// Which rows belong to those of a left batch, in its order and then in theirs. The join is one that keeps no right
     /// rows alone.
     pub fn pairs(&self, join: &Join, left: &RecordBatch) -> Result<Pairs, ArrowError> {
-        let keys = Keys::of(left, &join.left_keys)?;
+        let keys = Keys::of(left, &join.keys[0])?;
         let mut pairs = Pairs::default();
         for row in 0..left.num_rows() as u32 {
             let found = match keys.has_null(row) {

@@ -64,15 +64,16 @@ impl Kind {
     }
 }
 
+/// The sides, as messages and what is kept of them are named.
+pub const SIDES: [&str; 2] = ["left", "right"];
+
 /// A checked join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
     /// Whose rows go on alone.
     pub kind: Kind,
-    /// Key columns of the left side, indices into its schema.
-    pub left_keys: Vec<usize>,
-    /// Those of the right side, of the same types in the same order.
-    pub right_keys: Vec<usize>,
+    /// Key columns of either side, indices into its schema, of the same types in the same order.
+    pub keys: [Vec<usize>; 2],
     /// The columns of the result.
     pub columns: Vec<Column>,
 }
@@ -122,8 +123,8 @@ impl Join {
     pub fn output_schema(&self, left: &Schema, right: &Schema) -> SchemaRef {
         let fields = self.columns.iter().map(|column| match *column {
             Column::Key(key) => {
-                let from_left = left.field(self.left_keys[key]);
-                let from_right = right.field(self.right_keys[key]);
+                let from_left = left.field(self.keys[0][key]);
+                let from_right = right.field(self.keys[1][key]);
                 let nullable = match self.kind {
                     Kind::Inner => false,
                     Kind::Left => from_left.is_nullable(),
@@ -138,11 +139,41 @@ impl Join {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
+    /// The columns of a side that the join reads, of those that it has: the keys', then those that go into its rows.
+    pub fn kept(&self, side: usize, schema: &Schema) -> (Vec<usize>, SchemaRef) {
+        let others = self.columns.iter().filter_map(|column| match *column {
+            Column::Left(column) if side == 0 => Some(column),
+            Column::Right(column) if side == 1 => Some(column),
+            _ => None,
+        });
+        let kept: Vec<usize> = self.keys[side].iter().copied().chain(others).collect();
+        let of_kept = schema.project(&kept);
+        let of_kept = of_kept.expect("a join reads columns that its sides have");
+        (kept, Arc::new(of_kept))
+    }
+
+    /// The same join over sides that have the columns of [`Self::kept`] alone, in that order.
+    pub fn over_kept(&self) -> Self {
+        let keys = self.keys[0].len();
+        let mut of_left = (keys..).map(Column::Left);
+        let mut of_right = (keys..).map(Column::Right);
+        let columns = self.columns.iter().filter_map(|column| match column {
+            Column::Key(_) => Some(*column),
+            Column::Left(_) => of_left.next(),
+            Column::Right(_) => of_right.next(),
+        });
+        Self {
+            kind: self.kind,
+            keys: [0, 1].map(|_| (0..keys).collect()),
+            columns: columns.collect(),
+        }
+    }
+
     /// Which rows of two batches belong together: in the order of the keys, then of the left rows, then of the right ones.
     /// A null in a key equals nothing; rows that have one are ordered as keys are, nulls first.
     pub fn pairs(&self, left: &RecordBatch, right: &RecordBatch) -> Result<Pairs, ArrowError> {
-        let left = Keys::of(left, &self.left_keys)?;
-        let right = Keys::of(right, &self.right_keys)?;
+        let left = Keys::of(left, &self.keys[0])?;
+        let right = Keys::of(right, &self.keys[1])?;
         let (left_order, right_order) = (left.sorted(), right.sorted());
         let mut pairs = Pairs::default();
         let (mut lefts, mut rights) = (left_order.as_slice(), right_order.as_slice());
@@ -195,8 +226,8 @@ impl Join {
             Column::Left(column) => take(left.column(column), &of_left, None),
             Column::Right(column) => take(right.column(column), &of_right, None),
             Column::Key(key) => {
-                let left = left.column(self.left_keys[key]);
-                let right = right.column(self.right_keys[key]);
+                let left = left.column(self.keys[0][key]);
+                let right = right.column(self.keys[1][key]);
                 let whose: Vec<_> = some.clone().map(|pair| pairs.holder(pair)).collect();
                 interleave(&[left.as_ref(), right.as_ref()], &whose)
             }

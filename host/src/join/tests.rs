@@ -26,8 +26,7 @@ fn batch(rows: &[Row], name: &str) -> RecordBatch {
 fn join(kind: Kind) -> Join {
     Join {
         kind,
-        left_keys: vec![0, 1],
-        right_keys: vec![0, 1],
+        keys: [vec![0, 1], vec![0, 1]],
         columns: vec![
             Column::Key(0),
             Column::Key(1),
@@ -124,8 +123,7 @@ fn zero_equals_zero_and_nan_equals_nan_whatever_their_bits() {
     };
     let join = Join {
         kind: Kind::Inner,
-        left_keys: vec![0],
-        right_keys: vec![0],
+        keys: [vec![0], vec![0]],
         columns: vec![Column::Key(0)],
     };
     let pairs = join.pairs(&batch(vec![0.0, f64::NAN]), &batch(vec![-0.0, -f64::NAN]));

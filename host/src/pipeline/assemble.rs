@@ -80,13 +80,9 @@ fn reads(spec: &NodeSpec, node: &Typed) -> prune::Node {
         ports: input.ports.clone(),
         reads: reads_of(spec, node, place),
     });
-    let prunable = !matches!(
-        node.kind,
-        TypedKind::Source | TypedKind::Table(_) | TypedKind::Aggregate(..) | TypedKind::Reduce(..)
-    );
     let ports = node.ports.iter().map(|port| prune::Port {
         columns: port.schema.fields().len(),
-        prunable,
+        fixed: port.fixed,
         carried: port.carried.clone(),
     });
     prune::Node {
@@ -117,10 +113,7 @@ fn reads_of(spec: &NodeSpec, node: &Typed, place: usize) -> Vec<usize> {
                 .filter_map(|measure| measure.column);
             aggregate.keys.iter().copied().chain(measured).collect()
         }
-        TypedKind::Join(join) => match place {
-            0 => join.left_keys.clone(),
-            _ => join.right_keys.clone(),
-        },
+        TypedKind::Join(join, _) => join.keys[place].clone(),
         TypedKind::Sink(_) => all(),
     }
 }
@@ -142,11 +135,12 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
             .expect("a column that is read is kept")
     };
     let columns_of_ports = typed.ports.iter().zip(&kept).map(|(port, kept)| {
-        let (first, rest) = kept.split_at(port.carried.len());
+        let (first, rest) = kept[port.fixed..].split_at(port.carried.len());
         let first = port.carried.iter().zip(first).filter(|(_, kept)| **kept);
         let carried: Vec<usize> = first.map(|(column, _)| old_to_new(*column)).collect();
         let made: Vec<usize> = (0..rest.len()).filter(|&column| rest[column]).collect();
         PortColumns {
+            fixed: port.fixed,
             kept: (0..kept.len()).filter(|&column| kept[column]).collect(),
             carried,
             made,
@@ -172,6 +166,8 @@ fn node(spec: &NodeSpec, typed: Typed, kept: Vec<Vec<bool>>, before: &[Node]) ->
 
 /// What is left of the columns of a port.
 struct PortColumns {
+    /// So many are always there.
+    fixed: usize,
     /// All that are kept.
     kept: Vec<usize>,
     /// Those of the inputs that it carries.
@@ -225,7 +221,9 @@ fn kind(
             }
             NodeKind::Aggregate(aggregate, window)
         }
-        TypedKind::Join(join) => NodeKind::Join(narrowed(join, &ports[0].kept, old_to_new)),
+        TypedKind::Join(join, windows) => {
+            NodeKind::Join(narrowed(join, &ports[0], old_to_new), windows)
+        }
         TypedKind::Repartition(partitions) => NodeKind::Repartition(partitions),
         TypedKind::Sink(config) => NodeKind::Sink(config),
     }
@@ -321,19 +319,22 @@ fn reduce_step(
 }
 
 /// The join that gives only the columns that are kept, over columns with other numbers.
-fn narrowed(join: Join, kept: &[usize], old_to_new: &dyn Fn(Carried) -> usize) -> Join {
+fn narrowed(join: Join, port: &PortColumns, old_to_new: &dyn Fn(Carried) -> usize) -> Join {
     let column = |input, column| old_to_new(Carried { input, column });
-    let columns = kept.iter().map(|at| match join.columns[*at] {
+    let kept = port.kept.iter().skip(port.fixed);
+    let columns = kept.map(|at| match join.columns[at - port.fixed] {
         Column::Key(key) => Column::Key(key),
         Column::Left(left) => Column::Left(column(0, left)),
         Column::Right(right) => Column::Right(column(1, right)),
     });
     let columns = columns.collect();
-    let keys = |input, keys: &[usize]| keys.iter().map(|key| column(input, *key)).collect();
+    let keys = |input: usize| {
+        let keys = join.keys[input].iter();
+        keys.map(|key| column(input, *key)).collect()
+    };
     Join {
         kind: join.kind,
-        left_keys: keys(0, &join.left_keys),
-        right_keys: keys(1, &join.right_keys),
+        keys: [0, 1].map(keys),
         columns,
     }
 }

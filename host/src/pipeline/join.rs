@@ -11,10 +11,7 @@ use super::types::TypedPort;
 use crate::aggregate::is_key;
 use crate::batch::name_of;
 use crate::config::{Problem, Problems, did_you_mean};
-use crate::join::{Column, Join};
-
-/// The sides as messages name them.
-const SIDES: [&str; 2] = ["left", "right"];
+use crate::join::{Column, Join, SIDES};
 
 /// A join of two inputs: the keys, then the other columns of the left, then those of the right.
 pub fn join(
@@ -29,33 +26,33 @@ pub fn join(
         .map(|on| keys(step, on, sides, problems))
         .collect();
     let keys: Vec<[usize; 2]> = keys.into_iter().collect::<Option<_>>()?;
-    let of_side = |side: usize| keys.iter().map(|key| key[side]).collect::<Vec<usize>>();
-    let (left_keys, right_keys) = (of_side(0), of_side(1));
-    let others = |side: usize, keys: &[usize]| {
+    let count = keys.len();
+    let keys = [0, 1].map(|side| keys.iter().map(|key| key[side]).collect::<Vec<usize>>());
+    let others = |side: usize| {
         let all = 0..sides[side].fields().len();
-        all.filter(|column| !keys.contains(column))
+        all.filter(|column| !keys[side].contains(column))
             .collect::<Vec<usize>>()
     };
-    let columns = (0..keys.len())
+    let columns = (0..count)
         .map(Column::Key)
-        .chain(others(0, &left_keys).into_iter().map(Column::Left))
-        .chain(others(1, &right_keys).into_iter().map(Column::Right))
+        .chain(others(0).into_iter().map(Column::Left))
+        .chain(others(1).into_iter().map(Column::Right))
         .collect();
     let join = Join {
         kind: *spec.kind.get_ref(),
-        left_keys,
-        right_keys,
+        keys,
         columns,
     };
     let schema = join.output_schema(sides[0], sides[1]);
     check_names(step, spec, &schema, problems)?;
     let carried = join.columns.iter().map(|column| match *column {
-        Column::Key(key) => carried(0, join.left_keys[key]),
+        Column::Key(key) => carried(0, join.keys[0][key]),
         Column::Left(column) => carried(0, column),
         Column::Right(column) => carried(1, column),
     });
     let port = TypedPort {
         name: String::new(),
+        fixed: 0,
         carried: carried.collect(),
         schema,
     };
@@ -71,6 +68,10 @@ pub fn may_look_up(
 ) -> bool {
     let name = table.get_ref();
     let (message, help) = match &node.settings {
+        Some(Settings::Join(spec)) if place == 1 && spec.windows.is_some() => (
+            format!("the rows of the table `{name}` are in no epoch, so they are in no window"),
+            "without `window` they are looked up for the rows of every epoch",
+        ),
         Some(Settings::Join(spec)) if place == 1 && !spec.kind.get_ref().keeps_right() => {
             return true;
         }

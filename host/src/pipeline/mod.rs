@@ -16,6 +16,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod types;
+mod window;
 
 pub use check::{Checked, PipelineFile};
 pub use plan::{Input, Node, NodeKind, OnError, Plan};

@@ -12,7 +12,7 @@ use crate::checkpoint::{
 };
 use crate::deliver::SinkConfig;
 use crate::ids::{Digest, NodeName, PipelineName};
-use crate::join::Join;
+use crate::join::{Join, SIDES};
 use crate::plugin;
 use crate::receive::{SourceConfig, TableSource};
 use crate::sql::Sql;
@@ -57,12 +57,9 @@ impl Plan {
         }
     }
 
-    /// What its steps remember, of those that remember anything.
+    /// What its steps remember, by the names that it is kept under.
     pub fn states(&self) -> BTreeMap<NodeName, StateRecord> {
-        let nodes = self.nodes.iter();
-        nodes
-            .filter_map(|node| Some((node.name.clone(), node.state()?)))
-            .collect()
+        self.nodes.iter().flat_map(Node::states).collect()
     }
 }
 
@@ -163,8 +160,26 @@ impl Node {
         }
     }
 
-    /// What it remembers, if it remembers anything.
-    pub fn state(&self) -> Option<StateRecord> {
+    /// What it remembers, by the names that it is kept under: its own, or of a join over windows those of its sides.
+    pub fn states(&self) -> Vec<(NodeName, StateRecord)> {
+        if let NodeKind::Join(join, Some(windows)) = &self.kind {
+            let side = |side: usize| {
+                let (_, kept) = join.kept(side, &self.inputs[side].schema);
+                let record = panes(&kept, join.keys[side].len(), windows[side]);
+                (self.side(side), record)
+            };
+            return [0, 1].map(side).into();
+        }
+        let state = self.state().into_iter();
+        state.map(|state| (self.name.clone(), state)).collect()
+    }
+
+    /// The name of what is kept of a side of a join; no node has one like it.
+    pub fn side(&self, side: usize) -> NodeName {
+        format!("{}.{}", self.name, SIDES[side]).as_str().into()
+    }
+
+    fn state(&self) -> Option<StateRecord> {
         match &self.kind {
             NodeKind::Keyed(step) => {
                 let state = step.keyed.state();
@@ -188,9 +203,9 @@ impl Node {
     }
 }
 
-/// What is kept of windows: partial results, of which the first columns are the key's.
-fn panes(partial: &Schema, keys: usize, window: WindowSpec) -> StateRecord {
-    let mut keys_and_values = ColumnRecord::of(partial);
+/// What is kept of windows: rows or partial results, of which the first columns are the key's.
+fn panes(kept: &Schema, keys: usize, window: WindowSpec) -> StateRecord {
+    let mut keys_and_values = ColumnRecord::of(kept);
     let columns = keys_and_values.split_off(keys);
     // Panes of other windows are of no use.
     let pane = ColumnRecord::of_window(window.length(), window.slide());
@@ -220,8 +235,8 @@ pub enum NodeKind {
     Aggregate(Aggregate, Option<WindowSpec>),
     /// User code, world `reducer`, of each epoch or over windows.
     Reduce(ReduceStep, Option<WindowSpec>),
-    /// Two inputs brought together by key.
-    Join(Join),
+    /// Two inputs brought together by key, of each epoch or over windows, those of the left and of the right.
+    Join(Join, Option<[WindowSpec; 2]>),
     /// Rows dealt out to so many partitions.
     Repartition(u32),
     /// Output. World `sink` is one of them.

@@ -2,7 +2,7 @@
 //!
 //! Sinks read every column of their input, aggregates their keys and measured columns, transforms what their plugin
 //! asked for and whatever they carry to a column that is read itself. Ports that meet in a union keep the same
-//! columns. Sources and aggregates give all they have.
+//! columns. Sources and aggregates give all they have, and windows always say which they are.
 
 use super::plan::PortRef;
 
@@ -38,21 +38,21 @@ pub struct Carried {
 pub struct Port {
     /// How many columns it has.
     pub columns: usize,
-    /// Whether columns can be left out of it.
-    pub prunable: bool,
-    /// The first of its columns are these of the inputs, carried.
+    /// So many of its columns, the first, are never left out.
+    pub fixed: usize,
+    /// The next of its columns are these of the inputs, carried.
     pub carried: Vec<Carried>,
 }
 
 /// For each node and port, whether each column is kept. A port that is read keeps at least one, so that no batch loses
-/// its row count; a prunable port that is not read keeps none.
+/// its row count; one that is not read keeps those that are never left out.
 pub fn prune(nodes: &[Node]) -> Vec<Vec<Vec<bool>>> {
     let mut kept: Kept = nodes
         .iter()
         .map(|node| {
             let ports = node.ports.iter();
             ports
-                .map(|port| vec![!port.prunable; port.columns])
+                .map(|port| (0..port.columns).map(|at| at < port.fixed).collect())
                 .collect()
         })
         .collect();
@@ -89,7 +89,7 @@ fn spread(nodes: &[Node], kept: &mut Kept) {
 fn needed(node: &Node, place: usize, made: &[Vec<bool>], kept: &Kept) -> Vec<usize> {
     let input = &node.inputs[place];
     let carried = node.ports.iter().zip(made).flat_map(|(port, kept)| {
-        let pairs = port.carried.iter().zip(kept);
+        let pairs = port.carried.iter().zip(&kept[port.fixed..]);
         pairs
             .filter(|(carried, kept)| **kept && carried.input == place)
             .map(|(carried, _)| carried.column)
@@ -140,7 +140,7 @@ mod tests {
         if !seen.insert(column) {
             return false;
         }
-        if !nodes[node].ports[port].prunable || extra.contains(&column) {
+        if index < nodes[node].ports[port].fixed || extra.contains(&column) {
             return true;
         }
         let here = PortRef { node, port };
@@ -156,7 +156,8 @@ mod tests {
                     column: index,
                 };
                 let carried = (0..nodes[reader].ports.len()).any(|port| {
-                    let places = nodes[reader].ports[port].carried.iter().enumerate();
+                    let Port { fixed, carried, .. } = &nodes[reader].ports[port];
+                    let places = (*fixed..).zip(carried);
                     places
                         .filter(|(_, from)| **from == from_here)
                         .any(|(to, _)| is_read(nodes, (reader, port, to), extra, seen))
@@ -235,9 +236,14 @@ mod tests {
                     columns.map(move |column| Carried { input, column })
                 };
                 let carried: Vec<Carried> = (0..inputs.len()).flat_map(carried).collect();
+                let columns = carried.len() + usize::from(made % 3) + usize::from(is_source);
+                let fixed = match is_source {
+                    true => columns,
+                    false => usize::from(made / 3 % 3),
+                };
                 Port {
-                    columns: carried.len() + usize::from(made % 3) + usize::from(is_source),
-                    prunable: !is_source,
+                    columns: columns.max(fixed + carried.len()),
+                    fixed,
                     carried,
                 }
             };
@@ -284,7 +290,7 @@ mod tests {
     fn a_carried_column_that_only_a_later_aggregate_reads_is_kept_all_the_way() {
         let carry = |columns, carried: &[usize]| Port {
             columns,
-            prunable: true,
+            fixed: 0,
             carried: carried
                 .iter()
                 .map(|&column| Carried { input: 0, column })
@@ -292,7 +298,7 @@ mod tests {
         };
         let source = Port {
             columns: 3,
-            prunable: false,
+            fixed: 3,
             carried: vec![],
         };
         let nodes = [
@@ -325,12 +331,12 @@ mod tests {
     fn counting_rows_keeps_one_column_to_count_by() {
         let source = Port {
             columns: 1,
-            prunable: false,
+            fixed: 1,
             carried: vec![],
         };
         let split = Port {
             columns: 2,
-            prunable: true,
+            fixed: 0,
             carried: vec![],
         };
         let nodes = [

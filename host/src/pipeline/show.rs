@@ -88,7 +88,10 @@ fn lines(plan: &Plan, node: &Node) -> Vec<(&'static str, String)> {
             lines.push(("needs", needed(node, 0, &step.values).join(", ")));
             lines.extend(window.map(|window| ("over", window.to_string())));
         }
-        NodeKind::Join(join) => lines.extend(joined(node, join)),
+        NodeKind::Join(join, windows) => {
+            lines.extend(joined(node, join));
+            lines.extend(windows.map(|windows| ("over", over(&windows))));
+        }
         NodeKind::Repartition(partitions) => {
             lines.push(("is", format!("repartition to {partitions} partitions")));
         }
@@ -245,10 +248,19 @@ fn joined(node: &Node, join: &Join) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The windows of a join's sides.
+fn over(windows: &[WindowSpec; 2]) -> String {
+    match windows {
+        [left, right] if left == right => left.to_string(),
+        [left, right] => format!("{left} on the left; {right} on the right"),
+    }
+}
+
 /// The names of a join's keys on the left and on the right.
 fn keys(node: &Node, join: &Join) -> Vec<[String; 2]> {
     let name = |side: usize, key: usize| node.inputs[side].schema.field(key).name().clone();
-    let keys = join.left_keys.iter().zip(&join.right_keys);
+    let [left, right] = &join.keys;
+    let keys = left.iter().zip(right);
     keys.map(|(left, right)| [name(0, *left), name(1, *right)])
         .collect()
 }
@@ -335,10 +347,12 @@ fn describe(node: &Node, json: &mut Value) {
             json["key"] = fields(&step.key_schema).into();
             json["window_ms"] = window_as_json(*window);
         }
-        NodeKind::Join(join) => {
+        NodeKind::Join(join, windows) => {
             json["type"] = "join".into();
             json["join"] = join.kind.name().into();
             json["on"] = keys(node, join).into();
+            let windows = windows.map(|windows| windows.map(|side| window_as_json(Some(side))));
+            json["windows_ms"] = json!(windows);
         }
         NodeKind::Repartition(partitions) => {
             json["type"] = "repartition".into();

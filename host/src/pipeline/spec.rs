@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::expression::{self, Call};
 use super::plan::{EpochRules, Lifetime, OnError, Trigger};
+use super::window::{window, windows};
 use crate::checkpoint::CheckpointConfig;
 use crate::config::{Pair, Problem, Span, Table};
 use crate::deliver::{PluginSink, SinkConfig};
@@ -157,6 +158,8 @@ pub struct JoinSpec {
     pub kind: Spanned<Kind>,
     /// Key columns: the left's name, then the right's.
     pub on: Vec<Pair>,
+    /// Over which windows of the left and of the right, if not of each epoch.
+    pub windows: Option<Spanned<[WindowSpec; 2]>>,
 }
 
 /// Reads a whole file; problems are collected in the table.
@@ -564,8 +567,13 @@ fn join(table: &mut Table<'_>) -> Option<JoinSpec> {
             Some(names.map(|name| (name.clone(), name)).collect())
         }
     };
+    let windows = windows(table);
     let on = on.filter(|on| written && !on.is_empty())?;
-    Some(JoinSpec { kind: kind?, on })
+    Some(JoinSpec {
+        kind: kind?,
+        on,
+        windows,
+    })
 }
 
 fn aggregate(table: &mut Table<'_>) -> Option<AggregateSpec> {
@@ -588,26 +596,6 @@ fn aggregate(table: &mut Table<'_>) -> Option<AggregateSpec> {
         measures,
         window,
     })
-}
-
-/// `window = { length, slide }`, without `slide` one window after the other.
-fn window(table: &mut Table<'_>) -> Option<Spanned<WindowSpec>> {
-    let mut window = table.table("window", format!("`window` of {}", table.what()))?;
-    let span = window.span();
-    if !window.has("length") {
-        window.missing("length", "how long a window is", None);
-    }
-    let length = window.duration("length").map(Spanned::into_inner);
-    let slide = window.duration("slide").map(Spanned::into_inner);
-    window.finish();
-    let length = length?;
-    match WindowSpec::new(length, slide.unwrap_or(length)) {
-        Ok(spec) => Some(Spanned::new(span, spec)),
-        Err(reason) => {
-            table.problem(span, reason, None);
-            None
-        }
-    }
 }
 
 fn check_name(table: &Table<'_>, of: &str, name: &Spanned<String>) {

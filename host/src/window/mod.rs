@@ -4,7 +4,7 @@
 //! panes, and every epoch belongs to one of them, the one that ends at or after its batch time. The partial results of a pane's epochs
 //! are combined as they come; a pane that has ended is combined with its neighbours to spans of 2, 4, 8 panes, each once and at
 //! places that only time decides. So a window is put together of a few spans instead of all of its rows, and in the same order on any
-//! worker, at any restart: float sums too are the same.
+//! worker, at any restart: float sums too are the same. Of rows that are only collected, panes are left as they are ([`Spans::Panes`]).
 //!
 //! Pure: partial results come in, those of windows that have ended go out. What a partial result is, and how two become one, is the caller's.
 
@@ -19,6 +19,9 @@ use arrow::array::RecordBatch;
 use crate::config::format_duration;
 use crate::ids::{BatchTime, Epoch};
 pub use parts::{Part, Parts};
+
+/// The columns that say which window a row is of.
+pub const BOUNDS: [&str; 2] = ["window_start", "window_end"];
 
 /// How long windows are and how far apart they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,15 @@ impl Rows for RecordBatch {
     }
 }
 
+/// How the windows that overlap are given the panes that they share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spans {
+    /// Put together to spans, each once: for what gets smaller by that.
+    Combined,
+    /// As they are.
+    Panes,
+}
+
 /// A window that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended<B> {
@@ -113,10 +125,24 @@ pub struct Ended<B> {
     pub spans: Vec<B>,
 }
 
+/// The windows that have ended of several inputs, by their ends: what each consists of, of each input.
+pub fn by_end<B: Clone>(inputs: Vec<Vec<Ended<B>>>) -> BTreeMap<i64, Vec<Vec<B>>> {
+    let nothing = vec![Vec::new(); inputs.len()];
+    let mut windows = BTreeMap::new();
+    for (place, ended) in inputs.into_iter().enumerate() {
+        for Ended { end, spans } in ended {
+            windows.entry(end).or_insert_with(|| nothing.clone())[place] = spans;
+        }
+    }
+    windows
+}
+
 /// The windows of one partition.
 #[derive(Debug)]
 pub struct Windows<B> {
     spec: WindowSpec,
+    /// The highest level of spans: no window is of more panes than 2 to the 62.
+    highest: u32,
     /// The batch time of the last epoch.
     last: Option<i64>,
     /// The pane that epochs are being added to.
@@ -129,9 +155,13 @@ pub struct Windows<B> {
 
 impl<B: Clone + Rows> Windows<B> {
     /// Before the first epoch.
-    pub fn new(spec: WindowSpec) -> Self {
+    pub fn new(spec: WindowSpec, spans: Spans) -> Self {
         Self {
             spec,
+            highest: match spans {
+                Spans::Combined => 62,
+                Spans::Panes => 0,
+            },
             last: None,
             open: None,
             panes: BTreeMap::new(),
@@ -142,10 +172,11 @@ impl<B: Clone + Rows> Windows<B> {
     /// As they were after the epoch of a time; `kept` is what [`Self::kept`] gave then, each part with its pane.
     pub fn restored(
         spec: WindowSpec,
+        spans: Spans,
         last: BatchTime,
         kept: impl IntoIterator<Item = (i64, Part<B>)>,
     ) -> Self {
-        let mut windows = Self::new(spec);
+        let mut windows = Self::new(spec, spans);
         windows.last = Some(last.0);
         let open = spec.pane_of(last);
         for (pane, part) in kept {
@@ -220,8 +251,7 @@ impl<B: Clone + Rows> Windows<B> {
         }
         let needed = after + self.spec.slide / self.spec.pane - self.spec.panes();
         self.panes = self.panes.split_off(&needed);
-        self.spans
-            .retain(|(level, at), _| (at + 1) << level > needed);
+        self.spans.retain(|(level, at), _| at << level >= needed);
         self.last = Some(end);
         Ok(())
     }
@@ -245,7 +275,7 @@ impl<B: Clone + Rows> Windows<B> {
     ) -> Result<Vec<B>, E> {
         let mut spans = Vec::new();
         while start < end {
-            let aligned = start.trailing_zeros().min(62);
+            let aligned = start.trailing_zeros().min(self.highest);
             let fits = (end - start).ilog2();
             let level = aligned.min(fits);
             spans.extend(self.span(level, start >> level, combine)?);
@@ -331,10 +361,11 @@ mod tests {
         #[test]
         fn windows_hold_what_a_search_of_all_epochs_finds_and_a_restart_changes_nothing(
             gaps in prop::collection::vec((1i64..40, any::<bool>(), any::<bool>()), 0..80),
-            pane in 1i64..8, slide in 1i64..5, more in 0i64..12,
+            pane in 1i64..8, slide in 1i64..5, more in 0i64..12, combined: bool,
         ) {
             let spec = spec(pane * (slide + more), pane * slide);
-            let mut windows = Windows::<Numbers>::new(spec);
+            let spans = if combined { Spans::Combined } else { Spans::Panes };
+            let mut windows = Windows::<Numbers>::new(spec, spans);
             let (mut epochs, mut found, mut time) = (Vec::new(), Vec::new(), 0);
             for (number, (gap, has_rows, restart)) in (0..).zip(gaps) {
                 time += gap;
@@ -349,7 +380,7 @@ mod tests {
                         .kept()
                         .map(|(pane, part)| (pane, part.clone()))
                         .collect();
-                    windows = Windows::restored(spec, BatchTime(time), kept);
+                    windows = Windows::restored(spec, spans, BatchTime(time), kept);
                 }
             }
             prop_assert_eq!(found, twin(spec, &epochs));
@@ -359,7 +390,7 @@ mod tests {
     #[test]
     fn a_long_window_is_put_together_of_few_spans() {
         let spec = spec(60_000, 1000);
-        let mut windows = Windows::<Numbers>::new(spec);
+        let mut windows = Windows::<Numbers>::new(spec, Spans::Combined);
         let mut combined = 0;
         for second in 1..=1000 {
             let mut counting = |parts: &[&Numbers]| {

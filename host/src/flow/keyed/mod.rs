@@ -19,8 +19,10 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
+use timely::progress::frontier::MutableAntichain;
 
 use crate::error::Failure;
+use crate::flow::arrivals::{Epochs, Inputs};
 use crate::flow::context::{Emitted, Shared, Waker};
 use crate::flow::parcel::{Parcel, Parcels};
 use crate::flow::route;
@@ -83,24 +85,16 @@ pub fn keyed<'scope>(
                     .map(|output| capability.retain(output))
                     .collect::<Vec<_>>()
             };
+            let epochs = &mut keyed.epochs;
             times.for_each(|capability, times| {
-                let waiting = keyed.waiting(*capability.time(), || retain(&capability));
-                waiting.time = times.last().copied().unwrap_or(waiting.time);
+                epochs.begins(*capability.time(), times, || retain(&capability));
             });
             for (input, handle) in inputs.iter_mut().enumerate() {
                 handle.for_each(|capability, parcels| {
-                    let waiting = keyed.waiting(*capability.time(), || retain(&capability));
-                    for parcel in parcels.drain() {
-                        waiting.add(input, parcel);
-                    }
+                    epochs.take(*capability.time(), input, parcels, || retain(&capability));
                 });
             }
-            let is_complete = |epoch: u64| {
-                frontiers
-                    .iter()
-                    .all(|frontier| !frontier.less_equal(&epoch))
-            };
-            let pause = keyed.work(&is_complete, &mut |capability, output, parcel| {
+            let pause = keyed.work(frontiers, &mut |capability, output, parcel| {
                 outputs[output]
                     .activate()
                     .session_with_builder(capability)
@@ -136,38 +130,12 @@ enum Pause {
 /// Sends a parcel out of an output; the index after the last port is that of rejected rows.
 type Emit<'a> = dyn FnMut(&Capability<u64>, usize, Parcel) + 'a;
 
-/// An epoch whose rows are coming. One capability per port, one for rejected rows, one for what is stored.
-struct Waiting {
-    capabilities: Vec<Capability<u64>>,
-    time: BatchTime,
-    /// Of each partition, the parcels of each input.
-    partitions: BTreeMap<PartitionId, Vec<Vec<Parcel>>>,
-    inputs: usize,
-}
-
-impl Waiting {
-    fn add(&mut self, input: usize, parcel: Parcel) {
-        if parcel.batch.num_rows() == 0 {
-            return;
-        }
-        let inputs = self
-            .partitions
-            .entry(parcel.partition)
-            .or_insert_with(|| vec![Vec::new(); self.inputs]);
-        // The rows wait for the last of their epoch; holding them on the gauge would hold back the sources that it comes from.
-        inputs[input].push(Parcel {
-            charge: None,
-            ..parcel
-        });
-    }
-}
-
 /// An epoch being worked on.
 struct Running {
     epoch: Epoch,
     time: BatchTime,
     capabilities: Vec<Capability<u64>>,
-    partitions: VecDeque<(PartitionId, Vec<Vec<Parcel>>)>,
+    partitions: VecDeque<(PartitionId, Inputs)>,
     session: Option<Session>,
 }
 
@@ -178,7 +146,7 @@ struct Keyed {
     step: KeyedStep,
     counters: Arc<NodeCounters>,
     tables: BTreeMap<PartitionId, Table>,
-    waiting: BTreeMap<u64, Waiting>,
+    epochs: Epochs,
     running: Option<Running>,
     barrier: Barrier,
     emitted: Emitted,
@@ -198,15 +166,15 @@ impl Keyed {
     ) -> Self {
         let counters = context.counters.of(&node.name);
         let store = kept.as_ref().map(|kept| kept.store.clone());
-        let barrier = Barrier::new(node.name.clone(), store, waker);
+        let barrier = Barrier::new(store, waker);
         let mut keyed = Self {
             context,
             node,
             index,
+            epochs: Epochs::new(step.group_by.len()),
             step,
             counters,
             tables: BTreeMap::new(),
-            waiting: BTreeMap::new(),
             running: None,
             barrier,
             emitted: Emitted::default(),
@@ -239,21 +207,7 @@ impl Keyed {
         Ok(())
     }
 
-    fn waiting(
-        &mut self,
-        epoch: u64,
-        capabilities: impl FnOnce() -> Vec<Capability<u64>>,
-    ) -> &mut Waiting {
-        let inputs = self.step.group_by.len();
-        self.waiting.entry(epoch).or_insert_with(|| Waiting {
-            capabilities: capabilities(),
-            time: BatchTime::default(),
-            partitions: BTreeMap::new(),
-            inputs,
-        })
-    }
-
-    fn work(&mut self, is_complete: &dyn Fn(u64) -> bool, emit: &mut Emit<'_>) -> Pause {
+    fn work(&mut self, frontiers: &[MutableAntichain<u64>], emit: &mut Emit<'_>) -> Pause {
         let began = Instant::now();
         let mut made = 0;
         loop {
@@ -262,7 +216,7 @@ impl Keyed {
             }
             let next = match self.running.take() {
                 Some(running) => Ok(Some(running)),
-                None => self.next(is_complete),
+                None => self.next(frontiers),
             };
             let mut running = match next {
                 Ok(Some(running)) => running,
@@ -299,30 +253,34 @@ impl Keyed {
     }
 
     /// The next epoch, if all of it has come: its partitions that have rows, or keys that are due.
-    fn next(&mut self, is_complete: &dyn Fn(u64) -> bool) -> Result<Option<Running>, Failure> {
-        let entry = self.waiting.first_entry();
-        let Some(entry) = entry.filter(|entry| is_complete(*entry.key())) else {
+    fn next(&mut self, frontiers: &[MutableAntichain<u64>]) -> Result<Option<Running>, Failure> {
+        let Some((epoch, mut arrivals)) = self.epochs.complete(frontiers) else {
             return Ok(None);
         };
-        let epoch = Epoch(*entry.key());
-        let mut waiting = entry.remove();
+        let has_rows = |parcel: &Parcel| parcel.batch.num_rows() > 0;
+        arrivals
+            .partitions
+            .retain(|_, inputs| inputs.iter().flatten().any(has_rows));
         for (partition, table) in &self.tables {
             let next_timer = table.next_timer()?;
-            let is_due = next_timer.is_some_and(|due| due <= waiting.time.0);
+            let is_due = next_timer.is_some_and(|due| due <= arrivals.time.0);
             if is_due || (self.step.every_key && !table.is_empty()) {
-                let none = vec![Vec::new(); waiting.inputs];
-                waiting.partitions.entry(*partition).or_insert(none);
+                let nothing = || vec![Vec::new(); self.step.group_by.len()];
+                arrivals
+                    .partitions
+                    .entry(*partition)
+                    .or_insert_with(nothing);
             }
         }
         self.isolation = Duration::ZERO;
-        let capability = waiting.capabilities.pop();
+        let capability = arrivals.capabilities.pop();
         let capability = capability.expect("the last is for what is stored");
         self.barrier.begin(epoch, capability);
         Ok(Some(Running {
             epoch,
-            time: waiting.time,
-            capabilities: waiting.capabilities,
-            partitions: waiting.partitions.into_iter().collect(),
+            time: arrivals.time,
+            capabilities: arrivals.capabilities,
+            partitions: arrivals.partitions.into_iter().collect(),
             session: None,
         }))
     }
@@ -376,8 +334,9 @@ impl Keyed {
         if let Some(delta) = table.delta()? {
             let (version, keys) = (self.step.keyed.state().version, &self.step.key_schema);
             let change = Change::Keys(delta, version, keys.fields().len());
-            let (epoch, partition) = (running.epoch, session.partition);
-            self.barrier.change(epoch, partition, change, next_timer);
+            let place = (&self.node.name, session.partition);
+            self.barrier
+                .change(running.epoch, place, change, next_timer);
         }
         Ok(())
     }

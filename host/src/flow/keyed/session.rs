@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::take_record_batch;
 
 use crate::aggregate::grouping::group;
 use crate::error::Failure;
-use crate::flow::parcel::Parcel;
+use crate::flow::arrivals::{Inputs, whole};
 use crate::flow::rejects::row_as_json;
 use crate::ids::{BatchTime, PartitionId};
 use crate::pipeline::plan::KeyedStep;
@@ -73,13 +73,10 @@ impl Session {
         table: &Table,
         partition: PartitionId,
         time: BatchTime,
-        parcels: Vec<Vec<Parcel>>,
+        parcels: Inputs,
     ) -> Result<Self, Failure> {
         let batches = parcels.into_iter().zip(&step.input_schemas);
-        let batches = batches.map(|(mut parcels, schema)| {
-            parcels.sort_by_key(|parcel| (parcel.from, parcel.sequence));
-            concat_batches(schema, parcels.iter().map(|parcel| &parcel.batch))
-        });
+        let batches = batches.map(|(mut parcels, schema)| whole(&mut parcels, schema));
         let batches: Vec<RecordBatch> = batches.collect::<Result<_, _>>().map_err(bug)?;
         let keys: Vec<Vec<ArrayRef>> = batches
             .iter()

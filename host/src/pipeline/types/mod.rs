@@ -1,5 +1,6 @@
 //! Types one node after another: which columns it reads and gives, with its plugin opened and asked.
 
+mod native;
 mod plugin;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use toml::Spanned;
 
-use crate::aggregate::{Aggregate, Measure};
-use crate::batch::{ColumnType, name_of};
+use crate::aggregate::Aggregate;
+use crate::batch::name_of;
 use crate::checkpoint::ComponentFile;
 use crate::config::{Problem, Problems, Span, did_you_mean};
 use crate::deliver::SinkConfig;
@@ -23,7 +24,7 @@ use crate::pipeline::plan::{Input, PortRef};
 use crate::pipeline::prune::Carried;
 use crate::pipeline::search::SearchPath;
 use crate::pipeline::select;
-use crate::pipeline::spec::{AggregateSpec, NodeSpec, Settings};
+use crate::pipeline::spec::{NodeSpec, Settings};
 use crate::plugin::{Component, Engine, Keyed, Reducer, Transform, World};
 use crate::receive::TableSource;
 use crate::sql::Sql;
@@ -43,9 +44,11 @@ pub struct Typed {
 pub struct TypedPort {
     /// How `input = "node.name"` calls it; empty where a node has only one.
     pub name: String,
-    /// All its columns: those carried, then those made.
+    /// All its columns: those that are always there, those carried, then those made.
     pub schema: SchemaRef,
-    /// Which columns of the inputs are the first ones here.
+    /// So many of them are there whoever reads them.
+    pub fixed: usize,
+    /// Which columns of the inputs are the next ones.
     pub carried: Vec<Carried>,
 }
 
@@ -64,6 +67,7 @@ impl TypedPort {
         Self {
             name,
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            fixed: 0,
             carried,
         }
     }
@@ -85,8 +89,8 @@ pub enum TypedKind {
     Aggregate(Aggregate, Option<WindowSpec>),
     /// User code that makes one row of many, with where the key's columns and those it reduces are.
     Reduce(Reducer, [Vec<usize>; 2], Option<WindowSpec>),
-    /// Two inputs brought together by key.
-    Join(Join),
+    /// Two inputs brought together by key, of each epoch or over windows, those of the left and of the right.
+    Join(Join, Option<[WindowSpec; 2]>),
     /// Rows dealt out to so many partitions.
     Repartition(u32),
     /// A sink.
@@ -157,8 +161,7 @@ impl<'a> Typer<'a> {
             _ => None,
         };
         let world = component.as_ref().map(Component::world);
-        let is_keyed = world == Some(World::Keyed);
-        let inputs = inputs.filter(|_| is_keyed || self.takes_its_inputs(node));
+        let inputs = inputs.filter(|_| self.takes_its_inputs(node, world));
         let inputs = inputs.filter(|inputs| self.may_read_tables(node, inputs, typed));
         let input = inputs.as_ref().and_then(|all| all.first());
         let (ports, kind) = match node.settings.as_ref()? {
@@ -167,39 +170,14 @@ impl<'a> Typer<'a> {
                 vec![only_port(config.schema())],
                 TypedKind::Table(config.clone()),
             ),
-            Settings::Plugin {
-                plugin, group_by, ..
-            } if is_keyed => {
-                self.refuse_foreign(node, World::Keyed);
-                let (component, inputs) = (component?, inputs.as_deref()?);
-                self.keyed(node, plugin, group_by, &component, inputs, typed)?
-            }
-            Settings::Plugin {
-                plugin,
-                group_by,
-                window,
-                ..
-            } if world == Some(World::Reducer) => {
-                self.refuse_foreign(node, World::Reducer);
-                let (names, window) = (group_by.get_ref(), window.as_ref());
-                self.reducer(node, plugin, names, window, &component?, input?, typed)?
-            }
-            Settings::Plugin { plugin, .. } => {
-                self.refuse_foreign(node, World::Transform);
-                self.transform(node, plugin, &component?, &input?.schema)?
+            Settings::Plugin { .. } => {
+                self.plugin(node, component.as_ref()?, inputs.as_deref(), typed)?
             }
             Settings::Filter(condition) => {
                 select::filter(condition, &input?.schema, self.problems)?
             }
             Settings::Select(columns) => select::select(columns, &input?.schema, self.problems)?,
-            Settings::Join(spec) => {
-                let [left, right] = inputs.as_deref()? else {
-                    return None;
-                };
-                let schemas = [&left.schema, &right.schema];
-                let (port, join) = join::join(node.name.get_ref(), spec, schemas, self.problems)?;
-                (vec![port], TypedKind::Join(join))
-            }
+            Settings::Join(spec) => self.join(node, spec, inputs.as_deref()?)?,
             Settings::Repartition(partitions) => {
                 let port = TypedPort::beside(String::new(), &Fields::empty(), &input?.schema, true);
                 (vec![port], TypedKind::Repartition(*partitions))
@@ -226,10 +204,14 @@ impl<'a> Typer<'a> {
         })
     }
 
-    /// Reports a step that is given more or fewer inputs than it takes.
-    fn takes_its_inputs(&self, node: &NodeSpec) -> bool {
+    /// Reports a step that is given more or fewer inputs than it takes; `world` is that of its plugin.
+    fn takes_its_inputs(&self, node: &NodeSpec, world: Option<World>) -> bool {
         let (wanted, help) = match &node.settings {
             Some(Settings::Source(_) | Settings::Table(_)) | None => return true,
+            // A keyed plugin says itself how many it takes; of one that was not found nobody knows.
+            Some(Settings::Plugin { .. }) if matches!(world, None | Some(World::Keyed)) => {
+                return true;
+            }
             Some(Settings::Join(_)) => (
                 2,
                 "name the left and the right one: inputs = [\"clicks\", \"users\"]",
@@ -353,90 +335,6 @@ impl<'a> Typer<'a> {
         })
     }
 
-    fn aggregate(
-        &self,
-        node: &NodeSpec,
-        spec: &AggregateSpec,
-        input: &Input,
-        typed: &[Option<Typed>],
-    ) -> Option<(Vec<TypedPort>, TypedKind)> {
-        let column = |name| self.column(name, input, node, typed);
-        let input = &input.schema;
-        let keys: Vec<_> = spec.group_by.iter().map(column).collect();
-        let measures: Vec<_> = spec
-            .measures
-            .iter()
-            .map(|(name, call)| {
-                let measured = match &call.column {
-                    Some(name) => Some(column(name)?),
-                    None => None,
-                };
-                let data_type = measured.map(|column| input.field(column).data_type());
-                if let Err(reason) = call.function.get_ref().data_type(data_type) {
-                    let span = call.column.as_ref().unwrap_or(name).span();
-                    self.problems.add(span, reason, None);
-                    return None;
-                }
-                Some(Measure {
-                    name: name.get_ref().clone(),
-                    function: *call.function.get_ref(),
-                    column: measured,
-                })
-            })
-            .collect();
-        self.check_result_names(spec);
-        let aggregate = Aggregate {
-            keys: keys.into_iter().collect::<Option<_>>()?,
-            measures: measures.into_iter().collect::<Option<_>>()?,
-        };
-        for (name, &key) in spec.group_by.iter().zip(&aggregate.keys) {
-            let alone = Aggregate {
-                keys: vec![key],
-                measures: Vec::new(),
-            };
-            if let Err(reason) = alone.output_schema(input) {
-                self.problems.add(name.span(), reason, None);
-            }
-        }
-        let mut schema = aggregate.output_schema(input).ok()?;
-        let window = spec.window.as_ref().map(|window| *window.get_ref());
-        if let Some(window) = &spec.window {
-            schema = self.with_bounds(window.span(), &schema)?;
-        }
-        let kind = TypedKind::Aggregate(aggregate, window);
-        Some((vec![only_port(schema)], kind))
-    }
-
-    /// The columns that say which window a row is of, before those of the row.
-    fn with_bounds(&self, span: Span, rows: &Schema) -> Option<SchemaRef> {
-        let bounds = ["window_start", "window_end"];
-        if let Some(taken) = bounds.iter().find(|name| rows.index_of(name).is_ok()) {
-            let message =
-                format!("a window gives a column `{taken}`, and the step has one already");
-            self.problems.add(span, message, None);
-            return None;
-        }
-        let bounds = bounds.map(|name| Arc::new(ColumnType::Timestamp.field(name, false)));
-        let fields = bounds.into_iter().chain(rows.fields().iter().cloned());
-        Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
-    }
-
-    fn check_result_names(&self, spec: &AggregateSpec) {
-        let names: Vec<_> = spec
-            .group_by
-            .iter()
-            .chain(spec.measures.iter().map(|(name, _)| name))
-            .collect();
-        for (index, name) in names.iter().enumerate() {
-            let same = |other: &&&Spanned<String>| other.get_ref() == name.get_ref();
-            if let Some(first) = names[..index].iter().find(same) {
-                let message = format!("two columns of the result are named `{}`", name.get_ref());
-                self.problems
-                    .push(Problem::error(name.span(), message).also(first.span(), "the first"));
-            }
-        }
-    }
-
     fn column(
         &self,
         name: &Spanned<String>,
@@ -497,9 +395,11 @@ impl<'a> Typer<'a> {
     }
 }
 
+/// The port of a node that gives all it has.
 fn only_port(schema: SchemaRef) -> TypedPort {
     TypedPort {
         name: String::new(),
+        fixed: schema.fields().len(),
         schema,
         carried: Vec::new(),
     }

@@ -38,7 +38,43 @@ impl Typer<'_> {
         Some(component)
     }
 
-    pub(super) fn transform(
+    /// A step with `plugin`, which is of the world that its component is.
+    pub(super) fn plugin(
+        &self,
+        node: &NodeSpec,
+        component: &Component,
+        inputs: Option<&[Input]>,
+        typed: &[Option<Typed>],
+    ) -> Option<(Vec<TypedPort>, TypedKind)> {
+        let Some(Settings::Plugin {
+            plugin,
+            group_by,
+            window,
+            ..
+        }) = &node.settings
+        else {
+            return None;
+        };
+        match component.world() {
+            World::Keyed => {
+                self.refuse_foreign(node, World::Keyed);
+                self.keyed(node, plugin, group_by, component, inputs?, typed)
+            }
+            World::Reducer => {
+                self.refuse_foreign(node, World::Reducer);
+                let (names, window) = (group_by.get_ref(), window.as_ref());
+                let input = inputs?.first()?;
+                self.reducer(node, plugin, names, window, component, input, typed)
+            }
+            // That a sink is none, the transform says.
+            World::Transform | World::Sink => {
+                self.refuse_foreign(node, World::Transform);
+                self.transform(node, plugin, component, &inputs?.first()?.schema)
+            }
+        }
+    }
+
+    fn transform(
         &self,
         node: &NodeSpec,
         plugin: &PluginSpec,
@@ -62,7 +98,7 @@ impl Typer<'_> {
     }
 
     /// Reports settings that are for plugins of other worlds.
-    pub(super) fn refuse_foreign(&self, node: &NodeSpec, world: World) {
+    fn refuse_foreign(&self, node: &NodeSpec, world: World) {
         let Some(Settings::Plugin {
             lifetime,
             group_by,
@@ -108,7 +144,7 @@ impl Typer<'_> {
         }
     }
 
-    pub(super) fn keyed(
+    fn keyed(
         &self,
         node: &NodeSpec,
         plugin: &PluginSpec,
@@ -158,6 +194,7 @@ impl Typer<'_> {
             TypedPort {
                 name: port.name.clone(),
                 schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+                fixed: 0,
                 carried: carried
                     .map(|(_, &column)| Carried { input: 0, column })
                     .collect(),
@@ -170,7 +207,7 @@ impl Typer<'_> {
         clippy::too_many_arguments,
         reason = "the parts of one table of the file"
     )]
-    pub(super) fn reducer(
+    fn reducer(
         &self,
         node: &NodeSpec,
         plugin: &PluginSpec,

@@ -24,6 +24,7 @@ impl Guest<'_> {
     /// The core module with its metadata.
     pub fn module(&self) -> Vec<u8> {
         let text = TEMPLATE
+            .replace("{memory}", MEMORY)
             .replace("{more}", self.more)
             .replace("{describe}", self.describe)
             .replace("{open}", self.open)
@@ -68,12 +69,9 @@ fn with_metadata(mut module: Vec<u8>, resolve: &Resolve, world: WorldId) -> Vec<
     module
 }
 
-/// Layouts as the canonical ABI gives them: `field` name 0, data-type 8, nullable 16, size 20; `port` name 0, columns 8, carry 16,
-/// size 20; `buffers` validity 0, offsets 8, data 16, size 24; `output` port 0, rows 4, origin 8 (its list 12), columns 20, size 28;
-/// a result has its discriminant at 0 and its value at 4.
-const TEMPLATE: &str = r#"
-(module
-  {more}
+/// What guests have in common: a memory, and functions that write what the canonical ABI passes. `out` is written at 16; from 64 to 4096
+/// there are zeros.
+pub const MEMORY: &str = r#"
   (memory (export "memory") 2)
   (table $table 1 funcref)
   (global $heap (mut i32) (i32.const 4096))
@@ -98,6 +96,37 @@ const TEMPLATE: &str = r#"
     (i32.store (local.get $at) (local.get $first))
     (i32.store offset=4 (local.get $at) (local.get $second)))
 
+  ;; One column of three buffers.
+  (func $column (param $validity i32) (param $validity_size i32) (param $offsets i32) (param $offsets_size i32)
+      (param $data i32) (param $data_size i32) (result i32)
+    (local $at i32)
+    (local.set $at (call $alloc (i32.const 8) (i32.const 24)))
+    (call $put (local.get $at) (local.get $validity) (local.get $validity_size))
+    (call $put (i32.add (local.get $at) (i32.const 8)) (local.get $offsets) (local.get $offsets_size))
+    (call $put (i32.add (local.get $at) (i32.const 16)) (local.get $data) (local.get $data_size))
+    (local.get $at))
+
+  ;; The names of some fields.
+  (func $names (param $fields i32) (param $count i32) (result i32)
+    (local $names i32) (local $i i32)
+    (local.set $names (call $alloc (i32.const 8) (i32.mul (local.get $count) (i32.const 8))))
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $i) (local.get $count)))
+      (i64.store
+        (i32.add (local.get $names) (i32.mul (local.get $i) (i32.const 8)))
+        (i64.load (i32.add (local.get $fields) (i32.mul (local.get $i) (i32.const 20)))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $next)))
+    (local.get $names))
+"#;
+
+/// Layouts as the canonical ABI gives them: `field` name 0, data-type 8, nullable 16, size 20; `port` name 0, columns 8, carry 16,
+/// size 20; `buffers` validity 0, offsets 8, data 16, size 24; `output` port 0, rows 4, origin 8 (its list 12), columns 20, size 28;
+/// a result has its discriminant at 0 and its value at 4.
+const TEMPLATE: &str = r#"
+(module
+  {more}
+  {memory}
   ;; An answer with one output for port 0 and nothing rejected.
   (func $produced (param $rows i32) (param $origin i32) (param $parents i32) (param $parent_count i32)
       (param $columns i32) (param $column_count i32) (result i32)
@@ -111,28 +140,11 @@ const TEMPLATE: &str = r#"
     (call $put (i32.add (local.get $output) (i32.const 20)) (local.get $columns) (local.get $column_count))
     (local.get $answer))
 
-  ;; One column of three buffers.
-  (func $column (param $validity i32) (param $validity_size i32) (param $offsets i32) (param $offsets_size i32)
-      (param $data i32) (param $data_size i32) (result i32)
-    (local $at i32)
-    (local.set $at (call $alloc (i32.const 8) (i32.const 24)))
-    (call $put (local.get $at) (local.get $validity) (local.get $validity_size))
-    (call $put (i32.add (local.get $at) (i32.const 8)) (local.get $offsets) (local.get $offsets_size))
-    (call $put (i32.add (local.get $at) (i32.const 16)) (local.get $data) (local.get $data_size))
-    (local.get $at))
-
   (func (export "wasmill:plugin/transform@0.1.0#describe")
       (param $config i32) (param $config_size i32) (param $fields i32) (param $field_count i32) (result i32)
-    (local $answer i32) (local $names i32) (local $port i32) (local $i i32)
+    (local $answer i32) (local $names i32) (local $port i32)
     (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
-    (local.set $names (call $alloc (i32.const 8) (i32.mul (local.get $field_count) (i32.const 8))))
-    (block $done (loop $next
-      (br_if $done (i32.ge_u (local.get $i) (local.get $field_count)))
-      (i64.store
-        (i32.add (local.get $names) (i32.mul (local.get $i) (i32.const 8)))
-        (i64.load (i32.add (local.get $fields) (i32.mul (local.get $i) (i32.const 20)))))
-      (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (br $next)))
+    (local.set $names (call $names (local.get $fields) (local.get $field_count)))
     (local.set $port (call $alloc (i32.const 8) (i32.const 20)))
     (call $put (local.get $port) (i32.const 16) (i32.const 3))
     (call $put (i32.add (local.get $port) (i32.const 8)) (local.get $fields) (local.get $field_count))

@@ -4,6 +4,10 @@ mod binding;
 mod echo;
 pub mod guests;
 mod hostile;
+mod hostile_keyed;
+mod hostile_reducer;
+mod keyed_guest;
+mod reducer_guest;
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,0 +1,102 @@
+//! What one input of a step over windows has in them, in one partition, and how much of it is written down.
+
+use std::collections::BTreeSet;
+
+use arrow::array::RecordBatch;
+
+use super::Over;
+use crate::checkpoint::Segment;
+use crate::error::Failure;
+use crate::flow::store::Change;
+use crate::ids::{BatchTime, Epoch, Generation, PartitionId};
+use crate::window::{Combine, Ended, Part, Spans, Windows};
+
+/// The panes of a partition.
+pub struct Panes {
+    windows: Windows<RecordBatch>,
+    /// What is written down or on its way.
+    written: BTreeSet<(Epoch, Epoch)>,
+    next_end: Option<i64>,
+}
+
+impl Panes {
+    /// As they are kept.
+    pub fn load(over: &Over, spans: Spans, partition: PartitionId) -> Result<Self, Failure> {
+        let kept = over.kept.as_ref();
+        let place = (&over.name, partition);
+        let mut parts = Vec::new();
+        for segment in kept.into_iter().flat_map(|kept| kept.read(place)) {
+            let (segment, content) = segment?;
+            let part = Part {
+                first: segment.first,
+                last: segment.last,
+                content,
+            };
+            parts.push((segment.pane.unwrap_or_default(), part));
+        }
+        let written = parts
+            .iter()
+            .map(|(_, part)| (part.first, part.last))
+            .collect();
+        let windows = match kept.filter(|kept| kept.time > BatchTime::default()) {
+            Some(kept) => Windows::restored(over.windows, spans, kept.time, parts),
+            None => Windows::new(over.windows, spans),
+        };
+        let next_end = windows.next_end();
+        Ok(Self {
+            windows,
+            written,
+            next_end,
+        })
+    }
+
+    /// An epoch, with what is to be kept of its rows if it has any: the windows that end.
+    pub fn advance(
+        &mut self,
+        epoch: Epoch,
+        time: BatchTime,
+        rows: Option<RecordBatch>,
+        combine: &mut Combine<'_, RecordBatch, Failure>,
+    ) -> Result<Vec<Ended<RecordBatch>>, Failure> {
+        self.windows.advance(epoch, time, rows, combine)
+    }
+
+    /// What is to be written down since the last time, and when the next window ends.
+    pub fn change(&mut self) -> Option<(Change, Option<i64>)> {
+        let (mut new, mut all) = (Vec::new(), Vec::new());
+        for (pane, part) in self.windows.kept() {
+            let segment = Segment {
+                first: part.first,
+                last: part.last,
+                generation: Generation::default(),
+                version: 0,
+                pane: Some(pane),
+                rows: 0,
+                bytes: 0,
+            };
+            if !self.written.contains(&(part.first, part.last)) {
+                new.push((segment.clone(), part.content.clone()));
+            }
+            all.push(segment);
+        }
+        let next_end = self.windows.next_end();
+        let names: BTreeSet<_> = all
+            .iter()
+            .map(|segment| (segment.first, segment.last))
+            .collect();
+        if names == self.written && next_end == self.next_end {
+            return None;
+        }
+        (self.written, self.next_end) = (names, next_end);
+        Some((Change::Parts(new, all), next_end))
+    }
+}
+
+#[cfg(test)]
+impl Panes {
+    /// How many rows are held.
+    pub fn rows(&self) -> usize {
+        let parts = self.windows.kept();
+        parts.map(|(_, part)| part.content.num_rows()).sum()
+    }
+}
