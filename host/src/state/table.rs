@@ -1,12 +1,13 @@
 //! The state of the keys of one partition.
 //!
-//! A key and its state are kept as Arrow's row encoding: it compares as the key does, and turns into columns again. Nothing
-//! but the keys that are named is looked at, so what an epoch costs does not depend on how many keys there are.
+//! A key and its state are kept as Arrow's row encoding, in one allocation: it compares as the key does, and turns into columns again.
+//! Nothing but the keys that are named is looked at, so what an epoch costs does not depend on how many keys there are.
 //!
 //! Changes leave the table as a [`Table::delta`]: a batch with the columns `live` (false of a key that was removed), `timer`
 //! (milliseconds since 1970, or null), the key's and the state's, in the order of the keys. [`Table::load`] takes it up again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,8 +16,10 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{Row, RowConverter, Rows, SortField};
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::error::Failure;
 use crate::ids::BatchTime;
@@ -34,16 +37,48 @@ pub struct Table {
     key_columns: usize,
     state_schema: SchemaRef,
     delta_schema: SchemaRef,
-    entries: HashMap<Bytes, Entry, RandomState>,
+    slots: HashTable<Slot>,
+    hasher: RandomState,
     timers: BTreeSet<(i64, Bytes)>,
     /// Keys changed since the last delta, some of them twice.
-    changed: Vec<Bytes>,
+    changed: Rows,
 }
 
+/// A key with what is kept of it. There may be millions, so it is small, and its bytes are one allocation.
 #[derive(Debug)]
-struct Entry {
-    state: Bytes,
-    timer: Option<i64>,
+struct Slot {
+    /// The key, its state, and the time of its timer, if it has one.
+    bytes: Bytes,
+    key_bytes: u32,
+    has_timer: bool,
+}
+
+const TIMER_BYTES: usize = size_of::<i64>();
+
+impl Slot {
+    fn new(key: &[u8], state: &[u8], timer: Option<i64>) -> Self {
+        let timer = timer.map(i64::to_le_bytes);
+        let timer_bytes = timer.as_ref().map_or(&[][..], |timer| timer);
+        Self {
+            bytes: [key, state, timer_bytes].concat().into(),
+            key_bytes: u32::try_from(key.len()).expect("a key comes from an Arrow array"),
+            has_timer: timer.is_some(),
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_bytes as usize]
+    }
+
+    fn state(&self) -> &[u8] {
+        let end = self.bytes.len() - if self.has_timer { TIMER_BYTES } else { 0 };
+        &self.bytes[self.key_bytes as usize..end]
+    }
+
+    fn timer(&self) -> Option<i64> {
+        let timer = self.bytes.last_chunk().filter(|_| self.has_timer);
+        timer.copied().map(i64::from_le_bytes)
+    }
 }
 
 /// What a table has of some keys.
@@ -89,26 +124,28 @@ impl Table {
             .into_iter()
             .chain(keys.fields().iter().map(|field| field.as_ref().clone()))
             .chain(states.fields().iter().map(nullable));
+        let keys_converter = converter(keys).map_err(bug)?;
         Ok(Self {
-            keys: converter(keys).map_err(bug)?,
+            changed: keys_converter.empty_rows(0, 0),
+            keys: keys_converter,
             states: converter(states).map_err(bug)?,
             key_columns: keys.fields().len(),
             state_schema: states.clone(),
             delta_schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-            entries: HashMap::default(),
+            slots: HashTable::new(),
+            hasher: RandomState::default(),
             timers: BTreeSet::new(),
-            changed: Vec::new(),
         })
     }
 
     /// Keys that have state.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.slots.len()
     }
 
     /// Whether no key has state.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.slots.is_empty()
     }
 
     /// The columns of a delta.
@@ -132,36 +169,35 @@ impl Table {
 
     /// The key columns of all keys that have state, in no order.
     pub fn all(&self) -> Result<Vec<ArrayRef>, Failure> {
-        self.key_columns_of(self.entries.keys().map(AsRef::as_ref))
+        self.key_columns_of(self.slots.iter().map(Slot::key))
     }
 
     /// The bytes that each key's state takes; those of a key without state are none.
     pub fn sizes(&self, keys: &[ArrayRef]) -> Result<Vec<usize>, Failure> {
         let keys = self.encoded(keys)?;
-        let size = |key: arrow::row::Row<'_>| {
-            let entry = self.entries.get(key.as_ref());
-            entry.map_or(0, |entry| entry.state.len())
-        };
+        let size = |key| self.slot(key).map_or(0, |slot| slot.state().len());
         Ok(keys.iter().map(size).collect())
     }
 
     /// What there is of some keys at a time.
     pub fn find(&self, keys: &[ArrayRef], time: BatchTime) -> Result<Found, Failure> {
         let keys = self.encoded(keys)?;
-        let entries: Vec<_> = keys
-            .iter()
-            .map(|key| self.entries.get(key.as_ref()))
-            .collect();
-        let is_due = |entry: &Option<&Entry>| {
-            let timer = entry.and_then(|entry| entry.timer);
+        let slots: Vec<_> = keys.iter().map(|key| self.slot(key)).collect();
+        let is_due = |slot: &Option<&Slot>| {
+            let timer = slot.and_then(Slot::timer);
             timer.is_some_and(|due| due <= time.0)
         };
         Ok(Found {
-            present: entries.iter().map(Option::is_some).collect(),
-            due: entries.iter().map(is_due).collect(),
-            states: self
-                .state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?,
+            present: slots.iter().map(Option::is_some).collect(),
+            due: slots.iter().map(is_due).collect(),
+            states: self.state_columns(slots.iter().flatten().map(|slot| slot.state()))?,
         })
+    }
+
+    fn slot(&self, key: Row<'_>) -> Option<&Slot> {
+        let key = key.as_ref();
+        let hash = self.hasher.hash_one(key);
+        self.slots.find(hash, |slot| slot.key() == key)
     }
 
     /// Changes some keys, each at most once. `states` are the states put, in the order of their keys.
@@ -184,34 +220,39 @@ impl Table {
                 })?),
                 _ => None,
             };
-            self.change(key.as_ref(), *change, state.as_ref().map(AsRef::as_ref));
+            if change.state.is_some() || change.timer.is_some() {
+                self.change(key.as_ref(), *change, state.as_ref().map(AsRef::as_ref));
+                self.changed.push(key);
+            }
         }
         Ok(())
     }
 
     fn change(&mut self, key: &[u8], change: Change, state: Option<&[u8]>) {
-        if change.state.is_none() && change.timer.is_none() {
-            return;
-        }
-        let before = self.entries.get(key).and_then(|entry| entry.timer);
-        if change.state == Some(false) {
-            self.entries.remove(key);
-        } else if let Some(state) = state {
-            match self.entries.get_mut(key) {
-                Some(entry) => entry.state = state.into(),
-                None => {
-                    let entry = Entry {
-                        state: state.into(),
-                        timer: None,
-                    };
-                    self.entries.insert(key.into(), entry);
-                }
+        let (slots, hasher) = (&mut self.slots, &self.hasher);
+        let hash_of = |slot: &Slot| hasher.hash_one(slot.key());
+        let place = slots.entry(hasher.hash_one(key), |slot| slot.key() == key, hash_of);
+        let before = match &place {
+            Entry::Occupied(slot) => slot.get().timer(),
+            Entry::Vacant(_) => None,
+        };
+        let timer = change.timer.unwrap_or(before);
+        let after = match (place, change.state, state) {
+            (Entry::Occupied(slot), Some(false), _) => {
+                slot.remove();
+                None
             }
-        }
-        if let (Some(timer), Some(entry)) = (change.timer, self.entries.get_mut(key)) {
-            entry.timer = timer;
-        }
-        let after = self.entries.get(key).and_then(|entry| entry.timer);
+            (Entry::Occupied(mut slot), ..) => {
+                let slot = slot.get_mut();
+                *slot = Slot::new(key, state.unwrap_or(slot.state()), timer);
+                timer
+            }
+            (Entry::Vacant(place), Some(true), Some(state)) => {
+                place.insert(Slot::new(key, state, timer));
+                timer
+            }
+            (Entry::Vacant(_), ..) => None,
+        };
         if before != after {
             if let Some(before) = before {
                 self.timers.remove(&(before, key.into()));
@@ -220,49 +261,54 @@ impl Table {
                 self.timers.insert((after, key.into()));
             }
         }
-        self.changed.push(key.into());
     }
 
     /// What has changed since the last time, or nothing.
     pub fn delta(&mut self) -> Result<Option<RecordBatch>, Failure> {
-        let mut keys = std::mem::take(&mut self.changed);
-        if keys.is_empty() {
+        let changed = std::mem::replace(&mut self.changed, self.keys.empty_rows(0, 0));
+        if changed.num_rows() == 0 {
             return Ok(None);
         }
+        let mut keys: Vec<Row<'_>> = changed.iter().collect();
         keys.sort_unstable();
         keys.dedup();
         self.batch(&keys).map(Some)
     }
 
-    fn batch(&self, keys: &[Bytes]) -> Result<RecordBatch, Failure> {
-        let entries: Vec<_> = keys.iter().map(|key| self.entries.get(key)).collect();
-        let live: BooleanArray = entries.iter().map(|entry| Some(entry.is_some())).collect();
-        let timers: Int64Array = entries
+    fn batch(&self, keys: &[Row<'_>]) -> Result<RecordBatch, Failure> {
+        let slots: Vec<_> = keys.iter().map(|key| self.slot(*key)).collect();
+        let live: BooleanArray = slots.iter().map(|slot| Some(slot.is_some())).collect();
+        let timers: Int64Array = slots
             .iter()
-            .map(|entry| entry.and_then(|entry| entry.timer))
+            .map(|slot| slot.and_then(Slot::timer))
             .collect();
         let mut next = 0..;
-        let places: UInt32Array = entries
+        let places: UInt32Array = slots
             .iter()
-            .map(|entry| entry.and_then(|_| next.next()))
+            .map(|slot| slot.and_then(|_| next.next()))
             .collect();
-        let states =
-            self.state_columns(entries.iter().flatten().map(|entry| entry.state.as_ref()))?;
+        let states = self.state_columns(slots.iter().flatten().map(|slot| slot.state()))?;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(live), Arc::new(timers)];
-        columns.extend(self.key_columns_of(keys.iter().map(AsRef::as_ref))?);
+        columns.extend(self.keys.convert_rows(keys.iter().copied()).map_err(bug)?);
         for state in &states {
             columns.push(take(state, &places, None).map_err(bug)?);
         }
         RecordBatch::try_new(self.delta_schema.clone(), columns).map_err(bug)
     }
 
-    /// Takes up a delta, the oldest first; what was changed before is no part of the next delta.
+    /// Takes up a delta, the oldest first. It is no part of the next delta.
     pub fn load(&mut self, delta: &RecordBatch) -> Result<(), Failure> {
         let (marks, rest) = delta.columns().split_at(MARKS);
         let (keys, states) = rest.split_at(self.key_columns);
         let (live, timers) = (marks[0].as_boolean(), marks[1].as_primitive::<Int64Type>());
         let keys = self.encoded(keys)?;
         let states = self.states.convert_columns(states).map_err(bug)?;
+        if self.slots.is_empty() {
+            // The oldest delta has nearly all keys.
+            let hasher = &self.hasher;
+            let hash_of = |slot: &Slot| hasher.hash_one(slot.key());
+            self.slots.reserve(keys.num_rows(), hash_of);
+        }
         for (row, (key, state)) in keys.iter().zip(states.iter()).enumerate() {
             let is_live = live.value(row);
             let timer = timers.is_valid(row).then(|| timers.value(row));
@@ -272,7 +318,6 @@ impl Table {
             };
             self.change(key.as_ref(), change, is_live.then_some(state.as_ref()));
         }
-        self.changed.clear();
         Ok(())
     }
 
