@@ -43,7 +43,7 @@ type = "print"
 "#;
 
 const WORKERS: u32 = 2;
-const KEYS: u64 = 4_000_000;
+const KEYS: u64 = 4_400_000;
 const TURNS: u32 = 3;
 
 /// Adds `resume_state_mb`, `resume_1gb_s`, and `resume_rss_mb`: the memory that the process holds when it goes on.
