@@ -2,7 +2,7 @@
 
 use crate::Options;
 use crate::report::{Report, median, ratio};
-use crate::wasmill::{Printed, Wasmill, seconds_from};
+use crate::wasmill::{Wasmill, seconds_from};
 
 /// All rows are there at once, and an epoch has as many as are worked through in a second.
 const PIPELINE: &str = r#"name = "keyed"
@@ -87,21 +87,19 @@ impl Run {
     ) -> anyhow::Result<Self> {
         wasmill.removed("keyed-checkpoint")?;
         let warm_up = WARM_UP.div_ceil(rows_per_epoch);
+        let all = warm_up + EPOCHS;
         let pipeline = PIPELINE
             .replace("{rows_per_epoch}", &rows_per_epoch.to_string())
-            .replace("{rows}", &((warm_up + EPOCHS) * rows_per_epoch).to_string())
+            .replace("{rows}", &(all * rows_per_epoch).to_string())
             .replace("{checkpoint}", checkpoint)
             .replace("{step}", step);
         let epochs = wasmill.epochs(&pipeline, WORKERS)?;
-        let last_of_warm_up = warm_up as usize - 1;
-        let timed = &epochs[warm_up as usize..];
-        anyhow::ensure!(timed.len() as u64 == EPOCHS, "{} epochs", epochs.len());
+        anyhow::ensure!(epochs.len() as u64 == all, "{} epochs", epochs.len());
+        let warm_up = warm_up as usize;
+        let keys = epochs[warm_up..].iter().map(|epoch| epoch.number("keys"));
         Ok(Self {
-            seconds: seconds_from(&epochs, last_of_warm_up)?,
-            updates: timed
-                .iter()
-                .map(|epoch: &Printed| epoch.number("keys"))
-                .sum(),
+            seconds: seconds_from(&epochs, warm_up - 1)?,
+            updates: keys.sum(),
         })
     }
 }

@@ -85,8 +85,8 @@ fn prepare(folder: &Path, first_seen: usize) -> anyhow::Result<()> {
 fn run(wasmill: &Wasmill, folder: &str, first_seen: usize) -> anyhow::Result<f64> {
     wasmill.removed("touched-checkpoint")?;
     let epochs = wasmill.epochs(&PIPELINE.replace("{folder}", folder), WORKERS)?;
-    let active = &epochs[first_seen..];
-    anyhow::ensure!(active.len() == EPOCHS, "{} epochs", epochs.len());
-    let seconds = seconds_from(active, WARM_UP)?;
+    let all = first_seen + EPOCHS;
+    anyhow::ensure!(epochs.len() == all, "{} epochs", epochs.len());
+    let seconds = seconds_from(&epochs, first_seen + WARM_UP)?;
     Ok(seconds * 1e3 / (EPOCHS - WARM_UP - 1) as f64)
 }
