@@ -16,6 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::RecvTimeoutError;
 use serde_json::Value;
 
 /// Longer than anything here takes on a slow and busy machine: past it, it hangs.
@@ -112,6 +113,15 @@ impl Running {
                 Ok(_) => {}
                 Err(error) => panic!("`{text}` did not come: {error}"),
             }
+        }
+    }
+
+    /// The next line of its output or its log, or nothing when it has ended.
+    pub fn next_line(&self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line came"),
         }
     }
 

@@ -154,6 +154,19 @@ fn what_is_sent_again_has_the_same_key() {
     assert_eq!(keys(&received), expected);
 }
 
+/// A request that leaves something behind in its instance is noticed when 10,000 of them, as many as there is room for, have done so.
+#[test]
+fn an_instance_may_send_more_requests_than_it_may_hold_resources() {
+    let (address, received) = answering(&[Answer::Status(200)]);
+    let mut sink = sink(address);
+    let names = ["a"; 1000];
+    for partition in (0..21).map(PartitionId) {
+        sink.write(EPOCH, partition, &rows(&names), true)
+            .expect("the server takes them");
+    }
+    assert_eq!(keys(&received).len(), 10_500);
+}
+
 #[test]
 fn a_server_that_stays_broken_ends_the_run() {
     let (address, received) = answering(&[Answer::Status(503)]);

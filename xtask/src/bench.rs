@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use crate::plugins::Plugins;
 use crate::sh;
 
-/// Measure Wasmill against a hand-written program, and with --spark against Spark
+/// Measure Wasmill against a hand-written program, against itself, and with --spark against Spark
 ///
-/// Makes a text of 120 MB, counts its words with each program in turns, and prints the medians of seven runs. All files
-/// are kept in the folder bench of cargo's target folder.
+/// Runs real pipelines with what they are compared with in turns, and prints medians. All files are kept in the folder
+/// bench of cargo's target folder.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
-    /// Passed on to the benchmark: --spark, --json FILE, --megabytes N, --runs N
+    /// Passed on to the benchmark: --only NAME, --spark, --json FILE, --megabytes N, --runs N
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<OsString>,
 }
@@ -26,9 +26,7 @@ impl Bench {
         let target = sh::target_dir();
         let mut bench = sh::command(target.join("release/bench"));
         bench.arg("run").arg("--wasmill").arg(built.wasmill);
-        bench
-            .arg("--plugin")
-            .arg(built.plugins.join("split-words.wasm"));
+        bench.arg("--plugins").arg(built.plugins);
         bench.arg("--dir").arg(target.join("bench"));
         sh::run(bench.args(self.options))
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod overload;
 mod plugins;
 mod sh;
 mod test;
@@ -27,6 +28,7 @@ enum Task {
     /// Build the plugins and run every test
     Test(test::Test),
     Torture(torture::Torture),
+    Overload(overload::Overload),
     Bench(bench::Bench),
     /// Build every plugin of this repository as a component
     Plugins(plugins::Plugins),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
         Task::Torture(torture) => torture.run(),
+        Task::Overload(overload) => overload.run(),
         Task::Bench(bench) => bench.run(),
         Task::Plugins(plugins) => plugins.run().map(drop),
         Task::Ci => ci::run(),

@@ -69,12 +69,12 @@ impl Segment {
 /// So many segments are left as they are, however small.
 const FEW: usize = 4;
 
-/// Whether the two newest of some segments should be one: else every segment is at most half as large as the one before it, and
-/// there are as many as the state's size has binary digits.
+/// Whether the two newest of some segments should be one: else every segment has at most half as many rows as the one before it, and
+/// there are as many as the number of keys has binary digits.
 pub fn should_merge(segments: &[Segment]) -> bool {
     match segments {
         [.., older, newer] => {
-            segments.len() > FEW && older.version == newer.version && older.bytes < 2 * newer.bytes
+            segments.len() > FEW && older.version == newer.version && older.rows < 2 * newer.rows
         }
         _ => false,
     }
@@ -228,20 +228,20 @@ mod tests {
                 generation: Generation(1),
                 version: 0,
                 pane: None,
-                rows: 1,
-                bytes: 100,
+                rows: 100,
+                bytes: 0,
             });
             written += 100;
             while should_merge(&segments) {
                 let newer = segments.pop().unwrap();
                 let older = segments.last_mut().unwrap();
                 older.last = newer.last;
-                older.bytes += newer.bytes;
-                written += older.bytes;
+                older.rows += newer.rows;
+                written += older.rows;
             }
             assert!(segments.len() <= FEW + 13, "{} segments", segments.len());
         }
-        // Every byte is written about as often as the state has doubled.
-        assert!(written < 10_000 * 100 * 16, "{written} bytes");
+        // Every row is written about as often as the state has doubled.
+        assert!(written < 10_000 * 100 * 16, "{written} rows");
     }
 }

@@ -190,18 +190,17 @@ impl StateStore {
         version: u32,
         keys: usize,
     ) -> Result<(), Failure> {
-        let of = |first, last| Segment {
+        let of = |first, last, batch: &RecordBatch| Segment {
             first,
             last,
             generation: self.generation,
             version,
             pane: None,
-            rows: 0,
+            rows: batch.num_rows() as u64,
             bytes: 0,
         };
         let mut newest = delta.clone();
-        let (segment, mut bytes) = self.encoded(of(epoch, epoch), &newest)?;
-        segments.push(segment);
+        segments.push(of(epoch, epoch, &newest));
         while segment::should_merge(segments) {
             let [.., older, newer] = segments.as_slice() else {
                 break;
@@ -211,13 +210,14 @@ impl StateStore {
             let below = segments.len() > 2;
             newest = segment::merge(&older, &newest, keys, below).map_err(bug)?;
             segments.truncate(segments.len() - 2);
-            let (segment, merged) = self.encoded(of(first, last), &newest)?;
-            segments.push(segment);
-            bytes = merged;
+            segments.push(of(first, last, &newest));
         }
         // Only the last one: no commit would name the others, and nobody remove them.
-        let newest = segments.last().expect("it was just added");
-        self.put(place, newest, &bytes)
+        let last = segments.pop().expect("it was just added");
+        let (last, bytes) = self.encoded(last, &newest)?;
+        self.put(place, &last, &bytes)?;
+        segments.push(last);
+        Ok(())
     }
 
     /// Keeps parts that are new; after them `all` is what there is.

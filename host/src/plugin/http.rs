@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
+use wasmtime_wasi_http::p2::bindings::http::types::{self, RequestOptions as Options};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-    default_send_request,
+    Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView, default_send_request,
 };
 
 use super::host::State;
@@ -15,6 +19,9 @@ use super::imports::HostPort;
 
 /// Resources (requests, bodies, headers) that an instance may hold at once; each takes host memory.
 const RESOURCES: usize = 10_000;
+
+/// The interface that sends requests, in the version that wasmtime-wasi-http 48 has the types of.
+const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
 /// The state of `wasi:http` in one instance: no files, no environment, no standard streams.
 pub(super) struct Http {
@@ -45,7 +52,32 @@ impl Http {
 /// Adds all that the grant opens.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    types::add_to_linker::<_, WasiHttp>(
+        linker,
+        &types::LinkOptions::default(),
+        WasiHttpView::http,
+    )?;
+    linker
+        .instance(OUTGOING_HANDLER)?
+        .func_wrap("handle", handle)
+}
+
+/// A request takes its options, but wasmtime-wasi-http 48 leaves them in the table: after [`RESOURCES`] requests of an instance there
+/// would be no room for another. So this is its `handle`, and they go.
+fn handle(
+    mut store: StoreContextMut<'_, State>,
+    (request, options): (Resource<HostOutgoingRequest>, Option<Resource<Options>>),
+) -> wasmtime::Result<(Result<Resource<HostFutureIncomingResponse>, types::ErrorCode>,)> {
+    let taken = options.as_ref().map(Resource::rep);
+    let mut http = WasiHttpView::http(store.data_mut());
+    let answer = outgoing_handler::Host::handle(&mut http, request, options);
+    if let Some(taken) = taken {
+        http.table.delete(Resource::<Options>::new_own(taken))?;
+    }
+    match answer {
+        Ok(answer) => Ok((Ok(answer),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
 }
 
 impl State {

@@ -1,27 +1,31 @@
-//! `cargo xtask bench`: one text, one question (how often does each word occur?), answered by a hand-written program, by
-//! Wasmill and, if asked, by Spark; and what a plugin call costs.
+//! `cargo xtask bench`: what Wasmill does in a second, beside a hand-written program, Spark, or itself under other conditions.
 //!
-//! Every answer is compared with the native program's. The programs take turns, so that a machine whose speed changes
-//! is as unkind to one as to the other; figures are medians, and a ratio is the median of the ratios within one turn.
+//! What is compared takes turns, so that a machine whose speed changes is as unkind to one as to the other; figures are
+//! medians, and a ratio is the median of the ratios within one turn. docs/benchmarks.md says what each figure means.
 
 mod child;
 mod counts;
+mod keyed;
+mod latency;
 mod native;
 mod plugin;
 mod report;
+mod resume;
 mod spark;
 mod text;
+mod touched;
 mod wasmill;
+mod windows;
+mod words;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
-use child::Finished;
-use report::{Report, median, ratio};
-use text::Text;
+use report::Report;
+use wasmill::Wasmill;
 
 #[derive(Parser)]
 #[command(about = "Measures Wasmill; `cargo xtask bench` builds what it needs and runs it")]
@@ -40,6 +44,9 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Options {
+    /// Measure only this; may be given several times
+    #[arg(long, value_enum, value_name = "NAME")]
+    only: Vec<Part>,
     /// Also measure Spark (needs Java 17 and Python; pyspark is installed on first use)
     #[arg(long)]
     spark: bool,
@@ -49,18 +56,37 @@ struct Options {
     /// Size of the text in MB
     #[arg(long, default_value_t = 120)]
     megabytes: u64,
-    /// Timed runs of each program
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    /// Timed runs of each program [default: 7 of words and plugin, 3 of the others]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
     /// The `wasmill` binary
     #[arg(long, value_name = "FILE")]
     wasmill: PathBuf,
-    /// The component of `split-words`
-    #[arg(long, value_name = "FILE")]
-    plugin: PathBuf,
-    /// Where to keep the text and all output
+    /// The folder of components
+    #[arg(long, value_name = "DIR")]
+    plugins: PathBuf,
+    /// Where to keep all input and output
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+}
+
+/// What can be measured for itself.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The word count of a text, beside a hand-written program and Spark
+    Words,
+    /// What a plugin call costs
+    Plugin,
+    /// A plugin that remembers a million keys, with and without a checkpoint, beside a native aggregate
+    Keyed,
+    /// Few active keys of many
+    Touched,
+    /// A sliding window beside a tumbling one
+    Windows,
+    /// The start with a large state
+    Resume,
+    /// From a socket to a sink at half of peak load
+    Latency,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -72,13 +98,23 @@ fn main() -> anyhow::Result<()> {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     fs::create_dir_all(&options.dir)?;
-    let dir = options.dir.canonicalize()?;
-    let text = Text::prepare(&dir, options.megabytes * 1_000_000)?;
-    let mut report = Report::new(&text);
-    let two = end_to_end(options, &dir, &text, &mut report)?;
-    plugin::measure(&options.plugin, &dir, options.runs, &mut report)?;
-    if options.spark {
-        spark::measure(&dir, &text, options.runs, two, &mut report)?;
+    let wasmill = Wasmill {
+        binary: options.wasmill.clone(),
+        plugins: options.plugins.clone(),
+        dir: options.dir.canonicalize()?,
+    };
+    let mut report = Report::default();
+    let is_asked_for = |part: &&Part| options.only.is_empty() || options.only.contains(part);
+    for part in Part::value_variants().iter().filter(is_asked_for) {
+        match part {
+            Part::Words => words::measure(options, &wasmill, &mut report),
+            Part::Plugin => plugin::measure(options, &wasmill, &mut report),
+            Part::Keyed => keyed::measure(options, &wasmill, &mut report),
+            Part::Touched => touched::measure(options, &wasmill, &mut report),
+            Part::Windows => windows::measure(options, &wasmill, &mut report),
+            Part::Resume => resume::measure(options, &wasmill, &mut report),
+            Part::Latency => latency::measure(&wasmill, &mut report),
+        }?;
     }
     report.print();
     match &options.json {
@@ -87,53 +123,4 @@ fn run(options: &Options) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write {}", file.display())),
         None => Ok(()),
     }
-}
-
-/// Native program and Wasmill in turns; the answer is the words per second of two workers.
-fn end_to_end(
-    options: &Options,
-    dir: &Path,
-    text: &Text,
-    report: &mut Report,
-) -> anyhow::Result<f64> {
-    let output = dir.join("native.csv");
-    let mut runs: [Vec<Finished>; 3] = Default::default();
-    // Turn 0 fills the page cache and Wasmill's compile cache, and is not counted.
-    for turn in 0..=options.runs {
-        eprintln!("turn {turn} of {}", options.runs);
-        let native = native::run(&text.dir, &output)?;
-        let expected = counts::of_file(&output)?;
-        let [one, two] = [1, 2].map(|workers| -> anyhow::Result<Finished> {
-            let pipeline = wasmill::Pipeline::write(dir, text, &options.plugin)?;
-            let finished = pipeline.run(&options.wasmill, workers)?;
-            counts::compare(&expected, &pipeline.counts()?, "Wasmill")?;
-            Ok(finished)
-        });
-        let turns = [native, one?, two?];
-        if turn > 0 {
-            runs.iter_mut()
-                .zip(turns)
-                .for_each(|(runs, run)| runs.push(run));
-        }
-    }
-    let words = counts::total(&counts::of_file(&output)?) as f64;
-    let seconds = |of: usize| runs[of].iter().map(|run| run.seconds).collect::<Vec<_>>();
-    for (of, name) in ["native", "wasmill_1", "wasmill_2"].into_iter().enumerate() {
-        let seconds = median(&seconds(of));
-        report.add(&format!("{name}_words_per_s"), words / seconds, "words/s");
-        report.add(
-            &format!("{name}_mb_per_s"),
-            text.megabytes() / seconds,
-            "MB/s",
-        );
-    }
-    report.add(
-        "wasmill_1_over_native",
-        ratio(&seconds(0), &seconds(1)),
-        "ratio",
-    );
-    report.add("wasmill_2_over_1", ratio(&seconds(1), &seconds(2)), "ratio");
-    let peak = runs[1..].iter().flatten().map(|run| run.peak_bytes).max();
-    report.add("peak_rss_mb", peak.unwrap_or_default() as f64 / 1e6, "MB");
-    Ok(words / median(&seconds(2)))
 }

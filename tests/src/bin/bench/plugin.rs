@@ -2,7 +2,6 @@
 //!
 //! `split-words` is given rows of one word each, so a row goes in, is looked through, and comes out whole.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +9,9 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use wasmill::ids::{BatchTime, Epoch, NodeName, PartitionId};
 use wasmill::plugin::{CallContext, Engine, Grants, Limits, Transform, TransformInstance};
 
+use crate::Options;
 use crate::report::{Report, median};
+use crate::wasmill::Wasmill;
 
 const ROW_BYTES: usize = 100;
 const MANY_ROWS: usize = 4096;
@@ -18,16 +19,19 @@ const MANY_ROWS: usize = 4096;
 const CALLS: u32 = 20_000;
 const MANY_CALLS: u32 = 200;
 const INSTANCES: u32 = 2_000;
+/// Rounds, unless the user says otherwise.
+const RUNS: u32 = 7;
 
 /// Adds `plugin_instance_ns`, `plugin_call_ns` (a call with one row of one byte) and `plugin_row_ns`.
-pub fn measure(plugin: &Path, dir: &Path, runs: u32, report: &mut Report) -> anyhow::Result<()> {
+pub fn measure(options: &Options, wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     let (one, many) = (rows(1, 1)?, rows(MANY_ROWS, ROW_BYTES)?);
-    let component = Engine::new(&dir.join("cache"))?.load(plugin)?;
+    let engine = Engine::new(&wasmill.dir.join("cache"))?;
+    let component = engine.load(&wasmill.plugins.join("split-words.wasm"))?;
     let (node, config) = (NodeName::from("words"), serde_json::json!({}));
     let (limits, grants) = (Limits::default(), Grants::default());
     let transform = Transform::new(&component, &node, &config, &one.schema(), &limits, &grants)?;
     let mut figures: [Vec<f64>; 3] = Default::default();
-    for _ in 0..runs {
+    for _ in 0..options.runs.unwrap_or(RUNS) {
         let open = nanoseconds(INSTANCES, || transform.open().map(drop))?;
         let mut instance = transform.open()?;
         let call = nanoseconds(CALLS, || process(&mut instance, &one))?;
