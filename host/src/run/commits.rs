@@ -174,13 +174,14 @@ impl Commits {
         }
     }
 
-    /// When a step or a sink wants an epoch even if there are no rows, in milliseconds since 1970.
-    pub fn due(&self) -> Option<i64> {
+    /// When a step or a sink wants an epoch even if there are no rows, in milliseconds since 1970. What a sink wants to be told of at a time
+    /// up to that of the last epoch that was `planned`, it will be told with that one.
+    pub fn due(&self, planned: BatchTime) -> Option<i64> {
         let steps = self.state.values();
         let partitions = steps.flat_map(|step| step.partitions.values());
         let timers = partitions.filter_map(|state| state.next_timer);
         let sinks = self.sinks.values().filter_map(Committer::due);
-        timers.chain(sinks).min()
+        timers.chain(sinks.filter(|due| *due > planned.0)).min()
     }
 
     /// The run ends, and every epoch is committed.

@@ -311,7 +311,7 @@ impl Driver {
         if self.dictated.is_some() {
             return false;
         }
-        let next = self.commits.due();
+        let next = self.commits.due(self.last_time);
         let latest = self.in_flight.back().map(|epoch| epoch.time.0);
         // What is due at an epoch in flight is called in it.
         next.is_some_and(|due| due <= now && latest.is_none_or(|latest| latest < due))

@@ -184,6 +184,8 @@ impl FileWriter {
         let file = match &mut part.file {
             Some(file) => file,
             none => {
+                // The process of an earlier run may have removed it at its very end.
+                fs::create_dir_all(self.staging.folder())?;
                 let opened = FileOptions::new()
                     .create(true)
                     .append(true)

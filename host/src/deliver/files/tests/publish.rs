@@ -276,6 +276,7 @@ fn lived(config: &FilesSink, epochs: &[Vec<bool>], crashes: &[u64]) {
             }
             if attempt == 0 && dies {
                 generation += 1;
+                // The older run may end when the newer has begun.
                 sinks = start(generation, committed, &record);
                 for prepared in &record {
                     let held = sinks[0].commit(prepared).expect("commits again");
