@@ -330,12 +330,18 @@ fn what_a_peer_has_sent_is_delivered_once_if_it_was_planned_before_the_crash() {
 fn files_of_an_interval_end_though_no_more_rows_come() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let address = listener.local_addr().expect("bound").to_string();
-    let rolled = LIVE.replace("format = \"text\"", "format = \"text\"\nroll = { interval = \"200ms\" }");
+    let rolled = LIVE.replace(
+        "format = \"text\"",
+        "format = \"text\"\nroll = { interval = \"200ms\" }",
+    );
     let folder = folder(&[("pipeline.toml", &rolled.replace("ADDRESS", &address))]);
     let out = folder.path().join("out");
     let run = || {
         let mut command = wasmill();
-        command.arg("run").arg(folder.path().join("pipeline.toml")).arg("--quiet");
+        command
+            .arg("run")
+            .arg(folder.path().join("pipeline.toml"))
+            .arg("--quiet");
         let running = Running::start(&mut command);
         let (peer, _) = listener.accept().expect("wasmill connects");
         (running, peer)
@@ -346,7 +352,9 @@ fn files_of_an_interval_end_though_no_more_rows_come() {
     wait_until("the line", || manifest::listed(&out) == ["only"]);
     // Another one is held back by its roll when the process is killed, and by that of the next.
     writeln!(peer, "last").expect("connected");
-    wait_until("the other line", || staged() > 0 || delivered(&out).len() == 2);
+    wait_until("the other line", || {
+        staged() > 0 || delivered(&out).len() == 2
+    });
     running.signal("KILL");
     running.end();
     let (running, _peer) = run();

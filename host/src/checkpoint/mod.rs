@@ -22,7 +22,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Failure;
-use crate::ids::{BatchTime, Digest, Epoch, Generation, NodeName, PartitionId};
+use crate::ids::{Digest, Epoch, Generation, NodeName, PartitionId};
 
 pub use code::{Code, ComponentFile};
 pub use config::CheckpointConfig;

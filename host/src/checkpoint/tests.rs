@@ -11,6 +11,7 @@ use arrow::datatypes::Int64Type;
 
 use super::storage::{Location, Storage};
 use super::*;
+use crate::ids::BatchTime;
 
 type Hook = Box<dyn FnMut() + Send>;
 

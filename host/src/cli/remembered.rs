@@ -119,9 +119,14 @@ fn no_state_after(records: &Records, epoch: Epoch, committed: &BTreeSet<Epoch>) 
     let help = match covering.filter(|commit| commit.first <= epoch) {
         Some(commit) => {
             let (first, last) = (commit.first, commit.epoch);
-            format!("one commit covers epochs {first} to {last}, with the state after the last: say --epoch {last}")
+            format!(
+                "one commit covers epochs {first} to {last}, with the state after the last: say --epoch {last}"
+            )
         }
-        None => "`wasmill epoch ls` lists what it holds; state is there after epochs that are committed".to_owned(),
+        None => {
+            "`wasmill epoch ls` lists what it holds; state is there after epochs that are committed"
+                .to_owned()
+        }
     };
     Failure::user(message).help(help)
 }

@@ -148,20 +148,19 @@ impl FilesSink {
         let published = pending.iter().map(|prepared| prepared.epoch);
         let published = published.filter(is_listed).max();
         let rest = pending.partition_point(|prepared| Some(prepared.epoch) <= published);
-        let settled = staging.keep(&pending[rest..])?;
-        settled.map_err(|error| self.failure(&error))?;
+        let kept = staging.files(&pending[rest..])?;
+        staging.keep(&kept).map_err(|error| self.failure(&error))?;
         Publisher::new(self, staging.clone(), schema, published, committed)
     }
 
     /// Whether epochs are there that must not be overwritten; removes them if they may be.
     fn has_foreign_epochs(&self, committed: Option<Epoch>) -> io::Result<bool> {
         let listed = manifest::epochs(&self.path)?.into_iter();
-        let mut foreign: Vec<_> = listed.filter(|epoch| Some(*epoch) > committed).collect();
-        if !foreign.is_empty() && self.existing == Existing::Fail {
-            return Ok(true);
-        }
-        for epoch in foreign.drain(..) {
-            fs::remove_file(manifest::path(&self.path, epoch))?;
+        for epoch in listed.filter(|epoch| Some(*epoch) > committed) {
+            match self.existing {
+                Existing::Fail => return Ok(true),
+                Existing::Replace => fs::remove_file(manifest::path(&self.path, epoch))?,
+            }
         }
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();

@@ -50,25 +50,28 @@ impl Staging {
         File::create_new(aside)
     }
 
-    /// Removes all files but those of these epochs.
-    pub fn keep(&self, prepared: &[Prepared]) -> Result<io::Result<()>, Failure> {
-        let mut kept = BTreeSet::new();
-        for epoch in prepared {
-            for (partition, token) in &epoch.tokens {
-                let staged = Staged::read(token)?;
-                kept.insert(self.file(staged.generation, epoch.epoch, *partition));
+    /// The files of some epochs.
+    pub fn files(&self, epochs: &[Prepared]) -> Result<BTreeSet<PathBuf>, Failure> {
+        let tokens = epochs.iter().flat_map(|prepared| {
+            let tokens = prepared.tokens.iter();
+            tokens.map(|(partition, token)| (prepared.epoch, *partition, token))
+        });
+        let files = tokens.map(|(epoch, partition, token)| {
+            let staged = Staged::read(token)?;
+            Ok(self.file(staged.generation, epoch, partition))
+        });
+        files.collect()
+    }
+
+    /// Removes all files but these.
+    pub fn keep(&self, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            if !kept.contains(&path) {
+                fs::remove_file(path)?;
             }
         }
-        let remove = || {
-            for entry in fs::read_dir(&self.0)? {
-                let path = entry?.path();
-                if !kept.contains(&path) {
-                    fs::remove_file(path)?;
-                }
-            }
-            Ok(())
-        };
-        Ok(remove())
+        Ok(())
     }
 
     /// Removes the folder if there is nothing in it.

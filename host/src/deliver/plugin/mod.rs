@@ -100,6 +100,9 @@ struct Part {
     written: Written,
 }
 
+/// What a plugin does with an epoch's tokens: commits or aborts them.
+type Settle = fn(&mut SinkInstance, Epoch, &[&[u8]]) -> Result<(), CallError>;
+
 /// Why a partition could not be given on.
 enum Trouble {
     /// The plugin's call failed.
@@ -304,12 +307,7 @@ impl Writer {
     }
 
     /// Has a plugin that holds an epoch commit or abort it.
-    fn settle(
-        &mut self,
-        epoch: Epoch,
-        tokens: &Tokens,
-        call: fn(&mut SinkInstance, Epoch, &[&[u8]]) -> Result<(), CallError>,
-    ) -> Result<(), Failure> {
+    fn settle(&mut self, epoch: Epoch, tokens: &Tokens, call: Settle) -> Result<(), Failure> {
         if tokens.is_empty() {
             return Ok(());
         }
