@@ -350,6 +350,7 @@ fn files_of_an_interval_end_though_no_more_rows_come() {
     let (running, mut peer) = run();
     writeln!(peer, "only").expect("connected");
     wait_until("the line", || manifest::listed(&out) == ["only"]);
+    wait_until("the end of its roll", || staged() == 0);
     // Another one is held back by its roll when the process is killed, and by that of the next.
     writeln!(peer, "last").expect("connected");
     wait_until("the other line", || {

@@ -91,12 +91,18 @@ impl Commits {
             let step = self.state.entry(stored.node).or_default();
             step.partitions.insert(stored.partition, stored.state);
         }
-        for (sink, tokens) in self.tokens.remove(&epoch).unwrap_or_default() {
-            self.pending.entry(sink).or_default().push(Prepared {
-                epoch,
-                time,
-                tokens,
-            });
+        let mut all = self.tokens.remove(&epoch).unwrap_or_default();
+        for sink in self.sinks.keys() {
+            let tokens = all.remove(sink).unwrap_or_default();
+            let pending = self.pending.entry(sink.clone()).or_default();
+            // The time of an epoch without rows, too, may end what the sink holds back.
+            if !tokens.is_empty() || !pending.is_empty() {
+                pending.push(Prepared {
+                    epoch,
+                    time,
+                    tokens,
+                });
+            }
         }
         self.delivered.push((epoch, time));
     }
@@ -168,7 +174,8 @@ impl Commits {
                     tokens: sinks.get(name)?.clone(),
                 })
             });
-            for prepared in delivered.cloned().chain(in_flight) {
+            let all = delivered.cloned().chain(in_flight);
+            for prepared in all.filter(|prepared| !prepared.tokens.is_empty()) {
                 sink.tell(Verdict::Abort(prepared));
             }
         }
@@ -265,8 +272,14 @@ mod tests {
             tell(&told, epoch, 0);
             one.deliver(Epoch(epoch), BatchTime(0));
         }
+        // One without rows goes along while there is something to be made visible.
+        one.deliver(Epoch(3), BatchTime(7));
         one.commit(None).unwrap();
-        let pending = vec![prepared(1, 0, &[0]), prepared(2, 0, &[0])];
+        let pending = vec![
+            prepared(1, 0, &[0]),
+            prepared(2, 0, &[0]),
+            prepared(3, 7, &[]),
+        ];
         assert_eq!(
             one.pending,
             Pending::from([("out".into(), pending.clone())])
