@@ -95,7 +95,8 @@ fn lines(folder: &Path) -> Vec<String> {
     let mut all = Vec::new();
     for epoch in fs::read_dir(folder).into_iter().flatten() {
         let epoch = epoch.expect("an entry");
-        if epoch.file_name().as_encoded_bytes().starts_with(b".") {
+        // As all readers do: neither what is in the making nor manifests.
+        if b"._".contains(&epoch.file_name().as_encoded_bytes()[0]) {
             continue;
         }
         for file in fs::read_dir(epoch.path()).expect("a folder") {

@@ -1,5 +1,6 @@
 //! A webhook's server on loopback.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
@@ -67,51 +68,84 @@ pub fn answering(answers: &[Answer]) -> (SocketAddr, Receiver<Request>) {
 }
 
 fn read_request(stream: &TcpStream) -> Request {
-    let mut reader = BufReader::new(stream);
-    let (mut key, mut length, mut chunked) = (String::new(), 0, false);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).expect("a line of the head");
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            if line.trim_end().is_empty() {
-                break;
-            }
-            continue;
-        };
-        match name.to_ascii_lowercase().as_str() {
-            "idempotency-key" => key = value.to_owned(),
-            "content-length" => length = value.parse().expect("a number"),
-            "transfer-encoding" => chunked = value == "chunked",
-            _ => {}
-        }
-    }
-    let body = if chunked {
-        chunks(&mut reader)
-    } else {
-        bytes(&mut reader, length)
-    };
+    let request = read_raw(stream).expect("a whole request");
     Request {
-        key,
-        rows: serde_json::from_slice(&body).expect("the body is JSON"),
+        key: request
+            .headers
+            .get("idempotency-key")
+            .cloned()
+            .unwrap_or_default(),
+        rows: serde_json::from_slice(&request.body).expect("the body is JSON"),
     }
 }
 
-fn bytes(reader: &mut impl Read, length: usize) -> Vec<u8> {
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).expect("the whole body");
-    body
+/// A request as it came.
+#[derive(Debug)]
+pub struct Raw {
+    /// Its method.
+    pub method: String,
+    /// What it asks for.
+    pub path: String,
+    /// Its headers, their names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
-fn chunks(reader: &mut impl BufRead) -> Vec<u8> {
+/// Reads a request; `None` if it breaks off.
+pub fn read_raw(stream: &TcpStream) -> Option<Raw> {
+    let mut reader = BufReader::new(stream);
+    let mut line = || {
+        let mut line = String::new();
+        reader
+            .read_line(&mut line)
+            .ok()
+            .filter(|bytes| *bytes > 0)?;
+        Some(line.trim_end().to_owned())
+    };
+    let first = line()?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut headers = BTreeMap::new();
+    loop {
+        let line = line()?;
+        let Some((name, value)) = line.split_once(": ") else {
+            break;
+        };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let is_chunked = headers
+        .get("transfer-encoding")
+        .is_some_and(|coding| coding == "chunked");
+    let body = match headers.get("content-length") {
+        _ if is_chunked => chunks(&mut reader)?,
+        Some(length) => bytes(&mut reader, length.parse().ok()?)?,
+        None => Vec::new(),
+    };
+    Some(Raw {
+        method,
+        path,
+        headers,
+        body,
+    })
+}
+
+fn bytes(reader: &mut impl Read, length: usize) -> Option<Vec<u8>> {
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(body)
+}
+
+fn chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let mut size = String::new();
-        reader.read_line(&mut size).expect("a chunk's size");
-        let size = usize::from_str_radix(size.trim_end(), 16).expect("a number");
-        body.extend(bytes(reader, size));
-        bytes(reader, 2);
+        reader.read_line(&mut size).ok()?;
+        let size = usize::from_str_radix(size.trim_end(), 16).ok()?;
+        body.extend(bytes(reader, size)?);
+        bytes(reader, 2)?;
         if size == 0 {
-            return body;
+            return Some(body);
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
 //! running, [`golden`] compares a folder's pipeline with what it should give, [`http`] is a server for webhooks,
-//! [`torture`] kills.
+//! [`webdav`] one for files, [`manifest`] reads as the readers of a `files` sink do, [`torture`] kills.
 
 pub mod golden;
 pub mod http;
+pub mod manifest;
 pub mod s3;
 pub mod torture;
+pub mod webdav;
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -110,6 +110,7 @@ pub fn undisturbed(case: &Path) -> Files {
 pub fn torture(case: &Path, expected: &Files, seed: u64, kills: usize) {
     let folder = prepared(case);
     killed(&folder.path().join("pipeline.toml"), &[1, 2], seed, kills);
+    crate::manifest::check_below(&folder.path().join("out"));
     let found = output(folder.path());
     let of = format!("{}, seed {seed}", case.display());
     for (path, text) in expected {

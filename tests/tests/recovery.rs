@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasmill_tests::torture::{Random, killed};
-use wasmill_tests::{Running, delivered, folder, wait_until, wasmill};
+use wasmill_tests::{Running, delivered, folder, manifest, wait_until, wasmill};
 
 /// Enough lines for some dozens of epochs of `MAX_BYTES`.
 const LINES: usize = 6_000;
@@ -44,6 +44,16 @@ format = "csv"
 type = "files"
 path = "rejected"
 "#;
+
+/// The same with files of several epochs, and commits of several.
+fn rolled() -> String {
+    PIPELINE
+        .replace("path = \"out\"", "path = \"out\"\nroll = { epochs = 5 }")
+        .replace(
+            "path = \"checkpoint\"",
+            "path = \"checkpoint\"\ncommit_every = 2",
+        )
+}
 
 /// Lines over a few hundred words; some of them are not UTF-8.
 fn input() -> Vec<u8> {
@@ -85,6 +95,9 @@ fn prepared(pipeline: &str) -> tempfile::TempDir {
 
 /// What both sinks hold, every file with its name. Without the batch time, which is the clock's.
 fn output(folder: &Path) -> Vec<String> {
+    for sink in ["out", "rejected"] {
+        manifest::check_below(&folder.join(sink));
+    }
     let rejected = delivered(&folder.join("rejected")).into_iter().map(|line| {
         let mut row: serde_json::Value =
             serde_json::from_str(&line).expect("rejected rows are JSON");
@@ -170,20 +183,64 @@ fn crash(folder: &Path, failpoints: &str) {
 
 #[test]
 fn a_crash_before_and_after_every_durable_step_loses_and_repeats_nothing() {
-    let expected = undisturbed(PIPELINE);
-    let folder = prepared(PIPELINE);
-    for point in [
-        "plan-before",
-        "plan-after",
-        "commit-before",
-        "commit-after",
-        "publish",
-    ] {
-        for count in [0, 2] {
-            crash(folder.path(), &format!("{point}={count}*off->1*return"));
+    for pipeline in [PIPELINE, &rolled()] {
+        let expected = undisturbed(pipeline);
+        let folder = prepared(pipeline);
+        for point in [
+            "plan-before",
+            "plan-after",
+            "prepare-before",
+            "prepare-after",
+            "commit-before",
+            "commit-after",
+            "publish",
+            "manifest-before",
+            "manifest-after",
+        ] {
+            for count in [0, 2] {
+                crash(folder.path(), &format!("{point}={count}*off->1*return"));
+            }
         }
+        same(&tortured(folder.path(), &[1], 1, 0), &expected, 0);
     }
-    same(&tortured(folder.path(), &[1], 1, 0), &expected, 0);
+}
+
+#[test]
+fn files_of_several_epochs_are_as_undisturbed_wherever_their_rows_were_read() {
+    let expected = undisturbed(&rolled());
+    for seed in 21..=22 {
+        let folder = prepared(&rolled());
+        let found = tortured(folder.path(), &[2, 1, 2], seed, 5);
+        same(&found, &expected, seed);
+    }
+}
+
+#[test]
+fn a_commit_of_several_epochs_is_told_of_each() {
+    let folder = prepared(&rolled());
+    crash(folder.path(), "commit-before=1*off->1*return");
+    let look = |arguments: &[&str]| {
+        let mut command = wasmill();
+        command.args(arguments);
+        wasmill_tests::run(command.current_dir(folder.path()))
+    };
+    let listed = look(&["epoch", "ls", "checkpoint", "--format", "json"]).succeeded();
+    let commits: Vec<_> = listed
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|epoch| (epoch["state"].clone(), epoch["commit"].clone()))
+        .collect();
+    assert_eq!(commits[0], ("committed".into(), 1.into()));
+    assert_eq!(commits[1], ("committed".into(), 1.into()));
+    assert_eq!(commits[2], ("planned".into(), serde_json::Value::Null));
+    let shown = look(&["epoch", "show", "checkpoint", "0"]).succeeded().out;
+    assert!(
+        shown.contains("committed, by the commit of epoch 1\n"),
+        "{shown}"
+    );
+    let covered = look(&["state", "ls", "checkpoint", "--epoch", "0"]).failed_with(3);
+    assert!(covered.err.contains("say --epoch 1"), "{}", covered.err);
 }
 
 const LIVE: &str = r#"
@@ -267,6 +324,45 @@ fn what_a_peer_has_sent_is_delivered_once_if_it_was_planned_before_the_crash() {
     };
     assert_eq!((kept("commit"), kept("plan")), (5, 5), "`retain` is 5");
     assert!(kept("input") <= 5);
+}
+
+#[test]
+fn files_of_an_interval_end_though_no_more_rows_come() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = listener.local_addr().expect("bound").to_string();
+    let rolled = LIVE.replace(
+        "format = \"text\"",
+        "format = \"text\"\nroll = { interval = \"200ms\" }",
+    );
+    let folder = folder(&[("pipeline.toml", &rolled.replace("ADDRESS", &address))]);
+    let out = folder.path().join("out");
+    let run = || {
+        let mut command = wasmill();
+        command
+            .arg("run")
+            .arg(folder.path().join("pipeline.toml"))
+            .arg("--quiet");
+        let running = Running::start(&mut command);
+        let (peer, _) = listener.accept().expect("wasmill connects");
+        (running, peer)
+    };
+    let staged = || std::fs::read_dir(out.join(".wasmill-tmp/out")).map_or(0, Iterator::count);
+    let (running, mut peer) = run();
+    writeln!(peer, "only").expect("connected");
+    wait_until("the line", || manifest::listed(&out) == ["only"]);
+    wait_until("the end of its roll", || staged() == 0);
+    // Another one is held back by its roll when the process is killed, and by that of the next.
+    writeln!(peer, "last").expect("connected");
+    wait_until("the other line", || {
+        staged() > 0 || delivered(&out).len() == 2
+    });
+    running.signal("KILL");
+    running.end();
+    let (running, _peer) = run();
+    wait_until("the other line", || manifest::listed(&out).len() == 2);
+    running.signal("TERM");
+    running.end().succeeded();
+    assert_eq!(manifest::listed(&out), ["only", "last"]);
 }
 
 #[test]

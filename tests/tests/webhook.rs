@@ -9,7 +9,7 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 use wasmill::batch::ColumnType;
-use wasmill::checkpoint::Lineage;
+use wasmill::checkpoint::{Lineage, Tokens};
 use wasmill::deliver::{EpochInfo, OpenOptions, Output, PluginSink, Sink};
 use wasmill::error::{Failure, Fault};
 use wasmill::ids::{BatchTime, Digest, Epoch, PartitionId, ProcessIndex};
@@ -101,7 +101,7 @@ fn rows_are_posted_as_json_objects_with_a_key() {
     let mut sink = sink(address);
     let refused = sink.write(EPOCH, PartitionId(3), &rows(&["a", "bc", "def"]), true);
     assert_eq!(refused, Ok(Vec::new()));
-    assert_eq!(sink.finish(EPOCH), Ok(()));
+    assert_eq!(sink.finish(EPOCH), Ok(Tokens::new()));
     let first = received.recv().expect("a request");
     assert_eq!(first.key, "demo/test/hook/7/3-0");
     assert_eq!(
@@ -144,7 +144,7 @@ fn what_is_sent_again_has_the_same_key() {
     let mut sink = sink(address);
     sink.write(EPOCH, PartitionId(0), &rows(&["a", "b", "c"]), true)
         .expect("the third answer is good");
-    assert_eq!(sink.finish(EPOCH), Ok(()));
+    assert_eq!(sink.finish(EPOCH), Ok(Tokens::new()));
     let expected = [
         "demo/test/hook/7/0-0",
         "demo/test/hook/7/0-1",

@@ -61,7 +61,7 @@ impl Request {
     /// # Errors
     /// What is wrong with the address.
     pub fn get(url: &str) -> Result<Self, Error> {
-        Self::new("GET", url)
+        Self::with_method("GET", url)
     }
 
     /// A POST to an `http` or `https` address.
@@ -69,7 +69,7 @@ impl Request {
     /// # Errors
     /// What is wrong with the address.
     pub fn post(url: &str) -> Result<Self, Error> {
-        Self::new("POST", url)
+        Self::with_method("POST", url)
     }
 
     /// A PUT to an `http` or `https` address.
@@ -77,10 +77,14 @@ impl Request {
     /// # Errors
     /// What is wrong with the address.
     pub fn put(url: &str) -> Result<Self, Error> {
-        Self::new("PUT", url)
+        Self::with_method("PUT", url)
     }
 
-    fn new(method: &'static str, url: &str) -> Result<Self, Error> {
+    /// A request of any method, `"DELETE"` or WebDAV's `"MOVE"`, to an `http` or `https` address.
+    ///
+    /// # Errors
+    /// What is wrong with the address.
+    pub fn with_method(method: &'static str, url: &str) -> Result<Self, Error> {
         let (secure, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
             (None, Some(rest)) => (false, rest),

@@ -15,22 +15,30 @@ const DEFAULT_RETAIN: u64 = 100;
 pub struct CheckpointConfig {
     location: Location,
     retain: u64,
+    commit_every: u32,
 }
 
 impl CheckpointConfig {
-    /// Reads its settings.
-    pub fn from_table(table: &mut Table) -> Option<Self> {
+    /// Reads its settings, of a pipeline that has at most so many epochs in flight.
+    pub fn from_table(table: &mut Table, max_in_flight: u32) -> Option<Self> {
         let location = location(table);
         let retain = table.integer("retain", 1);
+        let commit_every = commit_every(table, max_in_flight);
         Some(Self {
             location: location?,
             retain: retain.map_or(DEFAULT_RETAIN, Spanned::into_inner),
+            commit_every,
         })
     }
 
     /// Of so many committed epochs the records stay.
     pub fn retain(&self) -> u64 {
         self.retain
+    }
+
+    /// A commit record covers so many epochs.
+    pub fn commit_every(&self) -> u32 {
+        self.commit_every
     }
 
     /// Where the records are.
@@ -45,6 +53,22 @@ impl CheckpointConfig {
     pub fn records(&self) -> Result<Records, Failure> {
         Records::at(&self.location)
     }
+}
+
+/// How many epochs a commit covers.
+fn commit_every(table: &mut Table, max_in_flight: u32) -> u32 {
+    let Some(written) = table.integer("commit_every", 1) else {
+        return 1;
+    };
+    let every = u32::try_from(*written.get_ref()).unwrap_or(u32::MAX);
+    if every > max_in_flight {
+        let message = format!(
+            "`commit_every` is {every}, and only {max_in_flight} epochs can be in flight until they are committed"
+        );
+        let help = format!("write a smaller one, or max_in_flight = {every} in `[epoch]`");
+        table.problem(written.span(), message, Some(help));
+    }
+    every
 }
 
 /// Where `path` says that the records are.

@@ -9,6 +9,7 @@
 mod code;
 mod config;
 mod generation;
+mod prepared;
 mod protocol;
 mod record;
 mod records;
@@ -21,13 +22,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Failure;
-use crate::ids::{BatchTime, Digest, Epoch, Generation, NodeName, PartitionId};
+use crate::ids::{Digest, Epoch, Generation, NodeName, PartitionId};
 
 pub use code::{Code, ComponentFile};
 pub use config::CheckpointConfig;
+pub use prepared::{Pending, Prepared, Token, Tokens};
 pub use protocol::Resume;
-use record::{CommitRecord, IdentityRecord};
-pub use record::{EpochRecord, PipelineRecord, RecordedRead};
+use record::IdentityRecord;
+pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
 use records::{COMMITS, INPUT, PIPELINE, PLANS, input_name, name, new_id};
 pub use records::{Lineage, Records};
 pub use segment::{MARKS, PartitionState, Segment};
@@ -53,7 +55,9 @@ pub struct Checkpoint {
     generation: Generation,
     /// What plans epochs from here on.
     code: Code,
-    /// Epochs that are committed and whose records are there, each with the segments of state that it is the last to need, as far as
+    /// Epochs whose plans are there.
+    planned: BTreeSet<Epoch>,
+    /// The commits that are there, by the last of their epochs, each with the segments of state that it is the last to need, as far as
     /// this start knows them.
     committed: BTreeMap<Epoch, Option<Vec<String>>>,
     /// What the steps remember after the last of them.
@@ -88,7 +92,10 @@ impl Checkpoint {
         let generation = generation::claim(&records)?;
         let (planned, committed) = (records.planned()?, records.committed()?);
         let last = committed.last().copied();
-        let (_, before) = records.state_after(last)?;
+        let commit = last.map(|epoch| records.commit(epoch)).transpose()?;
+        let (before, pending) = commit
+            .map(|commit| (commit.state, commit.pending))
+            .unwrap_or_default();
         let mut state = before.clone();
         let has_state = state.values().any(|state| !state.partitions.is_empty());
         identify(&records, generation, &pipeline, has_state, accept_changes)?;
@@ -99,7 +106,7 @@ impl Checkpoint {
             .filter_map(|epoch| records.plan(epoch).transpose());
         let mut resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
             .map_err(|wrong| records.damaged(&wrong))?;
-        resume.state = state;
+        (resume.state, resume.pending) = (state, pending);
         if let Some((epoch, source)) = protocol::reads_a_lost_source(&resume, &pipeline) {
             let message = format!(
                 "epoch {epoch} was planned with input of the source `{source}`, and is not committed; the pipeline has no such source any more"
@@ -115,6 +122,7 @@ impl Checkpoint {
             code,
             began_after: last,
             is_swept: false,
+            planned,
             committed: committed.into_iter().map(|epoch| (epoch, None)).collect(),
             state: before,
             _claim: claim,
@@ -139,6 +147,7 @@ impl Checkpoint {
     pub fn plan_epoch(&mut self, plan: &EpochRecord) -> Result<(), Failure> {
         crate::abort::crash_point!("plan-before");
         self.put_new(&name(PLANS, plan.epoch), &record::encode(plan))?;
+        self.planned.insert(plan.epoch);
         crate::abort::crash_point!("plan-after");
         Ok(())
     }
@@ -171,36 +180,33 @@ impl Checkpoint {
         self.records.content(&name)
     }
 
-    /// Makes an epoch's end durable, with what the steps remember after it, and forgets epochs that need not be remembered any more.
+    /// Makes the end of some epochs durable, and forgets epochs that need not be remembered any more.
     ///
     /// # Errors
     /// When it cannot be written, or another writer has committed the epoch.
-    pub fn commit_epoch(
-        &mut self,
-        epoch: Epoch,
-        time: BatchTime,
-        state: &Manifest,
-    ) -> Result<(), Failure> {
+    pub fn commit(&mut self, commit: &CommitRecord) -> Result<(), Failure> {
         crate::abort::crash_point!("commit-before");
-        let commit = CommitRecord {
-            epoch,
-            generation: self.generation,
-            time,
-            state: state.clone(),
-        };
-        self.put_new(&name(COMMITS, epoch), &record::encode(&commit))?;
+        self.put_new(&name(COMMITS, commit.epoch), &record::encode(commit))?;
         crate::abort::crash_point!("commit-after");
         if let Some(mut last) = self.committed.last_entry() {
-            last.insert(Some(state::superseded(&self.state, state)));
+            last.insert(Some(state::superseded(&self.state, &commit.state)));
         }
-        self.committed.insert(epoch, None);
-        self.state.clone_from(state);
+        self.committed.insert(commit.epoch, None);
+        self.state.clone_from(&commit.state);
         self.sweep()?;
-        let surplus = protocol::surplus(self.committed.len(), self.retain);
+        let surplus = protocol::surplus(self.committed.keys().copied(), self.retain);
         for _ in 0..surplus {
             self.forget_oldest()?;
         }
         Ok(())
+    }
+
+    /// Whether no newer start has taken over.
+    ///
+    /// # Errors
+    /// When one has, or nobody knows.
+    pub fn check_generation(&self) -> Result<(), Failure> {
+        generation::check(&self.records, self.generation).map(drop)
     }
 
     /// Removes, once, the segments that earlier starts have written and not committed, and code of theirs that no epoch names. Only after a
@@ -225,7 +231,7 @@ impl Checkpoint {
         plans.map(|plan| Ok(plan?.pipeline)).collect()
     }
 
-    /// Removes the segments that the oldest epoch is the last to need, and then the epoch.
+    /// Removes the segments that the oldest commit is the last to need, and then its epochs.
     fn forget_oldest(&mut self) -> Result<(), Failure> {
         let Some((epoch, known)) = self.committed.pop_first() else {
             return Ok(());
@@ -245,18 +251,24 @@ impl Checkpoint {
         self.forget(epoch)
     }
 
-    /// Removes all of an epoch, its commit last: what is left after a crash is still recognised as committed.
-    fn forget(&self, epoch: Epoch) -> Result<(), Failure> {
+    /// Removes all epochs of a commit, and the commit last: what is left after a crash is still recognised as committed.
+    fn forget(&mut self, commit: Epoch) -> Result<(), Failure> {
+        let later = self.planned.split_off(&Epoch(commit.0 + 1));
+        let mut covered = std::mem::replace(&mut self.planned, later);
+        // A crash may have come between its plan and its commit.
+        covered.insert(commit);
         let Records { storage, .. } = &self.records;
         let forget = || {
-            let inputs = name(INPUT, epoch);
-            for input in storage.list(&inputs)? {
-                storage.delete(&format!("{inputs}/{input}"))?;
+            for epoch in covered {
+                let inputs = name(INPUT, epoch);
+                for input in storage.list(&inputs)? {
+                    storage.delete(&format!("{inputs}/{input}"))?;
+                }
+                // A crash may have left the folder of what was removed, which goes with a file of it.
+                storage.delete(&format!("{inputs}/any"))?;
+                storage.delete(&name(PLANS, epoch))?;
             }
-            // A crash may have left the folder of what was removed, which goes with a file of it.
-            storage.delete(&format!("{inputs}/any"))?;
-            storage.delete(&name(PLANS, epoch))?;
-            storage.delete(&name(COMMITS, epoch))
+            storage.delete(&name(COMMITS, commit))
         };
         self.records.on_disk(forget())
     }

@@ -1,12 +1,14 @@
 //! What the records found at a start mean, and which of them may go: pure decisions over plain data.
 //!
-//! Plans are written in order, commits are written in order, and an epoch is planned before it is committed. So all
-//! epochs up to the last commit are over, those planned after it are run again, and what comes next is cut anew.
+//! Plans are written in order, commits are written in order, and an epoch is planned before it is committed. A commit covers the epochs from
+//! the commit before it to the one that it is called by. So all epochs up to the last commit are over, those planned after it are run
+//! again, and what comes next is cut anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::prepared::Pending;
 use super::record::{EpochRecord, PipelineRecord};
 use super::state::Manifest;
 use crate::ids::{BatchTime, Epoch, NodeName};
@@ -26,6 +28,8 @@ pub struct Resume {
     pub positions: BTreeMap<NodeName, Value>,
     /// What the steps remember after the last epoch that is over.
     pub state: Manifest,
+    /// What sinks may not have made visible yet of epochs that are over.
+    pub pending: Pending,
 }
 
 /// The plans to read at a start: those to run again, or else the one that says where the sources stand.
@@ -65,6 +69,7 @@ pub fn resume(plans: Vec<EpochRecord>, committed: &BTreeSet<Epoch>) -> Result<Re
         time: newest.time,
         positions: newest.positions,
         state: Manifest::new(),
+        pending: Pending::new(),
     })
 }
 
@@ -113,9 +118,14 @@ pub fn changes(known: &PipelineRecord, now: &PipelineRecord) -> Vec<String> {
     changes
 }
 
-/// How many of so many committed epochs are beyond the newest `retain`.
-pub fn surplus(committed: usize, retain: u64) -> usize {
-    committed.saturating_sub(usize::try_from(retain).unwrap_or(usize::MAX))
+/// How many of some commits, the oldest first, are not needed for the records of the newest `retain` epochs.
+pub fn surplus(commits: impl DoubleEndedIterator<Item = Epoch> + Clone, retain: u64) -> usize {
+    let Some(last) = commits.clone().next_back() else {
+        return 0;
+    };
+    commits
+        .take_while(|commit| last.0 - commit.0 >= retain)
+        .count()
 }
 
 #[cfg(test)]
@@ -151,17 +161,29 @@ mod tests {
         // The slow twin lives through every write, and crashes after any one of them.
         #[test]
         fn a_crash_after_any_write_goes_on_where_it_was(
-            steps in prop::collection::vec(0u8..3, 0..60), retain in 1u64..5,
+            steps in prop::collection::vec((0u8..3, 1u64..4), 0..60), retain in 1u64..5,
         ) {
             let (mut planned, mut committed) = (BTreeSet::new(), BTreeSet::new());
             let (mut next, mut over) = (0u64, 0u64);
-            for step in steps {
+            for (step, covered) in steps {
                 match step {
                     0 => { planned.insert(Epoch(next)); next += 1; }
-                    1 if over < next => { committed.insert(Epoch(over)); over += 1; }
-                    _ => for _ in 0..surplus(committed.len(), retain) {
+                    // A commit covers some epochs.
+                    1 if over < next => {
+                        over = next.min(over + covered);
+                        committed.insert(Epoch(over - 1));
+                    }
+                    _ => for _ in 0..surplus(committed.iter().copied(), retain) {
                         let old = committed.pop_first().expect("more than `retain`");
-                        planned.remove(&old);
+                        planned.retain(|epoch| *epoch > old);
+                    }
+                }
+                if over > 0 {
+                    // So many as are asked for are there, and not one more than that and a commit's.
+                    let first = planned.first().map_or(over, |first| first.0);
+                    prop_assert!(over - first >= retain.min(over));
+                    if step == 2 {
+                        prop_assert!(over - first < retain + 3);
                     }
                 }
                 let resume = found(&planned, &committed).expect("these are records of a run");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::prepared::Pending;
 use super::state::Manifest;
 use crate::ids::{BatchTime, Digest, Epoch, Generation, NodeName, PipelineName};
 use crate::receive::Range;
@@ -66,18 +67,23 @@ pub struct RecordedRead {
     pub range: Range,
 }
 
-/// That every sink holds all of an epoch.
+/// That every sink holds all of some epochs that follow each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitRecord {
-    /// Its number.
+    /// The first of them.
+    pub first: Epoch,
+    /// The last, by which the record is called.
     pub epoch: Epoch,
-    /// The start that committed it.
+    /// The start that committed them.
     pub generation: Generation,
-    /// Its batch time.
+    /// The batch time of the last.
     pub time: BatchTime,
-    /// What the steps remember after it.
+    /// What the steps remember after the last.
     #[serde(default, skip_serializing_if = "Manifest::is_empty")]
     pub state: Manifest,
+    /// What sinks may not have made visible yet, of these epochs and of some before.
+    #[serde(default, skip_serializing_if = "Pending::is_empty")]
+    pub pending: Pending,
 }
 
 /// Before the checksum, after the content.
@@ -123,10 +129,12 @@ mod tests {
     #[test]
     fn any_bit_flipped_and_any_byte_missing_is_noticed() {
         let commit = CommitRecord {
+            first: Epoch(6),
             epoch: Epoch(7),
             generation: Generation(2),
             time: BatchTime(9),
             state: Manifest::new(),
+            pending: Pending::from([("out".into(), Vec::new())]),
         };
         let bytes = encode(&commit);
         assert_eq!(decode(&bytes), Ok(commit));

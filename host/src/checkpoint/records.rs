@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::prepared::Pending;
 use super::record::{self, CommitRecord, EpochRecord, IdentityRecord};
 use super::state::{self, Manifest, StateRecord, StateStore};
 use super::storage::{Location, Scratch, Storage};
@@ -29,6 +30,8 @@ pub struct Lineage {
     pub time: BatchTime,
     /// What the steps remembered after it.
     pub state: Manifest,
+    /// What sinks may not have made visible of it and of epochs before it.
+    pub pending: Pending,
     /// Which start of the pipeline the run is.
     pub generation: Generation,
 }
@@ -42,6 +45,7 @@ impl Lineage {
             committed: None,
             time: BatchTime::default(),
             state: Manifest::new(),
+            pending: Pending::new(),
             generation: Generation::default(),
         }
     }
@@ -88,7 +92,10 @@ impl Records {
             self.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
         })?;
         let committed = self.committed()?.last().copied();
-        let (time, mut state) = self.state_after(committed)?;
+        let last = committed.map(|epoch| self.commit(epoch)).transpose()?;
+        let (time, mut state, pending) = last
+            .map(|last| (last.time, last.state, last.pending))
+            .unwrap_or_default();
         // What cannot be gone on with was confirmed to process 0, or it would not have come here.
         state::adapt(self, &mut state, states, true)?;
         Ok(Lineage {
@@ -97,6 +104,7 @@ impl Records {
             committed,
             time,
             state,
+            pending,
             generation,
         })
     }
@@ -118,7 +126,7 @@ impl Records {
         self.epochs(PLANS)
     }
 
-    /// The epochs that are recorded as over.
+    /// The epochs that commits are called by. All up to the last of them are over.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -175,6 +183,14 @@ impl Records {
                 self.on_disk(scratch.put(&name(PLANS, epoch), &plan))?;
             }
         }
+        if let Some(base) = base {
+            // What sinks were about to make visible is theirs, not that of the run on the copy.
+            let commit = CommitRecord {
+                pending: Pending::new(),
+                ..self.commit(base)?
+            };
+            self.on_disk(scratch.put(&name(COMMITS, base), &record::encode(&commit)))?;
+        }
         Ok(Self {
             location: self.location.clone(),
             storage: Arc::new(scratch),
@@ -204,15 +220,20 @@ impl Records {
     /// # Errors
     /// When the epoch's commit is not there, cannot be read or is damaged.
     pub fn state_after(&self, epoch: Option<Epoch>) -> Result<(BatchTime, Manifest), Failure> {
-        let Some(epoch) = epoch else {
-            return Ok((BatchTime::default(), Manifest::new()));
-        };
+        let commit = epoch.map(|epoch| self.commit(epoch)).transpose()?;
+        Ok(commit
+            .map(|commit| (commit.time, commit.state))
+            .unwrap_or_default())
+    }
+
+    /// The commit that is called by an epoch.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read or is damaged.
+    pub fn commit(&self, epoch: Epoch) -> Result<CommitRecord, Failure> {
         let name = name(COMMITS, epoch);
-        let commit: Option<CommitRecord> = self.read(&name)?;
-        match commit {
-            Some(commit) => Ok((commit.time, commit.state)),
-            None => Err(self.damaged(&format!("`{name}` is not there"))),
-        }
+        let commit = self.read(&name)?;
+        commit.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))
     }
 
     pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {

@@ -11,6 +11,7 @@ use arrow::datatypes::Int64Type;
 
 use super::storage::{Location, Storage};
 use super::*;
+use crate::ids::BatchTime;
 
 type Hook = Box<dyn FnMut() + Send>;
 
@@ -178,7 +179,14 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
         let delta = delta(checkpoint.generation(), plan.epoch);
         let place = (&"s".into(), PARTITION);
         store.add(place, &mut partition.segments, plan.epoch, &delta, 0, 1)?;
-        checkpoint.commit_epoch(plan.epoch, plan.time, &state)?;
+        checkpoint.commit(&CommitRecord {
+            first: plan.epoch,
+            epoch: plan.epoch,
+            generation: checkpoint.generation(),
+            time: plan.time,
+            state: state.clone(),
+            pending: Pending::new(),
+        })?;
         life.committed.push(plan.epoch);
         Ok::<_, Failure>(())
     };

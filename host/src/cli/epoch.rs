@@ -1,5 +1,6 @@
 //! `wasmill epoch ..`: what a checkpoint holds.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ impl Ls {
         for epoch in records.planned()? {
             // It may have been forgotten since it was listed.
             if let Some(plan) = records.plan(epoch)? {
-                epochs.push((committed.contains(&epoch), plan));
+                epochs.push((commit_of(epoch, &committed), plan));
             }
         }
         let shown = match self.format {
@@ -81,21 +82,29 @@ impl Show {
     fn run(self) -> anyhow::Result<()> {
         let records = Records::open(&self.checkpoint)?;
         let epoch = Epoch(self.epoch);
-        let is_committed = records.committed()?.contains(&epoch);
+        let commit = commit_of(epoch, &records.committed()?);
         let plan = records.plan(epoch)?.ok_or_else(|| {
             Failure::user(format!("the checkpoint holds no epoch {epoch}"))
                 .help("`wasmill epoch ls` lists those that it holds; older ones are forgotten, see `retain`")
         })?;
         let shown = match self.format {
-            Format::Json => format!("{}\n", whole(is_committed, &plan)),
-            Format::Text => text(is_committed, &plan),
+            Format::Json => format!("{}\n", whole(commit, &plan)),
+            Format::Text => text(commit, &plan),
         };
         output::write(shown.as_bytes())
     }
 }
 
-fn state(is_committed: bool) -> &'static str {
-    if is_committed { "committed" } else { "planned" }
+/// The epoch by which the commit is called that covers an epoch: the first commit that is not before it.
+fn commit_of(epoch: Epoch, committed: &BTreeSet<Epoch>) -> Option<Epoch> {
+    committed.range(epoch..).next().copied()
+}
+
+fn state(commit: Option<Epoch>) -> &'static str {
+    match commit {
+        Some(_) => "committed",
+        None => "planned",
+    }
 }
 
 fn time(plan: &EpochRecord) -> String {
@@ -107,10 +116,11 @@ fn bytes(plan: &EpochRecord) -> u64 {
     plan.reads.iter().map(|read| read.range.bytes()).sum()
 }
 
-fn summary(is_committed: bool, plan: &EpochRecord) -> Value {
+fn summary(commit: Option<Epoch>, plan: &EpochRecord) -> Value {
     json!({
         "epoch": plan.epoch,
-        "state": state(is_committed),
+        "state": state(commit),
+        "commit": commit,
         "time": time(plan),
         "partitions": plan.reads.len(),
         "bytes": bytes(plan),
@@ -118,25 +128,26 @@ fn summary(is_committed: bool, plan: &EpochRecord) -> Value {
 }
 
 /// A JSON object a line.
-fn lines_of(epochs: &[(bool, EpochRecord)]) -> String {
+fn lines_of(epochs: &[(Option<Epoch>, EpochRecord)]) -> String {
     let lines = epochs
         .iter()
-        .map(|(is_committed, plan)| format!("{}\n", summary(*is_committed, plan)));
+        .map(|(commit, plan)| format!("{}\n", summary(*commit, plan)));
     lines.collect()
 }
 
-fn table(epochs: &[(bool, EpochRecord)]) -> String {
+fn table(epochs: &[(Option<Epoch>, EpochRecord)]) -> String {
     let mut text = format!(
-        "{:>8}  {:<9}  {:<24}  {:>10}  {:>12}\n",
-        "epoch", "state", "time", "partitions", "bytes"
+        "{:>8}  {:<9}  {:>8}  {:<24}  {:>10}  {:>12}\n",
+        "epoch", "state", "commit", "time", "partitions", "bytes"
     );
-    for (is_committed, plan) in epochs {
-        let (epoch, state, time) = (plan.epoch, state(*is_committed), time(plan));
+    for (commit, plan) in epochs {
+        let (epoch, state, time) = (plan.epoch, state(*commit), time(plan));
+        let commit = commit.map(|commit| commit.to_string()).unwrap_or_default();
         let (partitions, bytes) = (plan.reads.len(), bytes(plan));
         // Writing to a String cannot fail, here and below.
         writeln!(
             text,
-            "{epoch:>8}  {state:<9}  {time:<24}  {partitions:>10}  {bytes:>12}"
+            "{epoch:>8}  {state:<9}  {commit:>8}  {time:<24}  {partitions:>10}  {bytes:>12}"
         )
         .ok();
     }
@@ -144,20 +155,24 @@ fn table(epochs: &[(bool, EpochRecord)]) -> String {
 }
 
 /// All that the record says.
-fn whole(is_committed: bool, plan: &EpochRecord) -> Value {
-    let mut all = summary(is_committed, plan);
+fn whole(commit: Option<Epoch>, plan: &EpochRecord) -> Value {
+    let mut all = summary(commit, plan);
     all["pipeline"] = json!(plan.pipeline);
     all["input"] = json!(plan.reads);
     all["positions"] = json!(plan.positions);
     all
 }
 
-fn text(is_committed: bool, plan: &EpochRecord) -> String {
+fn text(commit: Option<Epoch>, plan: &EpochRecord) -> String {
+    let with = commit.filter(|commit| *commit != plan.epoch);
     let mut text = format!(
-        "epoch {} of {}: {}\npipeline {}\n\npartition  source  input\n",
+        "epoch {} of {}: {}{}\npipeline {}\n\npartition  source  input\n",
         plan.epoch,
         time(plan),
-        state(is_committed),
+        state(commit),
+        with.map_or_else(String::new, |last| format!(
+            ", by the commit of epoch {last}"
+        )),
         plan.pipeline
     );
     for (partition, read) in plan.reads.iter().enumerate() {

@@ -33,12 +33,7 @@ impl Remembered {
         let committed = records.committed()?;
         let epoch = match epoch.map(Epoch) {
             Some(epoch) if committed.contains(&epoch) => Some(epoch),
-            Some(epoch) => {
-                return Err(Failure::user(format!(
-                    "the checkpoint does not hold the state after epoch {epoch}"
-                ))
-                .help("`wasmill epoch ls` lists what it holds; state is there after epochs that are committed"));
-            }
+            Some(epoch) => return Err(no_state_after(&records, epoch, &committed)),
             None => committed.last().copied(),
         };
         Self::after(records, epoch)
@@ -115,6 +110,25 @@ impl Remembered {
         });
         Ok(keys.collect())
     }
+}
+
+fn no_state_after(records: &Records, epoch: Epoch, committed: &BTreeSet<Epoch>) -> Failure {
+    let message = format!("the checkpoint does not hold the state after epoch {epoch}");
+    let after = committed.range(epoch..).next();
+    let covering = after.and_then(|after| records.commit(*after).ok());
+    let help = match covering.filter(|commit| commit.first <= epoch) {
+        Some(commit) => {
+            let (first, last) = (commit.first, commit.epoch);
+            format!(
+                "one commit covers epochs {first} to {last}, with the state after the last: say --epoch {last}"
+            )
+        }
+        None => {
+            "`wasmill epoch ls` lists what it holds; state is there after epochs that are committed"
+                .to_owned()
+        }
+    };
+    Failure::user(message).help(help)
 }
 
 /// The rows of a batch as JSON, each with its key's values as text.

@@ -12,7 +12,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::batch::ColumnType;
-use crate::checkpoint::Lineage;
+use crate::checkpoint::{Lineage, Prepared, Tokens};
 use crate::config::{Table, did_you_mean};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, PipelineName, ProcessIndex};
@@ -54,18 +54,34 @@ pub trait Sink: Send {
     ) -> Result<Vec<Refused>, Failure>;
 
     /// Every row of the epoch that this process will ever give has been written. A sink that can make an epoch visible at
-    /// [`Self::commit`] has it ready for that, durably; any other makes it visible now.
-    fn finish(&mut self, epoch: EpochInfo) -> Result<(), Failure>;
+    /// [`Self::commit`] has it ready for that, durably, and gives a token for each partition; any other makes it visible now.
+    fn finish(&mut self, epoch: EpochInfo) -> Result<Tokens, Failure>;
 
-    /// The epoch is finished everywhere and, with a checkpoint, recorded as over: make it visible. Called in order.
-    fn commit(&mut self, _epoch: Epoch) -> Result<(), Failure> {
+    /// The epoch is finished everywhere and, with a checkpoint, recorded as over: make it visible. Called in process 0, in the order of epochs, with
+    /// the tokens of all processes; again at the next start for epochs that may not be visible yet. Answers with what it holds back.
+    fn commit(&mut self, _prepared: &Prepared) -> Result<Option<HeldBack>, Failure> {
+        Ok(None)
+    }
+
+    /// The run ends and the epoch is not committed: undo what these tokens stand for. What is not undone before the process ends
+    /// stays; another run may have prepared the epoch again.
+    fn abort(&mut self, _prepared: &Prepared) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// The run is over and every epoch finished; release what is held.
-    fn close(&mut self) -> Result<(), Failure> {
+    /// The run has come to its end with every epoch committed: make visible what is held back. Called in process 0.
+    fn end(&mut self) -> Result<(), Failure> {
         Ok(())
     }
+}
+
+/// Committed epochs that a sink has not made visible yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The first of them.
+    pub since: Epoch,
+    /// When it wants to be told of an epoch, even of one without rows.
+    pub due: Option<BatchTime>,
 }
 
 /// What a sink needs to know when it is opened in a process.

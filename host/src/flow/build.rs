@@ -11,7 +11,7 @@ use timely::worker::Worker;
 
 use super::context::Shared;
 use super::grouper::Grouping;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, SinkToken};
 use super::parcel::{Parcel, Parcels};
 use super::plan::{EpochFeed, Epochs};
 use super::store::{Kept, Stored};
@@ -19,8 +19,8 @@ use super::window::grouped::Grouped;
 use super::window::joined::Joined;
 use super::window::{Over, Work};
 use super::{
-    aggregate, combine, gather, join, keyed, lookup, plan, repartition, route, sink, source,
-    spread, sql, store, transform, window,
+    aggregate, collect, combine, gather, join, keyed, lookup, plan, repartition, route, sink,
+    source, spread, sql, transform, window,
 };
 use crate::deliver::Routing;
 use crate::ids::{Epoch, NodeName, PartitionId};
@@ -40,8 +40,17 @@ pub struct Ends {
     pub local: usize,
     /// Where steps that remember something keep it.
     pub kept: BTreeMap<NodeName, Kept>,
-    /// The epoch driver's ear for what is kept, on worker 0 only.
-    pub stored: Option<Sender<(Epoch, Stored)>>,
+    /// The epoch driver's ears, on worker 0 only.
+    pub told: Option<Told>,
+}
+
+/// Where the epoch driver hears what belongs to an epoch before the epoch is delivered.
+#[derive(Clone)]
+pub struct Told {
+    /// What is kept of steps.
+    pub stored: Sender<(Epoch, Stored)>,
+    /// What sinks have prepared.
+    pub prepared: Sender<(Epoch, SinkToken)>,
 }
 
 type Rows<'scope> = Stream<'scope, u64, Parcels>;
@@ -57,6 +66,7 @@ pub fn build(worker: &mut Worker, context: Shared, mut ends: Ends) -> Handle<u64
             rejected: Vec::new(),
             delivered: Vec::new(),
             stored: Vec::new(),
+            prepared: Vec::new(),
         };
         graph.nodes(&mut ends);
         graph.finish(ends)
@@ -70,14 +80,13 @@ struct Graph<'scope> {
     rejected: Vec<Rows<'scope>>,
     delivered: Vec<Rows<'scope>>,
     stored: Vec<StreamVec<'scope, u64, Stored>>,
+    prepared: Vec<StreamVec<'scope, u64, SinkToken>>,
 }
 
 impl<'scope> Graph<'scope> {
     fn nodes(&mut self, ends: &mut Ends) {
         let (outlets, local) = (&ends.outlets, ends.local);
-        let all = outlets.values().chain(&ends.rejected);
-        let told = all.filter(|_| local == 0).cloned().collect();
-        let epochs = plan::epochs(self.scope, self.context.clone(), ends.feed.take(), told);
+        let epochs = plan::epochs(self.scope, self.context.clone(), ends.feed.take());
         let nodes = self.context.plan.clone();
         for (index, node) in nodes.nodes.iter().enumerate() {
             let context = self.context.clone();
@@ -141,10 +150,11 @@ impl<'scope> Graph<'scope> {
                     let input = self.input(node.input());
                     let (outlet, routing) = (outlets[&index].clone(), config.routing());
                     let name = node.name.as_str();
-                    let refused = sink::sink(input, context, outlet, local, name, routing);
+                    let sunk = sink::sink(input, context, outlet, local, name, routing);
                     // A refused row is the last word of its epoch, so the same stream says what is delivered.
-                    self.rejected.push(refused.clone());
-                    self.delivered.push(refused);
+                    self.rejected.push(sunk.refused.clone());
+                    self.delivered.push(sunk.refused);
+                    self.prepared.push(sunk.prepared);
                 }
             }
         }
@@ -256,20 +266,28 @@ impl<'scope> Graph<'scope> {
             // What was turned away where depends on timing; the order of partition, node and row does not.
             let rejected = gather::gather(rejected, "gather", std::convert::identity);
             let context = self.context.clone();
-            self.delivered.push(sink::sink(
+            let sunk = sink::sink(
                 rejected,
                 context,
                 outlet,
                 ends.local,
                 "rejected",
                 Routing::Anywhere,
-            ));
+            );
+            self.delivered.push(sunk.refused);
+            self.prepared.push(sunk.prepared);
         }
         let probe = self.scope.concatenate(self.delivered).probe().0;
+        let (stored, prepared) = match ends.told {
+            Some(told) => (Some(told.stored), Some(told.prepared)),
+            None => (None, None),
+        };
         if !self.stored.is_empty() {
-            let stored = self.scope.concatenate(self.stored);
-            store::collect(stored, ends.stored).probe_with(&probe);
+            let all = self.scope.concatenate(self.stored);
+            collect::collect(all, "collect state", stored).probe_with(&probe);
         }
+        let all = self.scope.concatenate(self.prepared);
+        collect::collect(all, "collect tokens", prepared).probe_with(&probe);
         probe
     }
 }

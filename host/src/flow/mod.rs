@@ -15,6 +15,7 @@ pub mod arrivals;
 pub mod build;
 pub mod caller;
 pub mod carry;
+pub mod collect;
 pub mod combine;
 pub mod context;
 pub mod gather;

@@ -1,19 +1,25 @@
 //! The I/O thread of a sink: one per sink and process, fed by the process's workers through a bounded channel.
+//!
+//! What the sink prepares of an epoch goes back to a worker as [`SinkToken`]s, and with the epoch's progress to the epoch driver. When
+//! the driver says by a [`Verdict`] what becomes of it, it says so to process 0's thread alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender};
+use serde::{Deserialize, Serialize};
 
 use super::context::{Charge, Waker};
 use super::parcel::Provenance;
 use super::rejects::{RejectedRow, Rejects, row_as_json};
 use crate::abort::Abort;
+use crate::checkpoint::{Prepared, Token};
 use crate::deliver::{EpochInfo, Sink};
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, PartitionId};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
 use crate::pipeline::{Node, OnError};
 use crate::receive::Readers;
 use crate::telemetry::{NodeCounters, count};
@@ -42,22 +48,89 @@ pub enum Message {
     Finish(EpochInfo),
 }
 
+/// What the epoch driver says to process 0's outlet. All epochs come in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The epoch is delivered everywhere and, with a checkpoint, recorded as over.
+    Commit(Prepared),
+    /// The run ends before it is.
+    Abort(Prepared),
+    /// The run ends, and every epoch is committed.
+    End,
+}
+
+/// By which a sink finds a part of an epoch, on its way to the epoch driver.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SinkToken {
+    /// The sink.
+    pub sink: NodeName,
+    /// The partition.
+    pub partition: PartitionId,
+    /// What the sink gave for it.
+    pub token: Token,
+}
+
 /// A worker's end of an outlet.
 #[derive(Clone)]
 pub struct Outlet {
     /// To the thread.
     pub messages: Sender<Message>,
-    /// Epochs that a checkpoint says are over, in order; to the thread.
-    pub commits: Sender<Epoch>,
-    /// Rows that the sink refused, back to the worker that is to pass them on: the one at this process's first place.
+    /// Rows that the sink refused, back to a worker of this process that passes them on.
     pub refused: Receiver<(Epoch, BatchTime, PartitionId, Rejects)>,
+    /// What the sink has prepared, back to a worker in the same way.
+    pub prepared: Receiver<(Epoch, SinkToken)>,
     progress: Arc<Progress>,
 }
 
-/// What the thread tells all workers.
+/// The epoch driver's end of an outlet.
+pub struct Committer {
+    verdicts: Sender<Verdict>,
+    progress: Arc<Progress>,
+}
+
+impl Committer {
+    /// One whose verdicts nobody obeys: its sink has made visible what is before `visible`.
+    #[cfg(test)]
+    pub fn of_test(visible: Epoch) -> (Self, Receiver<Verdict>) {
+        let (verdicts, told) = crossbeam_channel::unbounded();
+        let progress = Arc::new(Progress {
+            delivered: AtomicU64::new(0),
+            visible: AtomicU64::new(visible.0),
+            due: AtomicI64::new(NEVER),
+            wakers: Vec::new(),
+        });
+        (Self { verdicts, progress }, told)
+    }
+
+    /// Tells the thread.
+    pub fn tell(&self, verdict: Verdict) {
+        // It has gone only when the run has failed.
+        self.verdicts.send(verdict).ok();
+    }
+
+    /// Every epoch below this one that was committed is visible.
+    pub fn visible(&self) -> Epoch {
+        Epoch(self.progress.visible.load(Ordering::Acquire))
+    }
+
+    /// When the sink wants an epoch even without rows.
+    pub fn due(&self) -> Option<i64> {
+        let due = self.progress.due.load(Ordering::Relaxed);
+        (due < NEVER).then_some(due)
+    }
+}
+
+/// No time is due.
+const NEVER: i64 = i64::MAX;
+
+/// What the thread tells all workers and the epoch driver.
 struct Progress {
     /// Every epoch below it is delivered.
     delivered: AtomicU64,
+    /// Every epoch below it that was committed is visible.
+    visible: AtomicU64,
+    /// When an epoch is due even without rows, in milliseconds since 1970.
+    due: AtomicI64,
     wakers: Vec<Arc<Waker>>,
 }
 
@@ -85,20 +158,21 @@ pub struct Place {
     pub counters: Arc<NodeCounters>,
     /// Of the sources.
     pub readers: Readers,
-    /// Whether an epoch that is finished waits for a checkpoint to say that it is over.
-    pub checkpoint: bool,
     /// Where a failure goes.
     pub abort: Abort,
 }
 
-/// Starts the thread of a sink. It ends when the workers have gone.
-pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, std::thread::JoinHandle<()>) {
+/// Starts the thread of a sink. It ends when the workers and the committer have gone.
+pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, Committer, JoinHandle<()>) {
     let (messages, queue) = crossbeam_channel::bounded(QUEUE);
-    // At most as many as there are epochs in flight.
-    let (commits, committed) = crossbeam_channel::unbounded();
+    // At most as many as there are epochs in flight, for they go before what workers say.
+    let (tell, verdicts) = crossbeam_channel::unbounded();
     let (refuse, refused) = crossbeam_channel::unbounded();
+    let (prepare, prepared) = crossbeam_channel::unbounded();
     let progress = Arc::new(Progress {
         delivered: AtomicU64::new(0),
+        visible: AtomicU64::new(0),
+        due: AtomicI64::new(NEVER),
         wakers: (0..place.workers).map(|_| Arc::default()).collect(),
     });
     let (name, abort) = (format!("sink:{}", place.node.name), place.abort.clone());
@@ -106,32 +180,36 @@ pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, std::thread::JoinHan
         sink,
         place,
         refuse,
+        prepare,
         progress: progress.clone(),
         finishing: BTreeMap::new(),
     };
     let handle = std::thread::Builder::new()
         .name(name)
         .spawn(move || {
-            if let Err(failure) = abort.guard(|| thread.run(queue, committed)) {
+            if let Err(failure) = abort.guard(|| thread.run(queue, verdicts)) {
                 abort.fail(failure);
             }
         })
         .expect("the system can start a thread");
-    (
-        Outlet {
-            messages,
-            commits,
-            refused,
-            progress,
-        },
-        handle,
-    )
+    let committer = Committer {
+        verdicts: tell,
+        progress: progress.clone(),
+    };
+    let outlet = Outlet {
+        messages,
+        refused,
+        prepared,
+        progress,
+    };
+    (outlet, committer, handle)
 }
 
 struct Thread {
     sink: Box<dyn Sink>,
     place: Place,
     refuse: Sender<(Epoch, BatchTime, PartitionId, Rejects)>,
+    prepare: Sender<(Epoch, SinkToken)>,
     progress: Arc<Progress>,
     finishing: BTreeMap<Epoch, usize>,
 }
@@ -140,28 +218,26 @@ impl Thread {
     fn run(
         mut self,
         mut queue: Receiver<Message>,
-        mut committed: Receiver<Epoch>,
+        mut verdicts: Receiver<Verdict>,
     ) -> Result<(), Failure> {
-        // Both close when the workers have gone; what was sent before still comes.
-        let (mut writing, mut committing) = (true, self.place.checkpoint);
+        // Both close in the end; what was sent before still comes.
+        let (mut writing, mut committing) = (true, true);
         while writing || committing {
-            crossbeam_channel::select! {
+            crossbeam_channel::select_biased! {
+                recv(verdicts) -> verdict => match verdict {
+                    Ok(verdict) => self.obey(verdict)?,
+                    Err(_) => (committing, verdicts) = (false, crossbeam_channel::never()),
+                },
                 recv(queue) -> message => match message {
                     Ok(message) => self.take(message)?,
                     Err(_) => (writing, queue) = (false, crossbeam_channel::never()),
-                },
-                recv(committed) -> epoch => match epoch {
-                    Ok(epoch) => self.commit(epoch)?,
-                    Err(_) => (committing, committed) = (false, crossbeam_channel::never()),
                 },
             }
             for waker in &self.progress.wakers {
                 waker.wake();
             }
         }
-        self.sink
-            .close()
-            .map_err(|failure| failure.at_node(&self.place.node.name))
+        Ok(())
     }
 
     fn take(&mut self, message: Message) -> Result<(), Failure> {
@@ -194,12 +270,21 @@ impl Thread {
     }
 
     fn finish(&mut self, info: EpochInfo) -> Result<(), Failure> {
-        fail::fail_point!("sink-finish");
-        self.sink
+        crate::abort::crash_point!("prepare-before");
+        let tokens = self
+            .sink
             .finish(info)
             .map_err(|failure| self.placed(failure, info.epoch))?;
-        if !self.place.checkpoint {
-            self.commit(info.epoch)?;
+        crate::abort::crash_point!("prepare-after");
+        for (partition, token) in tokens {
+            let sink = self.place.node.name.clone();
+            let token = SinkToken {
+                sink,
+                partition,
+                token,
+            };
+            // The workers have gone only when the run has failed.
+            self.prepare.send((info.epoch, token)).ok();
         }
         self.progress
             .delivered
@@ -207,10 +292,35 @@ impl Thread {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: Epoch) -> Result<(), Failure> {
-        self.sink
-            .commit(epoch)
-            .map_err(|failure| self.placed(failure, epoch))
+    fn obey(&mut self, verdict: Verdict) -> Result<(), Failure> {
+        match verdict {
+            Verdict::Commit(prepared) => {
+                let held = self
+                    .sink
+                    .commit(&prepared)
+                    .map_err(|failure| self.placed(failure, prepared.epoch))?;
+                let (visible, due) = match held {
+                    None => (Epoch(prepared.epoch.0 + 1), None),
+                    Some(held) => (held.since, held.due),
+                };
+                let Progress {
+                    visible: told,
+                    due: next,
+                    ..
+                } = &*self.progress;
+                told.store(visible.0, Ordering::Release);
+                next.store(due.map_or(NEVER, |due| due.0), Ordering::Relaxed);
+                Ok(())
+            }
+            Verdict::Abort(prepared) => {
+                let aborted = self.sink.abort(&prepared);
+                aborted.map_err(|failure| self.placed(failure, prepared.epoch))
+            }
+            Verdict::End => {
+                let ended = self.sink.end();
+                ended.map_err(|failure| failure.at_node(&self.place.node.name))
+            }
+        }
     }
 
     fn placed(&self, mut failure: Failure, epoch: Epoch) -> Failure {

@@ -15,7 +15,6 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
 use super::context::{Shared, Waker};
-use super::outlet::Outlet;
 use crate::ids::{BatchTime, Epoch, PartitionId, WorkerIndex};
 use crate::receive::Range;
 
@@ -41,15 +40,6 @@ pub struct PlannedRead {
     pub worker: WorkerIndex,
 }
 
-/// What the epoch driver says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// An epoch begins.
-    Begin(EpochPlan),
-    /// An epoch is over: its commit is durable.
-    Committed(Epoch),
-}
-
 /// What one worker is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Directive {
@@ -63,8 +53,6 @@ enum What {
     Begin(BatchTime),
     /// To read this for it.
     Read(ReadDirective),
-    /// To have this one's output made visible.
-    Commit(Epoch),
 }
 
 /// Which range of which source becomes which partition.
@@ -82,21 +70,19 @@ pub struct ReadDirective {
 
 /// Worker 0's end of the epoch driver's channel. When the channel closes, time ends.
 pub struct EpochFeed {
-    /// What the driver says, in order.
-    pub notices: Receiver<Notice>,
+    /// The epochs that begin, in order.
+    pub plans: Receiver<EpochPlan>,
     /// Schedules the operator when one was sent.
     pub waker: Arc<Waker>,
 }
 
-/// Builds both operators; `feed` is there on worker 0 only. `outlets` are those of this worker's process, if it is the worker that
-/// tells them of commits.
+/// Builds both operators; `feed` is there on worker 0 only.
 pub fn epochs<'scope>(
     scope: Scope<'scope, u64>,
     context: Shared,
     feed: Option<EpochFeed>,
-    outlets: Vec<Outlet>,
 ) -> Epochs<'scope> {
-    directives(planned(scope, &context, feed), context, outlets)
+    directives(planned(scope, &context, feed), context)
 }
 
 /// What a worker hears of epochs.
@@ -132,12 +118,8 @@ fn planned<'scope>(
             feed.waker.rearm();
             let mut output = output.activate();
             let closed = loop {
-                match feed.notices.try_recv() {
-                    Ok(Notice::Committed(epoch)) => {
-                        let all = told(peers, What::Commit(epoch));
-                        output.session(&*held).give_iterator(all);
-                    }
-                    Ok(Notice::Begin(plan)) => {
+                match feed.plans.try_recv() {
+                    Ok(plan) => {
                         held.downgrade(&plan.epoch.0);
                         let mut session = output.session(&*held);
                         session.give_iterator(directives_of(&plan, peers));
@@ -157,7 +139,10 @@ fn planned<'scope>(
 
 fn directives_of(plan: &EpochPlan, peers: usize) -> impl Iterator<Item = Directive> {
     let time = plan.time;
-    let announce = told(peers, What::Begin(time));
+    let announce = (0..peers as u64).map(move |worker| Directive {
+        worker,
+        what: What::Begin(time),
+    });
     let reads = plan
         .reads
         .iter()
@@ -174,18 +159,9 @@ fn directives_of(plan: &EpochPlan, peers: usize) -> impl Iterator<Item = Directi
     announce.chain(reads)
 }
 
-/// The same for every worker.
-fn told(peers: usize, what: What) -> impl Iterator<Item = Directive> {
-    (0..peers as u64).map(move |worker| Directive {
-        worker,
-        what: what.clone(),
-    })
-}
-
 fn directives<'scope>(
     planned: StreamVec<'scope, u64, Directive>,
     context: Shared,
-    outlets: Vec<Outlet>,
 ) -> Epochs<'scope> {
     let mut builder = OperatorBuilder::new("directives".to_owned(), planned.scope());
     let mut input = builder.new_input(
@@ -209,12 +185,6 @@ fn directives<'scope>(
                             times_output.session(&capability).give(time);
                         }
                         What::Read(read) => session.give(read),
-                        What::Commit(epoch) => {
-                            for outlet in &outlets {
-                                // The thread has gone only when the run has failed.
-                                outlet.commits.send(epoch).ok();
-                            }
-                        }
                     }
                 }
             });

@@ -3,17 +3,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use timely::container::CapacityContainerBuilder;
 use timely::container::NoopBuilder;
-use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Stream, StreamVec};
 
 use crossbeam_channel::TrySendError;
 
 use super::context::Shared;
-use super::outlet::{Message, Outlet};
+use super::outlet::{Message, Outlet, SinkToken};
 use super::parcel::{Parcel, Parcels};
 use super::route;
 use crate::deliver::{EpochInfo, Routing};
@@ -22,8 +23,15 @@ use crate::ids::{Epoch, WorkerIndex};
 /// How long to wait before offering rows to a full outlet again; its thread also wakes the operator.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Builds the operator of the sink at `index` in the plan; `local` is this worker's place in its process. Its output carries the rows that the
-/// sink refused, and its frontier says which epochs are delivered.
+/// What comes of a sink. The frontiers of both streams say which epochs are delivered.
+pub struct Sunk<'scope> {
+    /// Rows that the sink refused.
+    pub refused: Stream<'scope, u64, Parcels>,
+    /// By which it finds what it has prepared.
+    pub prepared: StreamVec<'scope, u64, SinkToken>,
+}
+
+/// Builds the operator; `local` is this worker's place in its process.
 pub fn sink<'scope>(
     rows: Stream<'scope, u64, Parcels>,
     context: Shared,
@@ -31,7 +39,7 @@ pub fn sink<'scope>(
     local: usize,
     name: &str,
     routing: Routing,
-) -> Stream<'scope, u64, Parcels> {
+) -> Sunk<'scope> {
     let scope = rows.scope();
     let rows = match routing {
         Routing::Anywhere => rows,
@@ -47,16 +55,18 @@ pub fn sink<'scope>(
     let mut input = builder.new_input(rows, Pipeline);
     let (output, refused) = builder.new_output::<Parcels>();
     let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
+    let (tokens, prepared) = builder.new_output::<Vec<SinkToken>>();
+    let mut tokens = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(tokens);
     let address = builder.operator_info().address;
     let activator = scope.activator_for(address.clone());
     let waker = outlet.waker(local);
     waker.bind(scope.worker().sync_activator_for(address.to_vec()));
-    builder.build(move |mut capabilities| {
-        let capability = capabilities.pop();
+    builder.build(move |capabilities| {
+        let capabilities = <[_; 2]>::try_from(capabilities).expect("one for each output");
         let mut deliverer = Deliverer {
             context,
             outlet,
-            capability,
+            capabilities: Some(capabilities),
             waiting: VecDeque::new(),
             finished: None,
             refused: 0,
@@ -71,23 +81,28 @@ pub fn sink<'scope>(
             if !deliverer.push() {
                 activator.activate_after(PAUSE);
             }
+            // Read first: what belongs to the epochs below was said before, and is passed on before they are released.
+            let delivered = deliverer.outlet.delivered();
             deliverer.pass_on(&mut |capability, parcel| {
                 output
                     .activate()
                     .session_with_builder(capability)
                     .give_container(&mut Parcels::one(parcel));
             });
-            deliverer.release(next);
+            deliverer.tell(&mut |capability, token| {
+                tokens.activate().session(capability).give(token);
+            });
+            deliverer.release(next, delivered);
         }
     });
-    refused
+    Sunk { refused, prepared }
 }
 
 struct Deliverer {
     context: Shared,
     outlet: Outlet,
-    /// Held at the first epoch that is not delivered yet, so that the output's frontier is the barrier.
-    capability: Option<Capability<u64>>,
+    /// Held at the first epoch that is not delivered yet, so that the outputs' frontiers are the barrier.
+    capabilities: Option<[Capability<u64>; 2]>,
     /// Messages the outlet had no room for yet, in order.
     waiting: VecDeque<Message>,
     /// The last epoch announced as finished.
@@ -146,7 +161,7 @@ impl Deliverer {
     }
 
     fn pass_on(&mut self, emit: &mut dyn FnMut(&Capability<u64>, Parcel)) {
-        let Some(capability) = &self.capability else {
+        let Some([capability, _]) = &self.capabilities else {
             return;
         };
         while let Ok((epoch, time, partition, rejects)) = self.outlet.refused.try_recv() {
@@ -160,23 +175,29 @@ impl Deliverer {
         }
     }
 
-    fn release(&mut self, next: Option<u64>) {
-        let Some(capability) = &mut self.capability else {
+    fn tell(&mut self, emit: &mut dyn FnMut(&Capability<u64>, SinkToken)) {
+        let Some([_, capability]) = &self.capabilities else {
             return;
         };
-        let delivered = self.outlet.delivered();
+        for (epoch, token) in self.outlet.prepared.try_iter() {
+            emit(&capability.delayed(&epoch.0), token);
+        }
+    }
+
+    /// Lets go of what the outlet has `delivered`, or, while nothing is with it, of what is before the input's frontier.
+    fn release(&mut self, next: Option<u64>, delivered: u64) {
         let unfinished = self.finished.is_some_and(|epoch| epoch.0 >= delivered);
-        if unfinished {
-            if delivered > *capability.time() {
-                capability.downgrade(&delivered);
+        let reached = if unfinished { Some(delivered) } else { next };
+        match (reached, &mut self.capabilities) {
+            (Some(reached), Some(capabilities)) => {
+                for capability in capabilities {
+                    if reached > *capability.time() {
+                        capability.downgrade(&reached);
+                    }
+                }
             }
-        } else if let Some(next) = next {
-            // Nothing is with the outlet: the input's frontier is as far as this worker knows.
-            if next > *capability.time() {
-                capability.downgrade(&next);
-            }
-        } else if self.waiting.is_empty() {
-            self.capability = None;
+            (None, held) if self.waiting.is_empty() => *held = None,
+            _ => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where the steps of a process put what they remember: a thread that writes it down, and the barrier behind it.
 //!
 //! A step hands over what an epoch changed, and its [`Barrier`] keeps the epoch's capability on the *stored* output until the thread has written it. That output
-//! carries what is kept now to worker 0, whose [`collect`] passes it on to the epoch driver for the commit record. So the frontier behind it says that
+//! carries what is kept now to worker 0, which [passes it on](super::collect) to the epoch driver for the commit record. So the frontier behind it says that
 //! the state of an epoch is durable everywhere, as the frontier behind a sink says that the epoch is delivered.
 
 use std::collections::BTreeMap;
@@ -10,12 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::context::Waker;
 use crate::abort::Abort;
@@ -255,33 +250,6 @@ impl Thread {
         }
         Ok(())
     }
-}
-
-/// Brings what all workers stored to worker 0, and there to the epoch driver. The frontier of its output, which carries nothing, has passed an epoch when all of its
-/// state is durable and the driver was told.
-pub fn collect<'scope>(
-    stored: StreamVec<'scope, u64, Stored>,
-    driver: Option<Sender<(Epoch, Stored)>>,
-) -> StreamVec<'scope, u64, Stored> {
-    let mut builder = OperatorBuilder::new("collect state".to_owned(), stored.scope());
-    let mut input = builder.new_input(stored, Exchange::new(|_: &Stored| 0));
-    let (output, nothing) = builder.new_output::<Vec<Stored>>();
-    // Nothing is ever sent: what counts is the frontier.
-    drop(OutputBuilder::<_, CapacityContainerBuilder<Vec<Stored>>>::from(output));
-    builder.build(move |_capabilities| {
-        move |_frontiers| {
-            input.for_each(|capability, stored| {
-                let epoch = Epoch(*capability.time());
-                for stored in stored.drain(..) {
-                    if let Some(driver) = &driver {
-                        // The driver has gone only when the run is over.
-                        driver.send((epoch, stored)).ok();
-                    }
-                }
-            });
-        }
-    });
-    nothing
 }
 
 #[cfg(test)]

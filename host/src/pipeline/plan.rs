@@ -76,7 +76,7 @@ pub struct EpochRules {
     pub max_rate: Option<u64>,
     /// Whether epochs of an interval are kept as small as it takes to be done within it.
     pub adaptive: bool,
-    /// At most so many epochs cut and not yet delivered.
+    /// At most so many epochs cut and not yet committed, or, without a checkpoint, delivered.
     pub max_in_flight: u32,
     /// Rows and batches alive in the data plane of a process stay below this; above it sources pause.
     pub max_live_bytes: u64,

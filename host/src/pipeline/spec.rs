@@ -176,7 +176,7 @@ pub fn read(mut file: Table<'_>) -> Spec {
     let checkpoint = file
         .table("checkpoint", "`[checkpoint]`")
         .and_then(|mut table| {
-            let checkpoint = CheckpointConfig::from_table(&mut table);
+            let checkpoint = CheckpointConfig::from_table(&mut table, epoch.max_in_flight);
             table.finish();
             checkpoint
         });

@@ -243,6 +243,13 @@ impl SinkInstance {
         })
     }
 
+    /// Undoes an epoch's tokens.
+    pub fn abort(&mut self, epoch: Epoch, tokens: &[&[u8]]) -> Result<(), CallError> {
+        self.call(0, async |store, guest| {
+            guest.call_abort(store, epoch.0, tokens).await
+        })
+    }
+
     fn place(&mut self, context: &CallContext) {
         if let Some((store, _)) = &mut self.live {
             store.data_mut().log.place = Some((context.epoch, context.partition));

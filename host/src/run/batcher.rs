@@ -15,7 +15,7 @@ pub struct Moment {
     pub waiting_bytes: u64,
     /// Whether a step is to be called though no rows may be there: a timer is due, or a window has come to its end.
     pub due: bool,
-    /// Epochs cut and not yet delivered.
+    /// Epochs cut and not yet committed.
     pub in_flight: u32,
     /// The process is over its limit of live bytes.
     pub overfull: bool,
@@ -116,6 +116,11 @@ impl Batcher {
         })
     }
 
+    /// Whether the next epoch's time has come and there is none to be cut.
+    pub fn is_idle(&self, moment: Moment) -> bool {
+        moment.waiting_bytes == 0 && !moment.due && moment.now >= self.due
+    }
+
     /// An epoch was delivered.
     pub fn deliver(&mut self, epoch: Delivered) {
         if let Some(estimator) = &mut self.estimator {
@@ -211,6 +216,16 @@ mod tests {
     fn an_epoch_closes_early_when_the_byte_limit_is_reached() {
         let mut batcher = Batcher::new(rules(SECOND));
         assert!(matches!(batcher.decide(at(1, 1000)), Decision::Cut(_)));
+    }
+
+    #[test]
+    fn a_pipeline_is_idle_when_its_tick_has_come_and_there_is_nothing() {
+        let mut batcher = Batcher::new(rules(SECOND));
+        assert!(!batcher.is_idle(at(500, 0)));
+        assert!(batcher.is_idle(at(1000, 0)) && !batcher.is_idle(at(1000, 1)));
+        batcher.cut(Duration::from_millis(1000), 1);
+        assert!(!batcher.is_idle(at(1900, 0)) && batcher.is_idle(at(2000, 0)));
+        assert!(Batcher::new(rules(Trigger::AvailableNow)).is_idle(at(0, 0)));
     }
 
     #[test]

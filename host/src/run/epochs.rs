@@ -4,21 +4,21 @@
 //! this file acts on both. With a [`Checkpoint`], an epoch is handed on when its plan is durable, and committed when
 //! every sink holds it; a start first hands on what an earlier run had planned and not committed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, Sender};
 
 use super::batcher::{Batcher, Decision, Moment};
+use super::commits::Commits;
 use super::rate::Delivered;
 use super::{Status, Stop};
 use crate::abort::Abort;
-use crate::checkpoint::{Checkpoint, EpochRecord, Manifest, RecordedRead, Resume};
+use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
-use crate::flow::plan::{EpochPlan, Notice, PlannedRead};
-use crate::flow::store::Stored;
+use crate::flow::plan::{EpochPlan, PlannedRead};
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, WorkerIndex};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::receive::{Budget, Range, Reader, Receiver, Waiting};
@@ -38,13 +38,11 @@ pub struct Driven {
 /// What the driver is connected to.
 pub struct Wiring {
     /// To worker 0; closed, time ends.
-    pub notices: Option<Sender<Notice>>,
+    pub plans: Option<Sender<EpochPlan>>,
     /// Schedules worker 0's end.
     pub waker: Arc<Waker>,
     /// Every epoch below the number received is delivered everywhere, and its state is durable.
     pub delivered: Channel<u64>,
-    /// What is kept of an epoch; told before the epoch is delivered.
-    pub stored: Channel<(Epoch, Stored)>,
     /// The process's gauge.
     pub live: LiveBytes,
     /// Shows how it goes.
@@ -61,10 +59,12 @@ pub fn drive(
     placement: Placement,
     sources: Vec<Driven>,
     journal: Option<Journal>,
+    commits: Commits,
     wiring: Wiring,
 ) -> Result<(), Failure> {
     let mut driver = Driver {
         journal,
+        commits,
         interval: match rules.trigger {
             Trigger::Interval(interval) => Some(interval),
             Trigger::AvailableNow => None,
@@ -77,28 +77,14 @@ pub fn drive(
         next: Epoch(0),
         last_time: BatchTime(0),
         in_flight: VecDeque::new(),
-        state: Manifest::new(),
-        stored: BTreeMap::new(),
         last_delivery: Instant::now(),
         stopped: false,
         dictated: None,
         turn: 0,
     };
-    driver.resume()?;
-    while !driver.wiring.abort.is_set() {
-        if driver.wiring.stop.is_requested() && !driver.stopped {
-            driver.stopped = true;
-            for source in &mut driver.sources {
-                source.receiver.stop();
-            }
-        }
-        match driver.decide()? {
-            Decision::Cut(budget) => driver.cut(budget)?,
-            Decision::Wait(span) => driver.wait(span)?,
-            Decision::End => break,
-        }
-    }
-    driver.finish()
+    let ended = driver.run();
+    driver.end(ended.is_ok());
+    ended
 }
 
 /// The records of a pipeline with a checkpoint.
@@ -129,6 +115,7 @@ impl InFlight {
 
 struct Driver {
     journal: Option<Journal>,
+    commits: Commits,
     interval: Option<Duration>,
     batcher: Batcher,
     placement: Placement,
@@ -139,10 +126,6 @@ struct Driver {
     last_time: BatchTime,
     /// Epochs not delivered yet, in order.
     in_flight: VecDeque<InFlight>,
-    /// What the steps remember after the last epoch that is delivered.
-    state: Manifest,
-    /// What epochs in flight change of it.
-    stored: BTreeMap<Epoch, Vec<Stored>>,
     last_delivery: Instant,
     stopped: bool,
     /// The time of the next epoch, if a source says so.
@@ -152,14 +135,33 @@ struct Driver {
 }
 
 impl Driver {
+    /// Goes on until the input or the run ends, and every epoch is committed.
+    fn run(&mut self) -> Result<(), Failure> {
+        self.resume()?;
+        while !self.wiring.abort.is_set() {
+            if self.wiring.stop.is_requested() && !self.stopped {
+                self.stopped = true;
+                for source in &mut self.sources {
+                    source.receiver.stop();
+                }
+            }
+            match self.decide()? {
+                Decision::Cut(budget) => self.cut(budget)?,
+                Decision::Wait(span) => self.wait(span)?,
+                Decision::End => break,
+            }
+        }
+        self.drain()
+    }
+
     /// Sets the sources to where they stood, and hands on the epochs that are planned and not over.
     fn resume(&mut self) -> Result<(), Failure> {
         let Some(journal) = &mut self.journal else {
             return Ok(());
         };
-        let resume = std::mem::take(&mut journal.resume);
+        let mut resume = std::mem::take(&mut journal.resume);
         (self.next, self.last_time) = (resume.next, resume.time);
-        self.state = resume.state;
+        self.commits.resume(&mut resume);
         for source in &mut self.sources {
             // A source that is new to the pipeline stands at its beginning.
             if let Some(position) = resume.positions.get(&source.name) {
@@ -224,15 +226,19 @@ impl Driver {
         self.wiring
             .status
             .set_load(all.bytes, self.wiring.live.now());
-        Ok(self.batcher.decide(Moment {
+        let moment = Moment {
             now: self.started.elapsed(),
             waiting_bytes: all.bytes,
             due: self.is_due(now_millis()),
-            in_flight: self.in_flight.len() as u32,
+            in_flight: (self.in_flight.len() + self.commits.waiting()) as u32,
             overfull: self.wiring.live.is_over(),
             draining: self.stopped,
             ended: all.ended,
-        }))
+        };
+        if self.in_flight.is_empty() && self.batcher.is_idle(moment) {
+            self.commits.commit(self.journal.as_mut())?;
+        }
+        Ok(self.batcher.decide(moment))
     }
 
     fn cut(&mut self, budget: Budget) -> Result<(), Failure> {
@@ -300,14 +306,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether a step is to be called at a time even if there are no rows.
+    /// Whether a step or a sink wants an epoch even if there are no rows.
     fn is_due(&self, now: i64) -> bool {
         if self.dictated.is_some() {
             return false;
         }
-        let steps = self.state.values();
-        let partitions = steps.flat_map(|step| step.partitions.values());
-        let next = partitions.filter_map(|state| state.next_timer).min();
+        let next = self.commits.due(self.last_time);
         let latest = self.in_flight.back().map(|epoch| epoch.time.0);
         // What is due at an epoch in flight is called in it.
         next.is_some_and(|due| due <= now && latest.is_none_or(|latest| latest < due))
@@ -356,24 +360,39 @@ impl Driver {
         Ok(())
     }
 
-    /// Waits for the epochs that are still being delivered, and ends time.
-    fn finish(mut self) -> Result<(), Failure> {
+    /// Waits for the epochs that are still being delivered.
+    fn drain(&mut self) -> Result<(), Failure> {
         while !self.in_flight.is_empty()
             && !self.wiring.abort.is_set()
             && let Ok(before) = self.wiring.delivered.recv()
         {
             self.note_delivered(before)?;
         }
-        self.wiring.notices = None;
+        match self.wiring.abort.is_set() {
+            true => Ok(()),
+            false => self.commits.commit(self.journal.as_mut()),
+        }
+    }
+
+    /// Ends time, and says to sinks how it has ended.
+    fn end(mut self, is_well: bool) {
+        if is_well && !self.wiring.abort.is_set() {
+            self.commits.end();
+        } else if self.is_newest() {
+            self.commits.abort();
+        }
+        self.wiring.plans = None;
         self.wiring.waker.wake();
-        Ok(())
+    }
+
+    /// Whether no later run has taken over, which might have prepared the same epochs again.
+    fn is_newest(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_none_or(|journal| journal.checkpoint.check_generation().is_ok())
     }
 
     fn note_delivered(&mut self, before: u64) -> Result<(), Failure> {
         let now = Instant::now();
-        for (epoch, stored) in self.wiring.stored.try_iter() {
-            self.stored.entry(epoch).or_default().push(stored);
-        }
         while let Some(&InFlight {
             epoch,
             time,
@@ -382,10 +401,6 @@ impl Driver {
         }) = self.in_flight.front()
             && epoch.0 < before
         {
-            for stored in self.stored.remove(&epoch).unwrap_or_default() {
-                let step = self.state.entry(stored.node).or_default();
-                step.partitions.insert(stored.partition, stored.state);
-            }
             let begun = cut.max(self.last_delivery);
             let (processing, delay) = (now - begun, begun - cut);
             self.wiring.status.count_delivered(processing, delay);
@@ -395,11 +410,11 @@ impl Driver {
                 delay,
             });
             self.last_delivery = now;
-            if let Some(journal) = &mut self.journal {
-                journal.checkpoint.commit_epoch(epoch, time, &self.state)?;
-                self.wiring.say(Notice::Committed(epoch));
-            }
             self.in_flight.pop_front();
+            self.commits.deliver(epoch, time);
+            if self.commits.is_due() {
+                self.commits.commit(self.journal.as_mut())?;
+            }
         }
         Ok(())
     }
@@ -408,13 +423,9 @@ impl Driver {
 impl Wiring {
     fn begin(&self, plan: EpochPlan) {
         self.status.count_cut();
-        self.say(Notice::Begin(plan));
-    }
-
-    fn say(&self, notice: Notice) {
         // Taken up at once, whatever the workers are at; closed, the run is over.
-        let notices = self.notices.as_ref().expect("open until the end");
-        if notices.send(notice).is_ok() {
+        let plans = self.plans.as_ref().expect("open until the end");
+        if plans.send(plan).is_ok() {
             self.waker.wake();
         }
     }

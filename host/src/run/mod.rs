@@ -6,6 +6,7 @@
 
 pub mod batcher;
 pub mod cluster;
+mod commits;
 pub mod epochs;
 mod process;
 pub mod rate;

@@ -12,20 +12,22 @@ use timely::communication::WorkerGuards;
 use timely::communication::allocator::AllocatorBuilder;
 
 use super::cluster::{Cluster, GRACE};
+use super::commits::Commits;
 use super::epochs::{self, Driven, Journal, Placement, Wiring};
 use super::worker::{Crew, Progress, work};
 use super::{Memory, Options, Summary};
 use crate::abort::Abort;
-use crate::checkpoint::{Lineage, Records};
+use crate::checkpoint::{CheckpointConfig, Lineage, Records};
 use crate::deliver::{self, SinkConfig, rejected_schema};
 use crate::error::Failure;
+use crate::flow::build::Told;
 use crate::flow::context::{LiveBytes, Waker};
-use crate::flow::outlet::{self, Outlet};
+use crate::flow::outlet::{self, Committer, Outlet};
 use crate::flow::plan::EpochFeed;
 use crate::flow::store::{self, Kept};
 use crate::flow::tables::Tables;
 use crate::ids::{NodeName, ProcessIndex};
-use crate::pipeline::plan::{EpochRules, Trigger};
+use crate::pipeline::plan::Trigger;
 use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use crate::receive::{self, NoInput, Readers};
 use crate::state::StateMemory;
@@ -69,14 +71,10 @@ pub fn run(
     let kept = keep_state(&plan, memory.records, lineage, &abort, &mut threads);
     let (feed, progress, driver) = if place.is_first() {
         let placement = Placement::new(options.workers * place.processes, options.workers);
-        let (feed, progress, wiring) = wire(&plan, options, &live, &abort);
-        let driver = start_driver(
-            plan.epoch.clone(),
-            placement,
-            driven,
-            memory.journal,
-            wiring,
-        );
+        let (feed, progress, wiring, commits) =
+            wire(&plan, options, &live, &abort, sinks.committers);
+        let journal = memory.journal;
+        let driver = start_driver(&plan, placement, driven, journal, commits, wiring);
         (Some(feed), Some(progress), Some(driver))
     } else {
         (None, None, None)
@@ -132,17 +130,17 @@ pub fn run(
 
 /// The thread that cuts epochs.
 fn start_driver(
-    rules: EpochRules,
+    plan: &Plan,
     placement: Placement,
     sources: Vec<Driven>,
     journal: Option<Journal>,
+    commits: Commits,
     wiring: Wiring,
 ) -> JoinHandle<()> {
-    let abort = wiring.abort.clone();
+    let (rules, abort) = (plan.epoch.clone(), wiring.abort.clone());
     spawn("epochs", move || {
-        if let Err(failure) =
-            abort.guard(|| epochs::drive(rules, placement, sources, journal, wiring))
-        {
+        let drive = || epochs::drive(rules, placement, sources, journal, commits, wiring);
+        if let Err(failure) = abort.guard(drive) {
             abort.fail(failure);
         }
     })
@@ -242,6 +240,8 @@ fn open_sources(
 struct Sinks {
     outlets: BTreeMap<usize, Outlet>,
     rejected: Option<Outlet>,
+    /// Process 0's.
+    committers: BTreeMap<NodeName, Committer>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -258,6 +258,7 @@ impl Sinks {
         let mut sinks = Self {
             outlets: BTreeMap::new(),
             rejected: None,
+            committers: BTreeMap::new(),
             threads: Vec::new(),
         };
         let mut start = |config: &SinkConfig, node: &Node, index| {
@@ -274,7 +275,7 @@ impl Sinks {
                     },
                 )
                 .map_err(|failure| failure.at_node(&node.name))?;
-            let (outlet, thread) = outlet::start(
+            let (outlet, committer, thread) = outlet::start(
                 sink,
                 outlet::Place {
                     node: node.clone(),
@@ -282,11 +283,13 @@ impl Sinks {
                     workers: options.workers,
                     counters: counters.of(&node.name),
                     readers: readers.clone(),
-                    checkpoint: lineage.is_recorded,
                     abort: abort.clone(),
                 },
             );
             sinks.threads.push(thread);
+            if place.is_first() {
+                sinks.committers.insert(node.name.clone(), committer);
+            }
             Ok::<_, Failure>(outlet)
         };
         for (index, node) in plan.nodes.iter().enumerate() {
@@ -340,37 +343,49 @@ fn keep_state(
     kept.collect()
 }
 
-type Feed = (EpochFeed, Progress, Wiring);
+type Feed = (EpochFeed, Progress, Wiring, Commits);
 
 /// The channels between the epoch driver and worker 0.
-fn wire(plan: &Plan, options: &Options, live: &LiveBytes, abort: &Abort) -> Feed {
+fn wire(
+    plan: &Plan,
+    options: &Options,
+    live: &LiveBytes,
+    abort: &Abort,
+    sinks: BTreeMap<NodeName, Committer>,
+) -> Feed {
+    let every = plan
+        .checkpoint
+        .as_ref()
+        .map_or(1, CheckpointConfig::commit_every);
     // Holds few: worker 0 takes them whenever it is scheduled.
-    let (notices, feed) = crossbeam_channel::bounded(2 * plan.epoch.max_in_flight as usize);
+    let (plans, feed) = crossbeam_channel::bounded(2 * plan.epoch.max_in_flight as usize);
     // One message per frontier seen, at most one per delivered epoch.
     let (tell_delivered, delivered) = crossbeam_channel::unbounded();
     // What each partition of a step changed in the epochs in flight.
     let (tell_stored, stored) = crossbeam_channel::unbounded();
+    // What each partition of a sink holds of them.
+    let (tell_prepared, prepared) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::default());
     let wiring = Wiring {
-        notices: Some(notices),
+        plans: Some(plans),
         waker: waker.clone(),
         delivered,
-        stored,
         live: live.clone(),
         status: options.status.clone(),
         stop: options.stop.clone(),
         abort: abort.clone(),
     };
     (
-        EpochFeed {
-            notices: feed,
-            waker,
-        },
+        EpochFeed { plans: feed, waker },
         Progress {
             delivered: tell_delivered,
-            stored: tell_stored,
+            told: Told {
+                stored: tell_stored,
+                prepared: tell_prepared,
+            },
         },
         wiring,
+        Commits::new(every, stored, prepared, sinks),
     )
 }
 
@@ -417,6 +432,14 @@ impl Threads {
             }
         }
         if abort.is_set() {
+            // Sinks may have something to undo.
+            let since = failed.unwrap_or_else(Instant::now);
+            let outside = self.outside.iter().chain(&self.driver);
+            while outside.clone().any(|thread| !thread.is_finished())
+                && since.elapsed() < LEAVE_BEHIND
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             if running > 0 || is_cluster {
                 // Its drop would wait for threads that may never come.
                 std::mem::forget(self.workers);

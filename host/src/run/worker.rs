@@ -12,13 +12,13 @@ use timely::worker::Worker;
 
 use crate::abort::Abort;
 use crate::error::Failure;
-use crate::flow::build::{Ends, build};
+use crate::flow::build::{Ends, Told, build};
 use crate::flow::context::{Context, LiveBytes};
 use crate::flow::outlet::Outlet;
 use crate::flow::plan::EpochFeed;
-use crate::flow::store::{Kept, Stored};
+use crate::flow::store::Kept;
 use crate::flow::tables::Tables;
-use crate::ids::{Epoch, NodeName, WorkerIndex};
+use crate::ids::{NodeName, WorkerIndex};
 use crate::pipeline::Plan;
 use crate::receive::Readers;
 use crate::state::StateMemory;
@@ -52,8 +52,8 @@ pub struct Crew {
 pub struct Progress {
     /// Every epoch below the number is delivered, and its state is durable.
     pub delivered: Sender<u64>,
-    /// What is kept of an epoch.
-    pub stored: Sender<(Epoch, Stored)>,
+    /// What belongs to an epoch; told before it is delivered.
+    pub told: Told,
 }
 
 /// Runs one worker to its end.
@@ -92,11 +92,11 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
         rejected: crew.rejected.clone(),
         local: index.0 % crew.local,
         kept: crew.kept.clone(),
-        stored: crew
+        told: crew
             .progress
             .as_ref()
             .filter(|_| first)
-            .map(|progress| progress.stored.clone()),
+            .map(|progress| progress.told.clone()),
     };
     let probe = build(&mut worker, context.clone(), ends);
     let mut seen = 0;

@@ -53,8 +53,11 @@ fn outgoing(request: &Request) -> Result<OutgoingRequest, Error> {
     let outgoing = OutgoingRequest::new(headers);
     let method = match request.method {
         "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
         "PUT" => Method::Put,
-        _ => Method::Post,
+        "DELETE" => Method::Delete,
+        other => Method::Other(other.to_owned()),
     };
     let scheme = if request.secure {
         Scheme::Https

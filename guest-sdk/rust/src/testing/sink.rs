@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::check;
 use super::test::Test;
 use crate::sink::{Opened, describe};
-use crate::wit::SinkPlan;
+use crate::wit::{Field, SinkPlan};
 use crate::{ErrorKind, Result, Sink};
 
 /// A sink with its input; see [`sink`](super::sink()).
@@ -72,6 +72,8 @@ impl<S: Sink> SinkTest<S> {
         let rejected = check::rejects(rejects, self.input.rows);
         let token = open.prepare(context)?;
         Ok(SinkRun {
+            config: self.config,
+            fields,
             open,
             rejected,
             token,
@@ -82,6 +84,8 @@ impl<S: Sink> SinkTest<S> {
 /// What a sink did.
 #[derive(Debug)]
 pub struct SinkRun<S> {
+    config: String,
+    fields: Vec<Field>,
     open: Opened<S>,
     rejected: Vec<(u32, String)>,
     token: Vec<u8>,
@@ -101,5 +105,23 @@ impl<S: Sink> SinkRun<S> {
     /// What `prepare` answered.
     pub fn token(&self) -> &[u8] {
         &self.token
+    }
+
+    /// Commits the token as that of an epoch, with a fresh instance: as after a crash, nothing but the token is left.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub fn commit(&self, epoch: u64) -> Result<()> {
+        let mut open = Opened::<S>::open(&self.config, &self.fields)?;
+        open.sink().commit(epoch, std::slice::from_ref(&self.token))
+    }
+
+    /// Aborts the token as that of an epoch, with a fresh instance.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub fn abort(&self, epoch: u64) -> Result<()> {
+        let mut open = Opened::<S>::open(&self.config, &self.fields)?;
+        open.sink().abort(epoch, std::slice::from_ref(&self.token))
     }
 }

@@ -6,7 +6,10 @@
 //! A call that fails in a way that may pass (the plugin says `retryable`, or does not answer in time) is repeated with growing
 //! pauses. What a failed call left behind in the plugin nobody knows, so the partition begins again, under the same idempotency key
 //! and with all that was written so far; an open partition's rows are kept for that until it is prepared. What a receiver gets
-//! twice it can tell by the key. Every prepared partition's token goes to `commit` when the epoch is finished.
+//! twice it can tell by the key.
+//!
+//! The tokens of a two-phase plugin are kept with the epoch's commit, and then given to `commit` all at once, in process 0. Those of any other
+//! plugin go to `commit` when the epoch is finished, in the process that prepared them.
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +26,8 @@ use tokio::runtime::Runtime;
 use written::Written;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{EpochInfo, OpenOptions, Refused, Sink};
-use crate::checkpoint::Lineage;
+use super::{EpochInfo, HeldBack, OpenOptions, Refused, Sink};
+use crate::checkpoint::{Lineage, Prepared, Token, Tokens};
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName, PartitionId, PipelineName};
 use crate::plugin::{
@@ -82,7 +85,7 @@ struct Writer {
     idle: Vec<SinkInstance>,
     parts: BTreeMap<(Epoch, PartitionId), Part>,
     /// Of prepared partitions of unfinished epochs.
-    tokens: BTreeMap<Epoch, Vec<Vec<u8>>>,
+    tokens: BTreeMap<Epoch, Tokens>,
     /// What a marker sink held of each partition when this run first wrote to it.
     held: BTreeMap<PartitionId, Option<Epoch>>,
 }
@@ -96,6 +99,9 @@ struct Part {
     /// What it is given again when it begins again.
     written: Written,
 }
+
+/// What a plugin does with an epoch's tokens: commits or aborts them.
+type Settle = fn(&mut SinkInstance, Epoch, &[&[u8]]) -> Result<(), CallError>;
 
 /// Why a partition could not be given on.
 enum Trouble {
@@ -145,7 +151,7 @@ impl Sink for Writer {
             })
     }
 
-    fn finish(&mut self, info: EpochInfo) -> Result<(), Failure> {
+    fn finish(&mut self, info: EpochInfo) -> Result<Tokens, Failure> {
         let open: Vec<_> = self
             .parts
             .keys()
@@ -158,13 +164,21 @@ impl Sink for Writer {
                     .map_err(|failure| failure.at(epoch, partition).at_node(&self.node))?;
             }
         }
-        let Some(tokens) = self.tokens.remove(&info.epoch) else {
-            return Ok(());
-        };
-        self.commit(info.epoch, &tokens).map_err(|mut failure| {
-            failure.place.epoch = Some(info.epoch);
-            failure.at_node(&self.node)
-        })
+        let tokens = self.tokens.remove(&info.epoch).unwrap_or_default();
+        if self.sink.plugin.delivery() == Delivery::TwoPhase {
+            return Ok(tokens);
+        }
+        self.settle(info.epoch, &tokens, SinkInstance::commit)?;
+        Ok(Tokens::new())
+    }
+
+    fn commit(&mut self, prepared: &Prepared) -> Result<Option<HeldBack>, Failure> {
+        self.settle(prepared.epoch, &prepared.tokens, SinkInstance::commit)?;
+        Ok(None)
+    }
+
+    fn abort(&mut self, prepared: &Prepared) -> Result<(), Failure> {
+        self.settle(prepared.epoch, &prepared.tokens, SinkInstance::abort)
     }
 }
 
@@ -287,14 +301,22 @@ impl Writer {
         self.tokens
             .entry(part.context.epoch)
             .or_default()
-            .push(token);
+            .insert(part.context.partition, Token(token));
         self.idle.extend(part.instance);
         Ok(())
     }
 
-    fn commit(&mut self, epoch: Epoch, tokens: &[Vec<u8>]) -> Result<(), Failure> {
-        let tokens: Vec<&[u8]> = tokens.iter().map(Vec::as_slice).collect();
-        self.with_idle(|instance| instance.commit(epoch, &tokens))
+    /// Has a plugin that holds an epoch commit or abort it.
+    fn settle(&mut self, epoch: Epoch, tokens: &Tokens, call: Settle) -> Result<(), Failure> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let tokens: Vec<&[u8]> = tokens.values().map(|token| token.0.as_slice()).collect();
+        let settled = self.with_idle(|instance| call(instance, epoch, &tokens));
+        settled.map_err(|mut failure| {
+            failure.place.epoch = Some(epoch);
+            failure.at_node(&self.node)
+        })
     }
 
     /// A call that belongs to no partition, repeated while it may succeed later.

@@ -126,10 +126,49 @@ fn interleaved_partitions_are_written_apart_and_committed_with_their_epoch() {
 }
 
 #[test]
+fn a_two_phase_sink_gives_tokens_and_commits_those_of_all_processes_later() {
+    let guest = SinkGuest {
+        delivery: 2,
+        ..SinkGuest::default()
+    };
+    let prepare = |partition, rows: &[&str]| {
+        let mut sink = sink(&guest);
+        write(&mut *sink, epoch(7), partition, rows, true);
+        sink.finish(epoch(7)).expect("it is not committed yet")
+    };
+    let mut tokens = prepare(1, &["x"]);
+    tokens.extend(prepare(0, &["a", "b"]));
+    let token = |text: &str| Token(text.as_bytes().to_vec());
+    let expected = [
+        (PartitionId(0), token("demo/test/hook/7/0;ab")),
+        (PartitionId(1), token("demo/test/hook/7/1;x")),
+    ];
+    assert_eq!(tokens, Tokens::from(expected));
+    let prepared = Prepared {
+        epoch: Epoch(7),
+        time: BatchTime(0),
+        tokens,
+    };
+    let mut fresh = sink(&guest);
+    assert_eq!(fresh.abort(&prepared), Ok(()));
+    let failure = fresh.commit(&prepared).expect_err("its commit refuses");
+    assert_eq!(
+        failure.message,
+        "demo/test/hook/7/0;ab;demo/test/hook/7/1;x;"
+    );
+    assert_eq!(failure.place.epoch, Some(Epoch(7)));
+    let empty = Prepared {
+        tokens: Tokens::new(),
+        ..prepared
+    };
+    assert_eq!(fresh.commit(&empty), Ok(None));
+}
+
+#[test]
 fn a_partition_without_rows_is_nothing_to_the_plugin() {
     let mut sink = sink(&SinkGuest::default());
     write(&mut *sink, epoch(1), 0, &[], true);
-    assert_eq!(sink.finish(epoch(1)), Ok(()));
+    assert_eq!(sink.finish(epoch(1)), Ok(Tokens::new()));
 }
 
 #[test]
@@ -225,7 +264,7 @@ fn a_marker_sink_is_not_given_what_it_holds() {
         ..SinkGuest::default()
     });
     write(&mut *sink, epoch(5), 0, &["held"], true);
-    assert_eq!(sink.finish(epoch(5)), Ok(()));
+    assert_eq!(sink.finish(epoch(5)), Ok(Tokens::new()));
     write(&mut *sink, epoch(6), 0, &["new"], true);
     assert_eq!(committed(&mut *sink, epoch(6)), "demo/test/hook/6/0;new;");
 }

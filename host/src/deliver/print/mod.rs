@@ -21,6 +21,7 @@ use held::{All, First, Held};
 use render::render;
 
 use super::{EpochInfo, OpenOptions, Refused, Sink};
+use crate::checkpoint::Tokens;
 use crate::config::Table;
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName, PartitionId};
@@ -179,9 +180,9 @@ impl Sink for Printer {
         kept.map_err(|error| self.failure(&error))
     }
 
-    fn finish(&mut self, epoch: EpochInfo) -> Result<(), Failure> {
+    fn finish(&mut self, epoch: EpochInfo) -> Result<Tokens, Failure> {
         if !self.is_the_place {
-            return Ok(());
+            return Ok(Tokens::new());
         }
         let mut partitions = self.epochs.remove(&epoch.epoch).unwrap_or_default();
         let mut shown = Vec::new();
@@ -199,7 +200,8 @@ impl Sink for Printer {
             }
             Ok(())
         });
-        printed.map_err(|error| self.failure(&error))
+        printed.map_err(|error| self.failure(&error))?;
+        Ok(Tokens::new())
     }
 }
 

@@ -1,19 +1,23 @@
 //! The `files` sink on a real disk, read back.
 
+mod publish;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Float64Type, Int64Type};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::writer::PART_BUFFER;
 use super::*;
 use crate::batch::ColumnType;
-use crate::checkpoint::Lineage;
-use crate::deliver::Output;
+use crate::checkpoint::{Lineage, Prepared};
+use crate::deliver::{EpochInfo, Output, Refused};
 use crate::ids::BatchTime;
 
 fn config(directory: &Path, format: FileFormat) -> FilesSink {
@@ -22,6 +26,7 @@ fn config(directory: &Path, format: FileFormat) -> FilesSink {
         format,
         existing: Existing::Fail,
         sync: false,
+        roll: Roll::EVERY_EPOCH,
     }
 }
 
@@ -43,10 +48,18 @@ fn epoch(number: u64) -> EpochInfo {
     }
 }
 
-/// As without a checkpoint.
+/// As with one process and without a checkpoint.
 fn finish(sink: &mut dyn Sink, epoch: EpochInfo) -> Result<(), Failure> {
-    sink.finish(epoch)?;
-    sink.commit(epoch.epoch)
+    let prepared = prepare(sink, epoch)?;
+    sink.commit(&prepared).map(drop)
+}
+
+fn prepare(sink: &mut dyn Sink, info: EpochInfo) -> Result<Prepared, Failure> {
+    Ok(Prepared {
+        epoch: info.epoch,
+        time: info.time,
+        tokens: sink.finish(info)?,
+    })
 }
 
 fn lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> RecordBatch {
@@ -54,7 +67,7 @@ fn lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> RecordBatch {
     RecordBatch::try_from_iter([("line", column)]).expect("a batch")
 }
 
-/// Every visible file by its path below `out`, with its content.
+/// Every visible file by its path below `out`, with its content; those with rows alone.
 fn files(directory: &TempDir) -> BTreeMap<String, String> {
     let root = directory.path().join("out");
     let mut all = BTreeMap::new();
@@ -68,7 +81,7 @@ fn files(directory: &TempDir) -> BTreeMap<String, String> {
                 .to_str()
                 .expect("UTF-8")
                 .to_owned();
-            if name.starts_with('.') {
+            if name.starts_with(['.', '_']) {
                 continue;
             } else if path.is_dir() {
                 folders.push(path);
@@ -125,7 +138,7 @@ fn a_file_appears_whole_when_its_epoch_is_finished() {
     drop(sink);
     assert_eq!(files(&directory).len(), 2);
     assert!(
-        !directory.path().join("out").join(TEMPORARY).exists(),
+        !directory.path().join("out/.wasmill-tmp").exists(),
         "nothing is left over"
     );
 }
@@ -280,63 +293,6 @@ fn epochs_of_an_earlier_run_are_never_mixed_with_new_ones() {
         files(&directory),
         BTreeMap::from([("epoch-00000000/part-00000.txt".into(), "new\n".into())])
     );
-}
-
-#[test]
-fn what_a_dead_run_left_in_the_making_is_removed_at_the_start() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let config = config(directory.path(), FileFormat::Text);
-    let temporary = directory.path().join("out").join(TEMPORARY);
-    for name in ["out.0", "out.1", "out.7", "other.7"] {
-        fs::create_dir_all(temporary.join(name)).expect("makes");
-        fs::write(temporary.join(name).join("3-1"), "half").expect("writes");
-    }
-    let sink = config
-        .open(lines([]).schema(), options(0, 2))
-        .expect("opens");
-    assert!(!temporary.join("out.0/3-1").exists() && !temporary.join("out.7").exists());
-    assert!(
-        temporary.join("out.1/3-1").exists(),
-        "process 1 may be writing it: it is that process's to remove"
-    );
-    assert!(temporary.join("other.7/3-1").exists(), "another sink's");
-    drop(sink);
-}
-
-#[test]
-fn what_a_crash_left_of_committed_epochs_is_made_visible_at_the_start_and_nothing_else() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let config = config(directory.path(), FileFormat::Text);
-    let temporary = directory.path().join("out").join(TEMPORARY);
-    // Process 1 is of an earlier run that had more of them.
-    for name in ["out.0/3-1", "out.0/4-0", "out.1/2-7", "out.1/4-1"] {
-        let path = temporary.join(name);
-        fs::create_dir_all(path.parent().expect("below")).expect("makes");
-        fs::write(path, name).expect("writes");
-    }
-    let options = OpenOptions {
-        lineage: Lineage {
-            id: "test".to_owned(),
-            is_recorded: true,
-            committed: Some(Epoch(3)),
-            ..Lineage::of_one_run()
-        },
-        ..options(0, 1)
-    };
-    let sink = config.open(lines([]).schema(), options).expect("opens");
-    let expected = BTreeMap::from([
-        (
-            "epoch-00000002/part-00007.txt".to_owned(),
-            "out.1/2-7".to_owned(),
-        ),
-        (
-            "epoch-00000003/part-00001.txt".to_owned(),
-            "out.0/3-1".to_owned(),
-        ),
-    ]);
-    assert_eq!(files(&directory), expected);
-    drop(sink);
-    assert!(!temporary.exists(), "nothing is left over");
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! What a reader of a `files` sink goes by: `PATH/_manifest/epoch-00000012.json` lists the files that came with that epoch.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::checkpoint::storage::unless_missing;
+use crate::ids::Epoch;
+
+/// Readers of a folder pass over names that begin so.
+const FOLDER: &str = "_manifest";
+
+/// A file that is there to be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its path below the sink's.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The XXH3 hash, of 64 bits, of its bytes, in hex digits.
+    pub xxh3: String,
+}
+
+/// All files of some epochs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EpochManifest {
+    /// The first epoch whose rows are in them.
+    pub first: Epoch,
+    /// The last, by which the manifest is called.
+    pub last: Epoch,
+    /// Rows of all files.
+    pub rows: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// In the order of partitions.
+    pub files: Vec<Listed>,
+}
+
+impl EpochManifest {
+    /// That of some files.
+    pub fn of(first: Epoch, last: Epoch, files: Vec<Listed>) -> Self {
+        Self {
+            first,
+            last,
+            rows: files.iter().map(|file| file.rows).sum(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            files,
+        }
+    }
+
+    /// As it is written.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        Ok(format!("{}\n", serde_json::to_string(self)?))
+    }
+}
+
+/// The epochs that have manifests.
+pub fn epochs(root: &Path) -> io::Result<BTreeSet<Epoch>> {
+    let mut epochs = BTreeSet::new();
+    for entry in unless_missing(fs::read_dir(folder(root)))?
+        .into_iter()
+        .flatten()
+    {
+        let name = entry?.file_name();
+        let name = Path::new(&name).file_stem().and_then(OsStr::to_str);
+        epochs.extend(name.and_then(super::epoch_of));
+    }
+    Ok(epochs)
+}
+
+/// The folder of all manifests.
+pub fn folder(root: &Path) -> PathBuf {
+    root.join(FOLDER)
+}
+
+/// Where the manifest of an epoch is.
+pub fn path(root: &Path, epoch: Epoch) -> PathBuf {
+    folder(root).join(format!("{}.json", super::name_of(epoch)))
+}
