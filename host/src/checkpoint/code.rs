@@ -83,7 +83,7 @@ pub(super) fn keep(records: &Records, code: &Code) -> Result<(), Failure> {
         if !known.contains(&digest) {
             let bytes = component.read().map_err(|failure| failure.at_node(node))?;
             let name = name(COMPONENTS, digest);
-            records.on_disk(storage.put(&name, &record::sealed(&bytes)))?;
+            records.on_disk(storage.put(&name, &record::sealed(bytes)))?;
         }
         let called = component.path.file_stem().unwrap_or_default();
         let name = called.to_string_lossy().into_owned();

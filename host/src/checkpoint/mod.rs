@@ -160,7 +160,7 @@ impl Checkpoint {
         &mut self,
         epoch: Epoch,
         partition: PartitionId,
-        bytes: &[u8],
+        bytes: Vec<u8>,
     ) -> Result<(), Failure> {
         let name = input_name(epoch, self.generation, partition);
         self.records

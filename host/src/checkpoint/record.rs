@@ -94,7 +94,7 @@ const SEAL_BYTES: usize = SEAL.len() + 16 + 1;
 /// A record as bytes.
 pub fn encode(record: &impl Serialize) -> Vec<u8> {
     let json = serde_json::to_vec(record).expect("records have nothing that JSON cannot say");
-    sealed(&json)
+    sealed(json)
 }
 
 /// The record in some bytes, or what is wrong with them.
@@ -105,20 +105,23 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 /// Content with its checksum.
-pub fn sealed(content: &[u8]) -> Vec<u8> {
-    let mut bytes = content.to_vec();
-    bytes.extend_from_slice(format!("{SEAL}{:016x}\n", xxh3_64(content)).as_bytes());
-    bytes
+pub fn sealed(mut content: Vec<u8>) -> Vec<u8> {
+    let seal = seal(&content);
+    content.extend_from_slice(seal.as_bytes());
+    content
+}
+
+fn seal(content: &[u8]) -> String {
+    format!("{SEAL}{:016x}\n", xxh3_64(content))
 }
 
 /// The content, if it is what was sealed.
 pub fn unsealed(bytes: &[u8]) -> Result<&[u8], String> {
-    let content = bytes.len().checked_sub(SEAL_BYTES);
-    let content = content.map(|end| &bytes[..end]).ok_or("is cut off")?;
-    if sealed(content) == bytes {
-        Ok(content)
-    } else {
-        Err("does not match its checksum".to_owned())
+    let end = bytes.len().checked_sub(SEAL_BYTES).ok_or("is cut off")?;
+    let (content, found) = bytes.split_at(end);
+    match found == seal(content).as_bytes() {
+        true => Ok(content),
+        false => Err("does not match its checksum".to_owned()),
     }
 }
 

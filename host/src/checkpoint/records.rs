@@ -249,11 +249,10 @@ impl Records {
     /// What was sealed under a name that must be there.
     pub(super) fn content(&self, name: &str) -> Result<Vec<u8>, Failure> {
         let bytes = self.on_disk(self.storage.get(name))?;
-        let bytes = bytes.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))?;
-        match record::unsealed(&bytes) {
-            Ok(content) => Ok(content.to_vec()),
-            Err(wrong) => Err(self.damaged(&format!("`{name}` {wrong}"))),
-        }
+        let mut bytes = bytes.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))?;
+        let content = record::unsealed(&bytes).map(<[u8]>::len);
+        bytes.truncate(content.map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))?);
+        Ok(bytes)
     }
 
     pub(super) fn on_disk<T>(&self, result: std::io::Result<T>) -> Result<T, Failure> {

@@ -256,7 +256,7 @@ impl StateStore {
         segment: Segment,
         batch: &RecordBatch,
     ) -> Result<(Segment, Vec<u8>), Failure> {
-        let bytes = record::sealed(&segment::encode(batch).map_err(bug)?);
+        let bytes = record::sealed(segment::encode(batch).map_err(bug)?);
         let segment = Segment {
             generation: self.generation,
             rows: batch.num_rows() as u64,
@@ -288,8 +288,7 @@ impl StateStore {
     ) -> Result<RecordBatch, Failure> {
         let name = segment_name(place, segment);
         let content = self.records.content(&name)?;
-        segment::decode(&content)
-            .map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
+        segment::decode(content).map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
     }
 
     /// The keys of a partition that are live, each with its timer, its key and its state, as `keys` columns of key: the newest

@@ -196,7 +196,7 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
     }
     for epoch in (resume.next.0..resume.next.0 + epochs).map(Epoch) {
         let input = checkpoint.generation().to_string();
-        checkpoint.keep_input(epoch, PARTITION, input.as_bytes())?;
+        checkpoint.keep_input(epoch, PARTITION, input.into_bytes())?;
         let plan = EpochRecord {
             epoch,
             generation: checkpoint.generation(),

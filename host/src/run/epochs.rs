@@ -332,7 +332,7 @@ impl Driver {
             if let Some(bytes) = source.receiver.save(&read.range) {
                 journal
                     .checkpoint
-                    .keep_input(plan.epoch, partition, &bytes)?;
+                    .keep_input(plan.epoch, partition, bytes)?;
             }
             reads.push(RecordedRead {
                 source: source.name.clone(),
