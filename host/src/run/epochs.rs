@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, Sender};
 
 use super::batcher::{Batcher, Decision, Moment};
 use super::commits::Commits;
+use super::placement::Placement;
 use super::rate::Delivered;
 use super::{Status, Stop};
 use crate::abort::Abort;
@@ -19,9 +20,9 @@ use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::plan::{EpochPlan, PlannedRead};
-use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, WorkerIndex};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
 use crate::pipeline::plan::{EpochRules, Trigger};
-use crate::receive::{Budget, Range, Reader, Receiver, Waiting};
+use crate::receive::{Budget, Reader, Receiver, Waiting};
 
 /// A source's receiver, with the node it belongs to.
 pub struct Driven {
@@ -454,38 +455,6 @@ fn now_millis() -> i64 {
         .map_or(0, |since| since.as_millis() as i64)
 }
 
-/// Who reads what: the worker that was given the fewest bytes so far, among those that can.
-#[derive(Clone, Debug)]
-pub struct Placement {
-    given: Vec<u64>,
-    /// Workers of process 0, the only ones that can read what it holds in memory.
-    local: usize,
-}
-
-impl Placement {
-    /// For `workers` over all processes, of which the first `local` are in process 0.
-    pub fn new(workers: usize, local: usize) -> Self {
-        Self {
-            given: vec![0; workers],
-            local,
-        }
-    }
-
-    /// Chooses a worker for `range`.
-    pub fn place(&mut self, range: &Range) -> WorkerIndex {
-        let eligible = if range.block().is_some() {
-            self.local
-        } else {
-            self.given.len()
-        };
-        let worker = (0..eligible)
-            .min_by_key(|worker| self.given[*worker])
-            .unwrap_or_default();
-        self.given[worker] += range.bytes().max(1);
-        WorkerIndex(worker)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,27 +468,5 @@ mod tests {
         assert_eq!(time(5400, 5400), 5401);
         assert_eq!(time(9999, 5401), 9000);
         assert_eq!(batch_time(5003, None, BatchTime(4000)), BatchTime(5003));
-    }
-
-    #[test]
-    fn ranges_are_spread_evenly_and_held_ones_stay_in_process_0() {
-        let mut placement = Placement::new(4, 2);
-        let held = Range::Held {
-            block: 0,
-            rows: 1,
-            bytes: 10,
-        };
-        let file = Range::File {
-            path: "a".into(),
-            start: 0,
-            end: 10,
-            size: 10,
-        };
-        assert_eq!(placement.place(&held), WorkerIndex(0));
-        assert_eq!(placement.place(&held), WorkerIndex(1));
-        assert_eq!(placement.place(&held), WorkerIndex(0));
-        assert_eq!(placement.place(&file), WorkerIndex(2));
-        assert_eq!(placement.place(&file), WorkerIndex(3));
-        assert_eq!(placement.place(&file), WorkerIndex(1));
     }
 }

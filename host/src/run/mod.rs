@@ -8,6 +8,7 @@ pub mod batcher;
 pub mod cluster;
 mod commits;
 pub mod epochs;
+mod placement;
 mod process;
 pub mod rate;
 pub mod status;

@@ -13,7 +13,8 @@ use timely::communication::allocator::AllocatorBuilder;
 
 use super::cluster::{Cluster, GRACE};
 use super::commits::Commits;
-use super::epochs::{self, Driven, Journal, Placement, Wiring};
+use super::epochs::{self, Driven, Journal, Wiring};
+use super::placement::Placement;
 use super::worker::{Crew, Progress, work};
 use super::{Memory, Options, Summary};
 use crate::abort::Abort;
