@@ -8,8 +8,8 @@ use super::disk::Spill;
 use crate::config::Table;
 use crate::error::Failure;
 
-/// State of a gigabyte in memory, which most pipelines never have.
-const DEFAULT_MEMORY: u64 = 1 << 30;
+/// More than most pipelines ever remember: beyond it a key costs several times as much (docs/benchmarks.md).
+const DEFAULT_MEMORY: u64 = 4 << 30;
 
 /// A checked `[state]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
