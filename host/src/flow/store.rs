@@ -121,18 +121,24 @@ impl Barrier {
         self.epochs.insert(epoch, storing);
     }
 
-    /// A partition has changed, and is next to be called at a time even without rows.
+    /// Whether changes are written down.
+    pub fn keeps(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// A partition has changed, and is next to be called at a time even without rows. What has changed need not be told where
+    /// nothing is written down.
     pub fn change(
         &mut self,
         epoch: Epoch,
         (node, partition): (&NodeName, PartitionId),
-        change: Change,
+        change: Option<Change>,
         next_timer: Option<i64>,
     ) {
         let node = node.clone();
         let storing = self.epochs.get_mut(&epoch).expect("it has begun");
-        match &self.store {
-            Some(store) => {
+        match self.store.as_ref().zip(change) {
+            Some((store, change)) => {
                 storing.open += 1;
                 let write = Write {
                     node,

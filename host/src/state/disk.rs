@@ -1,31 +1,38 @@
 //! Tables whose entries are on disk: a key-value store in a temporary folder, as large as the disk and as slow.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Slice};
 use tempfile::TempDir;
 
-use super::entries::{Change, Difference, Entry, TIMER_BYTES, becomes};
+use super::entries::{Change, Entry};
 use super::memory::StateConfig;
+use super::records::Records;
 use crate::error::Failure;
 
 /// Of what is read, so much is held at least.
 const LEAST_CACHE: u64 = 8 << 20;
 /// Of what is written, so much is held at least and at most before it is sorted into a file.
 const LEAST_BUFFER: u64 = 2 << 20;
-const LARGEST_BUFFER: u64 = 32 << 20;
+const LARGEST_BUFFER: u64 = 64 << 20;
+/// One sorts what is written into files while the other puts files together.
+const THREADS: usize = 2;
 const TABLE_BYTES: usize = size_of::<u32>();
+const TIMER_BYTES: usize = size_of::<i64>();
 /// The longest key that the store takes, less a table's number and a time.
 pub const LONGEST_KEY: usize = u16::MAX as usize - TABLE_BYTES - TIMER_BYTES;
 
 /// A key-value store in a folder that is removed with it. Nothing in it outlives the process: the checkpoint has it all.
 pub struct Spill {
+    database: Database,
     /// The state of each key of each table, and its timer.
     entries: Keyspace,
     /// Times and keys of each table, in the order of the times.
     timers: Keyspace,
+    /// Bytes that may wait in memory to be sorted into files.
+    buffer: u64,
     /// Tables that were given a number.
     tables: AtomicU32,
     // Goes last, when nobody writes to it any more.
@@ -35,23 +42,27 @@ pub struct Spill {
 impl Spill {
     /// In a new folder.
     pub fn open(config: &StateConfig) -> Result<Self, Failure> {
-        let folder = match &config.spill {
-            Some(folder) => std::fs::create_dir_all(folder).and_then(|()| {
-                tempfile::Builder::new()
-                    .prefix("wasmill-state-")
-                    .tempdir_in(folder)
-            }),
-            None => tempfile::Builder::new().prefix("wasmill-state-").tempdir(),
-        };
-        let folder = folder.map_err(|error| {
-            let place = config.spill.clone().unwrap_or_else(std::env::temp_dir);
-            unusable(&place, error)
-        })?;
-        let opened = keyspaces(config.memory, folder.path());
-        let (entries, timers) = opened.map_err(|error| unusable(folder.path(), error))?;
+        let place = config.spill.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = temporary(&place).map_err(|error| unusable(&place, error))?;
+        let opened = Self::in_folder(folder, config.memory);
+        opened.map_err(|error| unusable(&place, error))
+    }
+
+    /// As much again as tables in memory may take is used for what is read often, and a quarter of it for what is written.
+    fn in_folder(folder: TempDir, memory: u64) -> fjall::Result<Self> {
+        let buffer = (memory / 4).clamp(LEAST_BUFFER, LARGEST_BUFFER);
+        let database = Database::builder(folder.path())
+            .cache_size(memory.max(LEAST_CACHE))
+            .manual_journal_persist(true)
+            .worker_threads(THREADS)
+            .open()?;
+        // The store would do so by itself, but later: it has the keys flow in while its threads are busy.
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(2 * buffer);
         Ok(Self {
-            entries,
-            timers,
+            entries: database.keyspace("entries", options)?,
+            timers: database.keyspace("timers", options)?,
+            database,
+            buffer,
             tables: AtomicU32::new(0),
             folder,
         })
@@ -62,25 +73,26 @@ impl Spill {
         self.folder.path()
     }
 
+    /// Waits until what was written is in files, if it is more than may be in memory.
+    fn bound(&self) -> fjall::Result<()> {
+        if self.database.write_buffer_size() > self.buffer {
+            self.entries.rotate_memtable_and_wait()?;
+            self.timers.rotate_memtable_and_wait()?;
+        }
+        Ok(())
+    }
+
     /// Says what has gone wrong there.
     fn done<T>(&self, result: fjall::Result<T>) -> Result<T, Failure> {
         result.map_err(|error| unusable(self.folder.path(), error))
     }
 }
 
-/// As much again is used for what is read often as tables in memory may take.
-fn keyspaces(memory: u64, folder: &Path) -> fjall::Result<(Keyspace, Keyspace)> {
-    let database = Database::builder(folder)
-        .cache_size(memory.max(LEAST_CACHE))
-        .manual_journal_persist(true)
-        .worker_threads(1)
-        .open()?;
-    let buffer = (memory / 8).clamp(LEAST_BUFFER, LARGEST_BUFFER);
-    let options = || KeyspaceCreateOptions::default().max_memtable_size(buffer);
-    Ok((
-        database.keyspace("entries", options)?,
-        database.keyspace("timers", options)?,
-    ))
+fn temporary(place: &PathBuf) -> std::io::Result<TempDir> {
+    std::fs::create_dir_all(place)?;
+    tempfile::Builder::new()
+        .prefix("wasmill-state-")
+        .tempdir_in(place)
 }
 
 impl std::fmt::Debug for Spill {
@@ -100,70 +112,122 @@ pub struct OnDisk {
     store: Arc<Spill>,
     /// Stands before every name of the table's.
     table: [u8; TABLE_BYTES],
+    /// Changes that are not in the store yet.
+    changes: OwnedWriteBatch,
+}
+
+/// What is kept of a key, as the store has it: whether there is a timer, the state, the timer.
+#[derive(Debug)]
+pub struct Value(Slice);
+
+impl Value {
+    fn new(state: &[u8], timer: Option<i64>) -> Self {
+        let timer = timer.map(i64::to_le_bytes);
+        let timer_bytes = timer.as_ref().map_or(&[][..], |timer| timer);
+        let mark = u8::from(timer.is_some());
+        Self([&[mark], state, timer_bytes].concat().into())
+    }
+
+    /// The same, read.
+    pub fn entry(&self) -> Entry<'_> {
+        let (mark, rest) = self.0.split_first().expect("a mark stands before it");
+        let behind = rest.split_last_chunk().filter(|_| *mark != 0);
+        match behind {
+            Some((state, timer)) => Entry {
+                state,
+                timer: Some(i64::from_le_bytes(*timer)),
+            },
+            None => Entry {
+                state: rest,
+                timer: None,
+            },
+        }
+    }
 }
 
 impl OnDisk {
-    /// Of a table of its own in a store.
-    pub fn new(store: Arc<Spill>) -> Self {
+    /// A table of its own in a store, with all that was in memory.
+    pub fn new(store: Arc<Spill>, records: &Records) -> Result<Self, Failure> {
         let table = store.tables.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        Self { store, table }
+        let disk = Self {
+            changes: store.database.batch(),
+            store,
+            table,
+        };
+        for (key, _) in records.iter() {
+            check(key.len())?;
+        }
+        disk.store.done(disk.take(records))?;
+        Ok(disk)
+    }
+
+    /// Writes sorted files: no memory is needed for what is written so, nor work to sort it once more.
+    fn take(&self, records: &Records) -> fjall::Result<()> {
+        let mut all: Vec<_> = records.iter().collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        let mut entries = self.store.entries.start_ingestion()?;
+        for (key, entry) in all {
+            entries.write(self.name(key), Value::new(entry.state, entry.timer).0)?;
+        }
+        entries.finish()?;
+        let mut timers = self.store.timers.start_ingestion()?;
+        for (time, key) in records.timers() {
+            timers.write(self.timer(time, key), [])?;
+        }
+        timers.finish()
     }
 
     /// What is kept of a key.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Slice>, Failure> {
-        self.store.done(self.store.entries.get(self.name(key)))
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>, Failure> {
+        let value = self.store.entries.get(self.name(key));
+        Ok(self.store.done(value)?.map(Value))
     }
 
     fn name(&self, key: &[u8]) -> Vec<u8> {
         [&self.table, key].concat()
     }
 
-    /// Changes a key; `state` is what it is given.
+    /// Changes a key of which this is kept, or nothing; `state` is what it is given. Answers what is kept of it now.
     pub fn change(
-        &self,
+        &mut self,
+        before: Option<Value>,
         key: &[u8],
         change: Change,
         state: Option<&[u8]>,
-    ) -> Result<Difference, Failure> {
-        let before = self.get(key)?.map(Entry::Value);
-        let after = becomes(before.as_ref(), change, state);
-        let timer_before = before.as_ref().and_then(Entry::timer);
-        self.put(key, timer_before, after)?;
-        Ok(Difference::from(after.is_some()) - Difference::from(before.is_some()))
-    }
-
-    /// Puts what there is of a key that had this timer.
-    pub fn put(
-        &self,
-        key: &[u8],
-        timer_before: Option<i64>,
-        after: Option<(&[u8], Option<i64>)>,
-    ) -> Result<(), Failure> {
-        if key.len() > LONGEST_KEY {
-            let message = format!(
-                "a key of {} bytes is too long to be kept on disk",
-                key.len()
-            );
-            return Err(Failure::user(message).help(format!(
-                "make keys of at most {LONGEST_KEY} bytes, or raise `memory` in `[state]`"
-            )));
-        }
+    ) -> Result<Option<Value>, Failure> {
+        check(key.len())?;
+        let entry = before.as_ref().map(Value::entry);
+        let timer_before = entry.and_then(|entry| entry.timer);
+        let state = state.or(entry.map(|entry| entry.state));
+        let state = state.filter(|_| change.state != Some(false));
+        let timer = state.and_then(|_| change.timer.unwrap_or(timer_before));
+        let (name, now) = (self.name(key), state.map(|state| Value::new(state, timer)));
         let Spill {
             entries, timers, ..
         } = &*self.store;
-        let timer = after.and_then(|(_, timer)| timer);
+        match &now {
+            Some(value) => self.changes.insert(entries, name, value.0.clone()),
+            None if before.is_some() => self.changes.remove(entries, name),
+            None => {}
+        }
         if timer != timer_before {
-            if let Some(time) = timer_before {
-                self.store.done(timers.remove(self.timer(time, key)))?;
+            let [before, after] = [timer_before, timer].map(|time| Some(self.timer(time?, key)));
+            if let Some(name) = before {
+                self.changes.remove(timers, name);
             }
-            if let Some(time) = timer {
-                self.store.done(timers.insert(self.timer(time, key), []))?;
+            if let Some(name) = after {
+                self.changes.insert(timers, name, []);
             }
         }
-        self.store.done(match after {
-            Some((state, timer)) => entries.insert(self.name(key), encode(state, timer)),
-            None => entries.remove(self.name(key)),
-        })
+        Ok(now)
+    }
+
+    /// Writes down what has changed.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        let none = self.store.database.batch();
+        let changes = std::mem::replace(&mut self.changes, none);
+        let written = changes.commit().and_then(|()| self.store.bound());
+        self.store.done(written)
     }
 
     /// All keys.
@@ -210,11 +274,14 @@ impl OnDisk {
     }
 }
 
-/// Whether there is a timer, the state, the timer.
-fn encode(state: &[u8], timer: Option<i64>) -> Vec<u8> {
-    let timer = timer.map(i64::to_le_bytes);
-    let timer_bytes = timer.as_ref().map_or(&[][..], |timer| timer);
-    [&[u8::from(timer.is_some())], state, timer_bytes].concat()
+fn check(key_bytes: usize) -> Result<(), Failure> {
+    if key_bytes <= LONGEST_KEY {
+        return Ok(());
+    }
+    let message = format!("a key of {key_bytes} bytes is too long to be kept on disk");
+    Err(Failure::user(message).help(format!(
+        "make keys of at most {LONGEST_KEY} bytes, or raise `memory` in `[state]`"
+    )))
 }
 
 impl std::fmt::Debug for OnDisk {

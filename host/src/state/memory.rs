@@ -59,14 +59,14 @@ impl StateMemory {
         }
     }
 
-    /// Counts that a table in memory is larger now; answers whether all of them together are too large.
-    pub(super) fn grow(&self, bytes: u64) -> bool {
-        self.used.fetch_add(bytes, Ordering::Relaxed) + bytes > self.config.memory
-    }
-
-    /// Counts that a table in memory is smaller now, or gone.
-    pub(super) fn shrink(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    /// Counts that a table in memory takes other bytes now; answers whether it has grown and all of them together are too large.
+    pub(super) fn resize(&self, before: u64, after: u64) -> bool {
+        if after <= before {
+            self.used.fetch_sub(before - after, Ordering::Relaxed);
+            return false;
+        }
+        let grown = after - before;
+        self.used.fetch_add(grown, Ordering::Relaxed) + grown > self.config.memory
     }
 
     /// What all tables in memory take together.

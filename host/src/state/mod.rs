@@ -3,8 +3,9 @@
 mod disk;
 mod entries;
 mod memory;
+mod records;
 mod table;
 
 pub use entries::Change;
 pub use memory::{StateConfig, StateMemory};
-pub use table::{Found, Table};
+pub use table::{Found, Selection, Table};

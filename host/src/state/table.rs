@@ -2,9 +2,10 @@
 //!
 //! A key and its state are kept as Arrow's row encoding: it compares as the key does, and turns into columns again. Nothing but the keys that are named is looked at, so what an epoch costs does not depend on how many keys there are.
 //!
-//! Changes leave the table as a [`Table::delta`]: a batch with the columns `live` (false of a key that was removed), `timer`
+//! An epoch's keys are looked up once, as a [`Selection`]; what is done with them later goes by it. Changes leave the table as a [`Table::delta`]: a batch with the columns `live` (false of a key that was removed), `timer`
 //! (milliseconds since 1970, or null), the key's and the state's, in the order of the keys. [`Table::load`] takes it up again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -13,15 +14,17 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::row::{Row, RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 
-use super::entries::{Change, Entries, Entry};
+use super::entries::{Change, Entries, Entry, Held};
 use super::memory::StateMemory;
 use crate::error::Failure;
 use crate::ids::BatchTime;
 
 /// Columns of a delta before those of the key.
 const MARKS: usize = 2;
+/// Rows of a delta that are turned into entries at once: their bytes stay in the processor's cache.
+const LOADED_AT_ONCE: usize = 4096;
 
 /// Keys with their state and timers.
 #[derive(Debug)]
@@ -32,8 +35,22 @@ pub struct Table {
     state_schema: SchemaRef,
     delta_schema: SchemaRef,
     entries: Entries,
-    /// Keys changed since the last delta, some of them twice.
-    changed: Rows,
+}
+
+/// Some keys of a table, looked up.
+#[derive(Debug)]
+pub struct Selection {
+    keys: Rows,
+    held: Vec<Option<Held>>,
+    /// Of each key, whether anything was changed.
+    changed: Vec<bool>,
+}
+
+impl Selection {
+    /// Whether anything was changed.
+    pub fn is_changed(&self) -> bool {
+        self.changed.contains(&true)
+    }
 }
 
 /// What a table has of some keys.
@@ -74,10 +91,8 @@ impl Table {
             .into_iter()
             .chain(keys.fields().iter().map(|field| field.as_ref().clone()))
             .chain(states.fields().iter().map(nullable));
-        let keys_converter = converter(keys).map_err(bug)?;
         Ok(Self {
-            changed: keys_converter.empty_rows(0, 0),
-            keys: keys_converter,
+            keys: converter(keys).map_err(bug)?,
             states: converter(states).map_err(bug)?,
             key_columns: keys.fields().len(),
             state_schema: states.clone(),
@@ -121,52 +136,67 @@ impl Table {
         self.key_columns_of(keys.iter().map(AsRef::as_ref))
     }
 
-    /// The bytes that each key's state takes; those of a key without state are none.
-    pub fn sizes(&self, keys: &[ArrayRef]) -> Result<Vec<usize>, Failure> {
-        let keys = self.encoded(keys)?;
-        let size = |key: Row<'_>| {
-            let entry = self.entries.get(key.as_ref())?;
-            Ok(entry.map_or(0, |entry| entry.state().len()))
-        };
-        keys.iter().map(size).collect()
+    /// Looks some keys up, each once, in their order.
+    pub fn select(&self, keys: &[ArrayRef]) -> Result<Selection, Failure> {
+        let keys = self.keys.convert_columns(keys).map_err(bug)?;
+        let held = keys.iter().map(|key| self.entries.find(key.as_ref()));
+        Ok(Selection {
+            held: held.collect::<Result<_, _>>()?,
+            changed: vec![false; keys.num_rows()],
+            keys,
+        })
     }
 
-    /// What there is of some keys at a time.
-    pub fn find(&self, keys: &[ArrayRef], time: BatchTime) -> Result<Found, Failure> {
-        let keys = self.encoded(keys)?;
-        let entries = self.entries_of(keys.iter())?;
-        let is_due = |entry: &Option<Entry<'_>>| {
-            let timer = entry.as_ref().and_then(Entry::timer);
+    /// The bytes that each key's state takes; those of a key without state are none.
+    pub fn sizes(&self, selection: &Selection) -> Vec<usize> {
+        let entries = self.entries_of(selection, 0..selection.held.len());
+        entries
+            .map(|entry| entry.map_or(0, |entry| entry.state.len()))
+            .collect()
+    }
+
+    /// What there is of some of the keys at a time.
+    pub fn find(
+        &self,
+        selection: &Selection,
+        keys: Range<usize>,
+        time: BatchTime,
+    ) -> Result<Found, Failure> {
+        let entries = || self.entries_of(selection, keys.clone());
+        let is_due = |entry: Option<Entry<'_>>| {
+            let timer = entry.and_then(|entry| entry.timer);
             timer.is_some_and(|due| due <= time.0)
         };
         Ok(Found {
-            present: entries.iter().map(Option::is_some).collect(),
-            due: entries.iter().map(is_due).collect(),
-            states: self.state_columns(entries.iter().flatten().map(Entry::state))?,
+            present: entries().map(|entry| entry.is_some()).collect(),
+            due: entries().map(is_due).collect(),
+            states: self.state_columns(entries().flatten().map(|entry| entry.state))?,
         })
     }
 
     fn entries_of<'a>(
-        &self,
-        keys: impl Iterator<Item = Row<'a>>,
-    ) -> Result<Vec<Option<Entry<'_>>>, Failure> {
-        keys.map(|key| self.entries.get(key.as_ref())).collect()
+        &'a self,
+        selection: &'a Selection,
+        keys: Range<usize>,
+    ) -> impl Iterator<Item = Option<Entry<'a>>> {
+        let held = selection.held[keys].iter();
+        held.map(|held| Some(self.entries.entry(held.as_ref()?)))
     }
 
-    /// Changes some keys, each at most once. `states` are the states put, in the order of their keys.
+    /// Changes some of the keys. `states` are the states put, in the order of their keys.
     pub fn apply(
         &mut self,
-        keys: &[ArrayRef],
+        selection: &mut Selection,
+        keys: Range<usize>,
         changes: &[Change],
         states: &[ArrayRef],
     ) -> Result<(), Failure> {
-        let keys = self.encoded(keys)?;
         let states = match states.first().is_some_and(|column| !column.is_empty()) {
             true => Some(self.states.convert_columns(states).map_err(bug)?),
             false => None,
         };
         let mut put = states.iter().flat_map(Rows::iter);
-        for (key, change) in keys.iter().zip(changes) {
+        for (key, change) in keys.zip(changes) {
             let state = match change.state {
                 Some(true) => Some(put.next().ok_or_else(|| {
                     Failure::internal("fewer states were put than the changes say")
@@ -175,70 +205,71 @@ impl Table {
             };
             if change.state.is_some() || change.timer.is_some() {
                 let state = state.as_ref().map(AsRef::as_ref);
-                self.entries.change(key.as_ref(), *change, state)?;
-                self.changed.push(key);
+                let held = &mut selection.held[key];
+                self.entries
+                    .change(held, selection.keys.row(key).as_ref(), *change, state)?;
+                selection.changed[key] = true;
             }
         }
         Ok(())
     }
 
-    /// What has changed since the last time, or nothing.
-    pub fn delta(&mut self) -> Result<Option<RecordBatch>, Failure> {
-        let changed = std::mem::replace(&mut self.changed, self.keys.empty_rows(0, 0));
-        if changed.num_rows() == 0 {
-            return Ok(None);
-        }
-        let mut keys: Vec<Row<'_>> = changed.iter().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        self.batch(&keys).map(Some)
-    }
-
-    fn batch(&self, keys: &[Row<'_>]) -> Result<RecordBatch, Failure> {
-        let entries = self.entries_of(keys.iter().copied())?;
-        let live: BooleanArray = entries.iter().map(|entry| Some(entry.is_some())).collect();
-        let timers: Int64Array = entries
-            .iter()
-            .map(|entry| entry.as_ref().and_then(Entry::timer))
+    /// What has changed of the keys since they were looked up.
+    pub fn delta(&self, selection: &Selection) -> Result<RecordBatch, Failure> {
+        let changed: Vec<usize> = (0..selection.changed.len())
+            .filter(|key| selection.changed[*key])
             .collect();
+        let entries = || {
+            let held = changed.iter().map(|key| selection.held[*key].as_ref());
+            held.map(|held| Some(self.entries.entry(held?)))
+        };
+        let live: BooleanArray = entries().map(|entry| Some(entry.is_some())).collect();
+        let timers: Int64Array = entries().map(|entry| entry?.timer).collect();
         let mut next = 0..;
-        let places: UInt32Array = entries
-            .iter()
-            .map(|entry| entry.as_ref().and_then(|_| next.next()))
+        let places: UInt32Array = entries()
+            .map(|entry| entry.and_then(|_| next.next()))
             .collect();
-        let states = self.state_columns(entries.iter().flatten().map(Entry::state))?;
+        let states = self.state_columns(entries().flatten().map(|entry| entry.state))?;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(live), Arc::new(timers)];
-        columns.extend(self.keys.convert_rows(keys.iter().copied()).map_err(bug)?);
+        let keys = changed.iter().map(|key| selection.keys.row(*key));
+        columns.extend(self.keys.convert_rows(keys).map_err(bug)?);
         for state in &states {
             columns.push(take(state, &places, None).map_err(bug)?);
         }
         RecordBatch::try_new(self.delta_schema.clone(), columns).map_err(bug)
     }
 
-    /// Takes up a delta, the oldest first. It is no part of the next delta.
+    /// Puts what has changed where it stays. Selections made before are void.
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        self.entries.settle()
+    }
+
+    /// Takes up a delta, the oldest first.
     pub fn load(&mut self, delta: &RecordBatch) -> Result<(), Failure> {
-        let (marks, rest) = delta.columns().split_at(MARKS);
-        let (keys, states) = rest.split_at(self.key_columns);
-        let (live, timers) = (marks[0].as_boolean(), marks[1].as_primitive::<Int64Type>());
-        let keys = self.encoded(keys)?;
-        let states = self.states.convert_columns(states).map_err(bug)?;
-        // The oldest delta has nearly all keys.
-        self.entries.reserve(keys.num_rows());
-        for (row, (key, state)) in keys.iter().zip(states.iter()).enumerate() {
-            let is_live = live.value(row);
-            let timer = timers.is_valid(row).then(|| timers.value(row));
-            let change = Change {
-                state: Some(is_live),
-                timer: Some(timer),
-            };
-            let state = is_live.then_some(state.as_ref());
-            self.entries.change(key.as_ref(), change, state)?;
+        for start in (0..delta.num_rows()).step_by(LOADED_AT_ONCE) {
+            let rows = LOADED_AT_ONCE.min(delta.num_rows() - start);
+            self.load_some(&delta.slice(start, rows))?;
         }
         Ok(())
     }
 
-    fn encoded(&self, keys: &[ArrayRef]) -> Result<Rows, Failure> {
-        self.keys.convert_columns(keys).map_err(bug)
+    fn load_some(&mut self, delta: &RecordBatch) -> Result<(), Failure> {
+        let (marks, rest) = delta.columns().split_at(MARKS);
+        let (keys, states) = rest.split_at(self.key_columns);
+        let (live, timers) = (marks[0].as_boolean(), marks[1].as_primitive::<Int64Type>());
+        let mut selection = self.select(keys)?;
+        let states = self.states.convert_columns(states).map_err(bug)?;
+        for (row, (key, held)) in selection.keys.iter().zip(&mut selection.held).enumerate() {
+            let is_live = live.value(row);
+            let change = Change {
+                state: Some(is_live),
+                timer: Some(timers.is_valid(row).then(|| timers.value(row))),
+            };
+            let state = states.row(row);
+            let state = is_live.then(|| state.as_ref());
+            self.entries.change(held, key.as_ref(), change, state)?;
+        }
+        self.settle()
     }
 
     fn key_columns_of<'a>(
@@ -295,46 +326,49 @@ mod tests {
     }
 
     fn content(table: &Table) -> Twin {
-        let columns = table.all().unwrap();
-        let keys = columns[0].as_string::<i32>().iter().flatten();
-        keys.map(|key| {
-            let found = table.find(&column(&[key]), BatchTime(i64::MIN)).unwrap();
-            let state = found.states[0].as_primitive::<Int64Type>().value(0);
-            let encoded = table.encoded(&column(&[key])).unwrap();
-            let entry = table.entries.get(encoded.row(0).as_ref()).unwrap();
-            (key.to_owned(), (state, entry.unwrap().timer()))
-        })
-        .collect()
+        let all = table.select(&table.all().unwrap()).unwrap();
+        let delta = table.delta(&Selection {
+            changed: vec![true; all.held.len()],
+            ..all
+        });
+        let delta = delta.unwrap();
+        let keys = delta.column(MARKS).as_string::<i32>().iter().flatten();
+        let states = delta.column(MARKS + 1).as_primitive::<Int64Type>();
+        let timers = delta.column(1).as_primitive::<Int64Type>();
+        let values = states.values().iter().copied().zip(timers.iter());
+        keys.map(str::to_owned).zip(values).collect()
     }
 
-    fn change(table: &mut Table, twin: &mut Twin, key: &str, what: u8, n: i64) {
-        let change = match what {
-            0 => Change {
-                state: Some(true),
-                timer: None,
-            },
-            1 => Change {
-                state: Some(true),
-                timer: Some(Some(n)),
-            },
+    fn put(timer: Option<Option<i64>>) -> Change {
+        Change {
+            state: Some(true),
+            timer,
+        }
+    }
+
+    /// What a number stands for; some take a state, or a timer.
+    fn change(what: u8, n: i64) -> Change {
+        let nothing = Change {
+            state: None,
+            timer: None,
+        };
+        match what {
+            0 => put(None),
+            1 => put(Some(Some(n))),
             2 => Change {
                 state: Some(false),
-                timer: None,
+                ..nothing
             },
             3 => Change {
-                state: None,
                 timer: Some(None),
+                ..nothing
             },
-            _ => Change {
-                state: None,
-                timer: None,
-            },
-        };
-        let states: Vec<ArrayRef> = match change.state {
-            Some(true) => vec![Arc::new(Int64Array::from(vec![n]))],
-            _ => Vec::new(),
-        };
-        table.apply(&column(&[key]), &[change], &states).unwrap();
+            _ => nothing,
+        }
+    }
+
+    /// The same done to a map.
+    fn change_twin(twin: &mut Twin, key: &str, what: u8, n: i64) {
         match what {
             0 => {
                 let timer = twin.get(key).and_then(|(_, timer)| *timer);
@@ -352,22 +386,39 @@ mod tests {
     }
 
     proptest! {
+        // An epoch is some keys, each with what is done to it in its first part and in its last.
         #[test]
         fn a_table_holds_what_a_map_does_and_so_does_one_made_of_its_deltas(
-            steps in prop::collection::vec((0usize..6, 0u8..6, -9i64..9), 0..60),
+            epochs in prop::collection::vec(
+                prop::collection::btree_map(0usize..6, [(0u8..6, -9i64..9), (0u8..6, -9i64..9)], 0..6),
+                0..20,
+            ),
         ) {
-            let names = ["", "a", "b", "ab", "\u{e9}", "long enough to be kept elsewhere"];
+            let names = ["", "a", "ab", "b", "long enough to be kept elsewhere", "\u{e9}"];
             let (mut table, mut twin, mut copy) = (self::table(), Twin::new(), self::table());
-            for (at, (key, what, n)) in steps.into_iter().enumerate() {
-                change(&mut table, &mut twin, names[key], what, n);
+            for epoch in epochs {
+                let keys: Vec<&str> = epoch.keys().map(|key| names[*key]).collect();
+                let mut selection = table.select(&column(&keys)).unwrap();
+                for part in 0..2 {
+                    let of_part: Vec<(u8, i64)> = epoch.values().map(|parts| parts[part]).collect();
+                    let changes: Vec<Change> = of_part.iter().map(|(what, n)| change(*what, *n)).collect();
+                    let states = of_part.iter().filter(|(what, _)| *what < 2).map(|(_, n)| *n);
+                    let states: Vec<ArrayRef> = vec![Arc::new(states.collect::<Int64Array>())];
+                    table.apply(&mut selection, 0..keys.len(), &changes, &states).unwrap();
+                    for (key, (what, n)) in keys.iter().zip(of_part) {
+                        change_twin(&mut twin, key, what, n);
+                    }
+                }
+                let delta = selection.is_changed().then(|| table.delta(&selection).unwrap());
+                table.settle().unwrap();
                 prop_assert_eq!(&content(&table), &twin);
                 prop_assert_eq!(table.len(), twin.len());
                 let first = twin.values().filter_map(|(_, timer)| *timer).min();
                 prop_assert_eq!(table.next_timer().unwrap(), first);
-                if at % 7 == 0 && let Some(delta) = table.delta().unwrap() {
+                if let Some(delta) = delta {
                     copy.load(&delta).unwrap();
-                    prop_assert_eq!(&content(&copy), &twin);
                 }
+                prop_assert_eq!(&content(&copy), &twin);
             }
         }
     }
@@ -375,26 +426,20 @@ mod tests {
     #[test]
     fn what_is_due_is_found_by_time_and_nothing_else_is_touched() {
         let mut table = table();
-        let put = |timer| Change {
-            state: Some(true),
-            timer: Some(timer),
-        };
         let states: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1, 2, 3]))];
-        let changes = [put(Some(10)), put(None), put(Some(20))];
+        let changes = [put(Some(Some(10))), put(Some(None)), put(Some(Some(20)))];
+        let mut selection = table.select(&column(&["a", "b", "c"])).unwrap();
         table
-            .apply(&column(&["a", "b", "c"]), &changes, &states)
+            .apply(&mut selection, 0..3, &changes, &states)
             .unwrap();
         let due = |time| table.due(BatchTime(time)).unwrap()[0].len();
         assert_eq!([due(9), due(10), due(20)], [0, 1, 2]);
-        let found = table
-            .find(&column(&["c", "x", "a"]), BatchTime(10))
-            .unwrap();
+        let selection = table.select(&column(&["c", "x", "a"])).unwrap();
+        let found = table.find(&selection, 0..3, BatchTime(10)).unwrap();
         assert_eq!(found.present, [true, false, true]);
         assert_eq!(found.due, [false, false, true]);
-        let states: Vec<_> = found.states[0]
-            .as_primitive::<Int64Type>()
-            .values()
-            .to_vec();
-        assert_eq!(states, [3, 1]);
+        let states = found.states[0].as_primitive::<Int64Type>();
+        assert_eq!(states.values(), &[3, 1]);
+        assert_eq!(table.sizes(&selection), [9, 0, 9]);
     }
 }

@@ -3,6 +3,7 @@
 //! A call that fails has changed nothing. Under `on_error = "fail"` it ends the run, and the message names the key where that can be found;
 //! else its keys are halved on fresh instances until one stands alone, whose rows are turned away and whose state stays as it was.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -14,7 +15,7 @@ use crate::error::Failure;
 use crate::flow::caller::{self, ISOLATION_BUDGET};
 use crate::flow::parcel::Parcel;
 use crate::flow::rejects::{RejectedRow, Rejects, row_as_json};
-use crate::ids::{PartitionId, WorkerIndex};
+use crate::ids::WorkerIndex;
 use crate::pipeline::OnError;
 use crate::plugin::{
     CallContext, CallError, KeyedBatch, KeyedChanges, Op, Origin, Output, Timer, status,
@@ -52,12 +53,13 @@ impl Keyed {
         emit: &mut Emit<'_>,
     ) -> Result<usize, Failure> {
         let keys = session.key_columns(&call);
-        let found = self.table(session.partition).find(&keys, running.time)?;
+        let table = self.table(session.partition);
+        let found = table.find(&session.selection, call.keys.clone(), running.time)?;
         let batch = self.batch(session, &call, &keys, &found)?;
         let began = Instant::now();
         match self.attempt(running, session, &batch) {
             Ok(changes) => {
-                self.apply(session.partition, &keys, &batch, &changes)?;
+                self.apply(session, call.keys, &batch, &changes)?;
                 self.turn_away_rows(&batch, &changes, rejects)?;
                 self.send(running, session, &keys, changes.outputs, emit)
             }
@@ -142,8 +144,8 @@ impl Keyed {
 
     fn apply(
         &mut self,
-        partition: PartitionId,
-        keys: &[ArrayRef],
+        session: &mut Session,
+        keys: Range<usize>,
         batch: &KeyedBatch,
         changes: &KeyedChanges,
     ) -> Result<(), Failure> {
@@ -163,9 +165,8 @@ impl Keyed {
             },
         };
         let each: Vec<Change> = changes.ops.iter().enumerate().map(change).collect();
-        let table = self.tables.get_mut(&partition);
-        let table = table.expect("a partition is worked on by its owner");
-        table.apply(keys, &each, &changes.state)
+        let table = self.table_mut(session.partition);
+        table.apply(&mut session.selection, keys, &each, &changes.state)
     }
 
     fn turn_away_rows(

@@ -313,6 +313,11 @@ impl Keyed {
         &self.tables[&partition]
     }
 
+    fn table_mut(&mut self, partition: PartitionId) -> &mut Table {
+        let table = self.tables.get_mut(&partition);
+        table.expect("a partition is worked on by its owner")
+    }
+
     /// Ends a partition: its last parcels, and what is to be kept.
     fn end(
         &mut self,
@@ -326,18 +331,23 @@ impl Keyed {
             let end = Parcel::end_of(session.partition, running.time, sequence, empty);
             emit(&running.capabilities[port], port, end);
         }
-        let table = self
-            .tables
-            .get_mut(&session.partition)
-            .expect("a partition is worked on by its owner");
-        let next_timer = table.next_timer()?;
-        if let Some(delta) = table.delta()? {
-            let (version, keys) = (self.step.keyed.state().version, &self.step.key_schema);
-            let change = Change::Keys(delta, version, keys.fields().len());
-            let place = (&self.node.name, session.partition);
-            self.barrier
-                .change(running.epoch, place, change, next_timer);
+        if !session.selection.is_changed() {
+            return Ok(());
         }
+        let change = match self.barrier.keeps() {
+            true => {
+                let delta = self.table(session.partition).delta(&session.selection)?;
+                let (version, keys) = (self.step.keyed.state().version, &self.step.key_schema);
+                Some(Change::Keys(delta, version, keys.fields().len()))
+            }
+            false => None,
+        };
+        let table = self.table_mut(session.partition);
+        table.settle()?;
+        let next_timer = table.next_timer()?;
+        let place = (&self.node.name, session.partition);
+        self.barrier
+            .change(running.epoch, place, change, next_timer);
         Ok(())
     }
 }

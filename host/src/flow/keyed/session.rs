@@ -12,7 +12,7 @@ use crate::flow::rejects::row_as_json;
 use crate::ids::{BatchTime, PartitionId};
 use crate::pipeline::plan::KeyedStep;
 use crate::plugin::{CALL_BYTES, CALL_ROWS, Keyed, KeyedInstance, bytes_of};
-use crate::state::Table;
+use crate::state::{Selection, Table};
 
 /// A partition being worked on.
 pub struct Session {
@@ -26,6 +26,8 @@ pub struct Session {
     pub instance: Option<KeyedInstance>,
     /// Calls made.
     pub calls: u32,
+    /// The keys in the partition's table.
+    pub selection: Selection,
     /// Bytes of each key's state before the epoch.
     sizes: Vec<usize>,
     at: Cursor,
@@ -95,9 +97,11 @@ impl Session {
                 ends: by_key.ends,
             })
         });
+        let selection = table.select(&grouping.keys)?;
         Ok(Self {
             partition,
-            sizes: table.sizes(&grouping.keys)?,
+            sizes: table.sizes(&selection),
+            selection,
             keys: grouping.keys,
             inputs: inputs.collect::<Result<_, Failure>>()?,
             sequences: vec![0; step.carried.len()],

@@ -220,7 +220,8 @@ impl Operator {
             ended.push(panes.advance(call.epoch, call.time, rows, &mut combine)?);
             if let Some((change, next_end)) = panes.change() {
                 let place = (&self.over[place].name, call.partition);
-                self.barrier.change(call.epoch, place, change, next_end);
+                self.barrier
+                    .change(call.epoch, place, Some(change), next_end);
             }
         }
         let mut results = Vec::new();

@@ -1,0 +1,348 @@
+//! Keys with what is kept of each, in memory.
+//!
+//! There may be millions of small ones, so they are not an allocation each: records lie behind one another in chunks. A record that
+//! fits where it was is written over; else it is written anew, and the place of the old one is dead until its chunk is mostly
+//! dead and [`compacted`](Records::compact). Looking a key up touches its slot and its record, nothing else.
+
+use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::entries::{Change, Entry};
+
+/// Bytes of the largest chunk, of many small records; a table's first is as large as a small table.
+const LARGEST_CHUNK: usize = 4 << 20;
+const SMALLEST_CHUNK: usize = 4 << 10;
+/// What a timer takes beside its key.
+const TIMER: usize = 64;
+/// The time of a key without a timer. The contract with plugins has no timer at this time either.
+const NO_TIMER: i64 = i64::MAX;
+
+/// All records of a table.
+#[derive(Debug, Default)]
+pub struct Records {
+    slots: HashTable<Slot>,
+    hasher: RandomState,
+    chunks: Vec<Chunk>,
+    /// The chunk that records are written to.
+    open: usize,
+    /// Chunks that were given back.
+    free: Vec<usize>,
+    chunk_bytes: usize,
+    timers: BTreeSet<(i64, Box<[u8]>)>,
+    timer_bytes: usize,
+}
+
+/// Where a record is, until the next [`Records::compact`] or change of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    chunk: u32,
+    start: u32,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Of the key: the table grows without a look at the records.
+    hash: u32,
+    address: Address,
+}
+
+#[derive(Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Bytes of records that have gone or moved.
+    dead: usize,
+}
+
+/// What stands before a record's key and state.
+#[derive(Clone, Copy)]
+struct Header {
+    key: u32,
+    state: u32,
+    /// Bytes from the state's first to the end of the record; the state may grow that long.
+    room: u32,
+    is_live: bool,
+    timer: i64,
+}
+
+const HEADER: usize = 4 + 4 + 4 + 1 + 8;
+
+impl Header {
+    fn read(bytes: &[u8]) -> Self {
+        let number = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("a header"));
+        Self {
+            key: number(0),
+            state: number(4),
+            room: number(8),
+            is_live: bytes[12] != 0,
+            timer: i64::from_le_bytes(*bytes[13..].first_chunk().expect("a header")),
+        }
+    }
+
+    fn write(self, bytes: &mut [u8]) {
+        bytes[0..4].copy_from_slice(&self.key.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.state.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.room.to_le_bytes());
+        bytes[12] = u8::from(self.is_live);
+        bytes[13..HEADER].copy_from_slice(&self.timer.to_le_bytes());
+    }
+
+    /// Bytes of the whole record.
+    fn size(self) -> usize {
+        HEADER + (self.key + self.room) as usize
+    }
+
+    fn timer(self) -> Option<i64> {
+        (self.timer != NO_TIMER).then_some(self.timer)
+    }
+}
+
+impl Records {
+    /// Where the record of a key is.
+    pub fn find(&self, key: &[u8]) -> Option<Address> {
+        let hash = hash_of(&self.hasher, key);
+        let is_it = |slot: &Slot| slot.hash == hash && self.key(slot.address) == key;
+        let slot = self.slots.find(spread(hash), is_it);
+        slot.map(|slot| slot.address)
+    }
+
+    /// What is kept of a key.
+    pub fn entry(&self, address: Address) -> Entry<'_> {
+        let (header, bytes) = self.record(address);
+        let key = header.key as usize;
+        Entry {
+            state: &bytes[key..key + header.state as usize],
+            timer: header.timer(),
+        }
+    }
+
+    fn key(&self, address: Address) -> &[u8] {
+        let (header, bytes) = self.record(address);
+        &bytes[..header.key as usize]
+    }
+
+    /// A record's header, and what stands behind it.
+    fn record(&self, address: Address) -> (Header, &[u8]) {
+        let bytes = &self.chunks[address.chunk as usize].bytes[address.start as usize..];
+        (Header::read(bytes), &bytes[HEADER..])
+    }
+
+    /// Changes a key that has a record at `place`, or none; `state` is what it is given. Answers where it is now.
+    pub fn change(
+        &mut self,
+        place: Option<Address>,
+        key: &[u8],
+        change: Change,
+        state: Option<&[u8]>,
+    ) -> Option<Address> {
+        if change.state == Some(false) {
+            self.remove(place?, key);
+            return None;
+        }
+        let before = place.and_then(|place| self.record(place).0.timer());
+        let timer = change.timer.unwrap_or(before);
+        match (place, state) {
+            (None, None) => return None,
+            (Some(place), None) => self.set_timer(place, timer),
+            (Some(place), Some(state)) if self.overwrite(place, state) => {
+                self.set_timer(place, timer);
+            }
+            (place, Some(state)) => {
+                let moved = self.put(place, key, Entry { state, timer });
+                self.keep_timer(key, before, timer);
+                return Some(moved);
+            }
+        }
+        self.keep_timer(key, before, timer);
+        place
+    }
+
+    /// Writes a record that was not there, or is elsewhere from now on.
+    fn put(&mut self, place: Option<Address>, key: &[u8], new: Entry<'_>) -> Address {
+        let address = self.append(key, new);
+        let hash = hash_of(&self.hasher, key);
+        match place {
+            Some(before) => {
+                self.moved(hash, before, address);
+                self.kill(before);
+            }
+            None => {
+                let slot = Slot { hash, address };
+                let slots = &mut self.slots;
+                slots.insert_unique(spread(hash), slot, |slot| spread(slot.hash));
+            }
+        }
+        address
+    }
+
+    /// Forgets a key.
+    fn remove(&mut self, place: Address, key: &[u8]) {
+        let timer = self.record(place).0.timer();
+        self.keep_timer(key, timer, None);
+        let hash = spread(hash_of(&self.hasher, key));
+        let slot = self
+            .slots
+            .find_entry(hash, |slot| slot.address == place)
+            .expect("every live record has a slot");
+        slot.remove();
+        self.kill(place);
+    }
+
+    fn moved(&mut self, hash: u32, from: Address, to: Address) {
+        let slot = self
+            .slots
+            .find_mut(spread(hash), |slot| slot.address == from);
+        slot.expect("every live record has a slot").address = to;
+    }
+
+    fn edit(&mut self, place: Address, edit: impl FnOnce(&mut Header)) -> &mut [u8] {
+        let bytes = &mut self.chunks[place.chunk as usize].bytes[place.start as usize..];
+        let mut header = Header::read(bytes);
+        edit(&mut header);
+        header.write(bytes);
+        &mut bytes[HEADER + header.key as usize..]
+    }
+
+    /// Writes over a state, if there is room.
+    fn overwrite(&mut self, place: Address, state: &[u8]) -> bool {
+        let fits = state.len() <= self.record(place).0.room as usize;
+        if fits {
+            let at = self.edit(place, |header| header.state = state.len() as u32);
+            at[..state.len()].copy_from_slice(state);
+        }
+        fits
+    }
+
+    fn set_timer(&mut self, place: Address, timer: Option<i64>) {
+        self.edit(place, |header| header.timer = timer.unwrap_or(NO_TIMER));
+    }
+
+    fn append(&mut self, key: &[u8], new: Entry<'_>) -> Address {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("it is of an Arrow array");
+        let header = Header {
+            key: length(key),
+            state: length(new.state),
+            room: length(new.state),
+            is_live: true,
+            timer: new.timer.unwrap_or(NO_TIMER),
+        };
+        let chunk = self.chunk_for(header.size());
+        let bytes = &mut self.chunks[chunk].bytes;
+        let start = bytes.len();
+        bytes.extend_from_slice(&[0; HEADER]);
+        header.write(&mut bytes[start..]);
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(new.state);
+        Address {
+            chunk: chunk as u32,
+            start: start as u32,
+        }
+    }
+
+    /// The open chunk, or a new one if a record does not fit there.
+    fn chunk_for(&mut self, size: usize) -> usize {
+        let open = self.chunks.get(self.open);
+        if open.is_some_and(|open| open.bytes.capacity() - open.bytes.len() >= size) {
+            return self.open;
+        }
+        let capacity = (self.chunk_bytes / 4).clamp(SMALLEST_CHUNK, LARGEST_CHUNK);
+        let bytes = Vec::with_capacity(capacity.max(size));
+        self.chunk_bytes += bytes.capacity();
+        let chunk = Chunk { bytes, dead: 0 };
+        self.open = match self.free.pop() {
+            Some(free) => {
+                self.chunks[free] = chunk;
+                free
+            }
+            None => {
+                self.chunks.push(chunk);
+                self.chunks.len() - 1
+            }
+        };
+        self.open
+    }
+
+    fn kill(&mut self, place: Address) {
+        self.edit(place, |header| header.is_live = false);
+        let size = self.record(place).0.size();
+        self.chunks[place.chunk as usize].dead += size;
+    }
+
+    fn keep_timer(&mut self, key: &[u8], before: Option<i64>, after: Option<i64>) {
+        if before == after {
+            return;
+        }
+        if let Some(time) = before {
+            self.timers.remove(&(time, key.into()));
+            self.timer_bytes -= TIMER + key.len();
+        }
+        if let Some(time) = after {
+            self.timers.insert((time, key.into()));
+            self.timer_bytes += TIMER + key.len();
+        }
+    }
+
+    /// Frees the chunks that are mostly dead. Every address is void.
+    pub fn compact(&mut self) {
+        for index in 0..self.chunks.len() {
+            let chunk = &self.chunks[index];
+            if chunk.dead * 2 > chunk.bytes.len() {
+                self.evacuate(index);
+            }
+        }
+    }
+
+    /// Moves what is live in a chunk to others, and frees it.
+    fn evacuate(&mut self, index: usize) {
+        let chunk = std::mem::take(&mut self.chunks[index]);
+        let mut at = 0;
+        while at < chunk.bytes.len() {
+            let bytes = &chunk.bytes[at..];
+            let header = Header::read(bytes);
+            if header.is_live {
+                let (key, rest) = bytes[HEADER..].split_at(header.key as usize);
+                let entry = Entry {
+                    state: &rest[..header.state as usize],
+                    timer: header.timer(),
+                };
+                let to = self.append(key, entry);
+                let from = Address {
+                    chunk: index as u32,
+                    start: at as u32,
+                };
+                self.moved(hash_of(&self.hasher, key), from, to);
+            }
+            at += header.size();
+        }
+        self.chunk_bytes -= chunk.bytes.capacity();
+        // Not before: nothing may move to where things move from.
+        self.free.push(index);
+    }
+
+    /// What all of it takes.
+    pub fn bytes(&self) -> u64 {
+        (self.slots.allocation_size() + self.chunk_bytes + self.timer_bytes) as u64
+    }
+
+    /// Times and keys of the timers, in the order of the times.
+    pub fn timers(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        self.timers.iter().map(|(time, key)| (*time, key.as_ref()))
+    }
+
+    /// All keys with what is kept of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Entry<'_>)> {
+        let addresses = self.slots.iter().map(|slot| slot.address);
+        addresses.map(|address| (self.key(address), self.entry(address)))
+    }
+}
+
+fn hash_of(hasher: &RandomState, key: &[u8]) -> u32 {
+    hasher.hash_one(key) as u32
+}
+
+/// The table takes its place from the lower bits and its marks from the upper.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
