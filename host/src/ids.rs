@@ -93,6 +93,14 @@ number!(
     BatchTime(i64)
 );
 
+impl BatchTime {
+    /// The time as people read it, in UTC; the number where there is no such date.
+    pub fn as_date(self) -> String {
+        let date = jiff::Timestamp::from_millisecond(self.0);
+        date.map_or_else(|_| self.0.to_string(), |date| date.to_string())
+    }
+}
+
 /// How many key groups there are; stored state is cut by them, so it never changes.
 pub const KEY_GROUPS: u16 = 256;
 

@@ -4,61 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use wasmill_tests::{Ended, folder, plugins, run, wasmill};
-
-const PIPELINE: &str = r#"
-name = "again"
-
-[epoch]
-trigger = "available-now"
-
-[checkpoint]
-path = "checkpoint"
-
-[sources.lines]
-type = "queue"
-path = "in"
-
-[steps.words]
-input = "lines"
-plugin = "split-words"
-
-[steps.totals]
-input = "words"
-plugin = "running-count"
-group_by = ["word"]
-
-[steps.recent]
-input = "words"
-group_by = ["word"]
-aggregate = { n = "count()" }
-window = { length = "10s", slide = "1s" }
-
-[sinks.out]
-input = "totals"
-type = "files"
-path = "out"
-
-[sinks.windows]
-input = "recent"
-type = "files"
-path = "windows"
-"#;
+use wasmill_tests::pipeline::{Pipeline, WORDS};
+use wasmill_tests::{Ended, plugins, run, wasmill};
 
 /// A folder whose pipeline has run over three batches.
-fn ran() -> tempfile::TempDir {
-    let folder = folder(&[
-        ("pipeline.toml", PIPELINE),
-        ("in/1000.txt", "to be or not to be\n"),
-        ("in/2000.txt", "to do\n"),
-        ("in/3000.txt", "not to be\n"),
-    ]);
-    start(folder.path()).succeeded();
+fn ran() -> Pipeline {
+    let folder = Pipeline::remembering(&WORDS);
+    folder.start(&[]).succeeded();
     folder
-}
-
-fn start(folder: &Path) -> Ended {
-    run(wasmill().current_dir(folder).args(["run", "pipeline.toml"]))
 }
 
 fn replay(folder: &Path, arguments: &[&str]) -> Ended {
@@ -69,13 +22,6 @@ fn replay(folder: &Path, arguments: &[&str]) -> Ended {
 
 fn as_json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.out).expect("a JSON object")
-}
-
-fn rewrite(folder: &Path, from: &str, to: &str) {
-    let file = folder.join("pipeline.toml");
-    let text = std::fs::read_to_string(&file).expect("the pipeline is there");
-    assert!(text.contains(from));
-    std::fs::write(file, text.replace(from, to)).expect("writable");
 }
 
 /// All files below a folder.
@@ -113,8 +59,8 @@ fn every_epoch_gives_again_what_it_gave_and_nothing_is_changed_by_that() {
             let arguments = ["--epoch", &number, "--workers", workers, "--format", "json"];
             let again = replay(folder.path(), &arguments).succeeded();
             let again = as_json(&again);
-            for (sink, path) in [("out", "out"), ("windows", "windows")] {
-                let given = written(folder.path(), path, epoch);
+            for sink in ["out", "windows"] {
+                let given = written(folder.path(), sink, epoch);
                 assert!(!given.is_empty());
                 assert_eq!(
                     again["sinks"][sink]["rows"],
@@ -191,13 +137,11 @@ fn another_plugin_shows_what_it_would_have_given() {
 #[test]
 fn another_pipeline_file_shows_what_it_would_have_given() {
     let folder = ran();
-    rewrite(
-        folder.path(),
+    folder.rewrite(
         "[sinks.out]\ninput = \"totals\"",
         "[sinks.out]\ninput = \"frequent\"",
     );
-    rewrite(
-        folder.path(),
+    folder.rewrite(
         "[steps.recent]",
         "[steps.frequent]\ninput = \"totals\"\nfilter = \"n > 1\"\n\n[steps.recent]",
     );
@@ -215,20 +159,15 @@ fn another_pipeline_file_shows_what_it_would_have_given() {
 #[test]
 fn an_epoch_that_fails_is_run_again_with_what_would_mend_it() {
     let json = "[sources.lines]\nformat = \"json\"\nschema = { line = \"utf8\" }";
-    let pipeline = PIPELINE.replace("[sources.lines]", json);
-    let folder = folder(&[
-        ("pipeline.toml", &pipeline),
-        ("in/1000.jsonl", "{\"line\":\"to be\"}\n"),
-        ("in/2000.jsonl", "{\"line\":\"or not\"}\n{\"line\":7}\n"),
+    let folder = Pipeline::remembering(&[
+        ("1000.jsonl", "{\"line\":\"to be\"}\n"),
+        ("2000.jsonl", "{\"line\":\"or not\"}\n{\"line\":7}\n"),
     ]);
-    start(folder.path()).failed_with(3);
+    folder.rewrite("[sources.lines]", json);
+    folder.start(&[]).failed_with(3);
     let fails = replay(folder.path(), &["--epoch", "1"]).failed_with(3);
     assert!(fails.err.contains("2000.jsonl"), "{}", fails.err);
-    rewrite(
-        folder.path(),
-        "[sources.lines]",
-        "[sources.lines]\non_error = \"skip\"",
-    );
+    folder.rewrite("[sources.lines]", "[sources.lines]\non_error = \"skip\"");
     let arguments = ["--epoch", "1", "--pipeline", "pipeline.toml"];
     let mended = replay(folder.path(), &arguments).succeeded();
     for line in [
@@ -281,12 +220,12 @@ type = "print"
 
 #[test]
 fn what_cannot_be_reproduced_is_said() {
-    let folder = folder(&[
+    let folder = Pipeline::of(&[
         ("pipeline.toml", BY_KIND),
         ("kinds.jsonl", "{\"word\":\"to\",\"kind\":\"particle\"}\n"),
         ("in/1000.txt", "to be or not to be\n"),
     ]);
-    start(folder.path()).succeeded();
+    folder.start(&[]).succeeded();
     replay(folder.path(), &[]).succeeded();
     let other = "{\"word\":\"to\",\"kind\":\"preposition\"}\n";
     std::fs::write(folder.path().join("kinds.jsonl"), other).unwrap();
@@ -302,17 +241,14 @@ fn what_cannot_be_reproduced_is_said() {
 
 #[test]
 fn what_is_forgotten_is_refused() {
-    let folder = folder(&[
-        (
-            "pipeline.toml",
-            &PIPELINE.replace("path = \"checkpoint\"", "path = \"checkpoint\"\nretain = 2"),
-        ),
-        ("in/1000.txt", "one\n"),
-        ("in/2000.txt", "two\n"),
-        ("in/3000.txt", "three\n"),
-        ("in/4000.txt", "four\n"),
+    let folder = Pipeline::remembering(&[
+        ("1000.txt", "one\n"),
+        ("2000.txt", "two\n"),
+        ("3000.txt", "three\n"),
+        ("4000.txt", "four\n"),
     ]);
-    start(folder.path()).succeeded();
+    folder.rewrite("[checkpoint]", "[checkpoint]\nretain = 2");
+    folder.start(&[]).succeeded();
     let gone = replay(folder.path(), &["--epoch", "1"]).failed_with(3);
     assert!(gone.err.contains("holds no epoch 1"), "{}", gone.err);
     let half = replay(folder.path(), &["--epoch", "2"]).failed_with(3);
@@ -326,25 +262,20 @@ fn what_is_forgotten_is_refused() {
 
 #[test]
 fn code_goes_when_no_epoch_names_it() {
-    let folder = folder(&[
-        (
-            "pipeline.toml",
-            &PIPELINE.replace("path = \"checkpoint\"", "path = \"checkpoint\"\nretain = 1"),
-        ),
-        ("in/1000.txt", "one\n"),
-    ]);
+    let folder = Pipeline::remembering(&[("1000.txt", "one\n")]);
+    folder.rewrite("[checkpoint]", "[checkpoint]\nretain = 1");
     let kept = |kind: &str| {
         let kept = std::fs::read_dir(folder.path().join("checkpoint").join(kind));
         kept.expect("a folder").count()
     };
-    start(folder.path()).succeeded();
+    folder.start(&[]).succeeded();
     assert_eq!((kept("code"), kept("component")), (1, 2));
-    rewrite(folder.path(), "running-count", "running-count-since");
+    folder.rewrite("running-count", "running-count-since");
     std::fs::write(folder.path().join("in/2000.txt"), "two\n").unwrap();
-    start(folder.path()).succeeded();
+    folder.start(&[]).succeeded();
     // At its first commit the older epoch was there still.
     assert_eq!((kept("code"), kept("component")), (2, 3));
     std::fs::write(folder.path().join("in/3000.txt"), "three\n").unwrap();
-    start(folder.path()).succeeded();
+    folder.start(&[]).succeeded();
     assert_eq!((kept("code"), kept("component")), (1, 2));
 }

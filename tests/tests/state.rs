@@ -3,79 +3,18 @@
 use std::path::Path;
 
 use serde_json::Value;
-use wasmill_tests::{Ended, delivered, folder, run, wasmill};
-
-const PIPELINE: &str = r#"
-name = "remembers"
-
-[epoch]
-trigger = "available-now"
-
-[checkpoint]
-path = "checkpoint"
-
-[sources.lines]
-type = "queue"
-path = "in"
-
-[steps.words]
-input = "lines"
-plugin = "split-words"
-
-[steps.totals]
-input = "words"
-plugin = "running-count"
-group_by = ["word"]
-
-[steps.recent]
-input = "words"
-group_by = ["word"]
-aggregate = { n = "count()" }
-window = { length = "10s", slide = "1s" }
-
-[sinks.out]
-input = "totals"
-type = "files"
-path = "out"
-
-[sinks.windows]
-input = "recent"
-type = "files"
-path = "windows"
-"#;
-
-/// A folder with the pipeline and three batches.
-fn prepared() -> tempfile::TempDir {
-    folder(&[
-        ("pipeline.toml", PIPELINE),
-        ("in/1000.txt", "to be or not to be\n"),
-        ("in/2000.txt", "to do\n"),
-        ("in/2500.txt", "not to be\n"),
-    ])
-}
-
-fn start(folder: &Path, arguments: &[&str]) -> Ended {
-    let mut command = wasmill();
-    command.current_dir(folder).arg("run").arg("pipeline.toml");
-    run(command.args(arguments))
-}
+use wasmill_tests::pipeline::{Pipeline, WORDS};
+use wasmill_tests::{Ended, delivered, run, wasmill};
 
 fn state(folder: &Path, arguments: &[&str]) -> Ended {
     let mut command = wasmill();
     run(command.current_dir(folder).arg("state").args(arguments))
 }
 
-fn rewrite(folder: &Path, from: &str, to: &str) {
-    let file = folder.join("pipeline.toml");
-    let text = std::fs::read_to_string(&file).expect("the pipeline is there");
-    assert!(text.contains(from));
-    std::fs::write(file, text.replace(from, to)).expect("writable");
-}
-
 #[test]
 fn what_is_remembered_can_be_listed_shown_exported_and_compared() {
-    let folder = prepared();
-    start(folder.path(), &[]).succeeded();
+    let folder = Pipeline::remembering(&WORDS);
+    folder.start(&[]).succeeded();
     let listed = state(folder.path(), &["ls", "checkpoint", "--format", "json"]).succeeded();
     let listed: Vec<Value> = listed
         .out
@@ -133,15 +72,11 @@ fn what_is_remembered_can_be_listed_shown_exported_and_compared() {
 
 #[test]
 fn a_new_version_of_a_plugin_goes_on_with_the_state_it_migrates() {
-    let folder = prepared();
-    start(folder.path(), &[]).succeeded();
+    let folder = Pipeline::remembering(&WORDS);
+    folder.start(&[]).succeeded();
     std::fs::write(folder.path().join("in/4000.txt"), "to question\n").unwrap();
-    rewrite(
-        folder.path(),
-        "\"running-count\"",
-        "\"running-count-since\"",
-    );
-    start(folder.path(), &["--workers", "3"]).succeeded();
+    folder.rewrite("\"running-count\"", "\"running-count-since\"");
+    folder.start(&["--workers", "3"]).succeeded();
     let rows = delivered(&folder.path().join("out"));
     // The JSON of a row leaves out what is null: nobody knows since when `to` was counted.
     let last = [
@@ -151,16 +86,12 @@ fn a_new_version_of_a_plugin_goes_on_with_the_state_it_migrates() {
     assert_eq!(rows[rows.len() - 2..], last);
     // Keys that were not called since are still of the old version, and are migrated when they are.
     std::fs::write(folder.path().join("in/5000.txt"), "be\n").unwrap();
-    start(folder.path(), &[]).succeeded();
+    folder.start(&[]).succeeded();
     let be = state(folder.path(), &["get", "checkpoint", "totals", "be"]).succeeded();
     assert!(be.out.contains("n                4"), "{}", be.out);
     // The way back is not paved: version 1 does not know version 2.
-    rewrite(
-        folder.path(),
-        "\"running-count-since\"",
-        "\"running-count\"",
-    );
-    let refused = start(folder.path(), &[]).failed_with(3);
+    folder.rewrite("\"running-count-since\"", "\"running-count\"");
+    let refused = folder.start(&[]).failed_with(3);
     assert!(
         refused.err.contains("`totals`: ") && refused.err.contains("`since: timestamp?` is gone"),
         "{}",
@@ -171,34 +102,32 @@ fn a_new_version_of_a_plugin_goes_on_with_the_state_it_migrates() {
 #[test]
 fn a_plugin_with_other_state_a_step_that_is_gone_and_other_partitions_are_refused_unless_confirmed()
 {
-    let folder = prepared();
-    start(folder.path(), &[]).succeeded();
-    rewrite(
-        folder.path(),
+    let folder = Pipeline::remembering(&WORDS);
+    folder.start(&[]).succeeded();
+    folder.rewrite(
         "plugin = \"running-count\"",
         "plugin = \"last-pages\"\nconfig = { page = \"word\" }",
     );
-    let other = start(folder.path(), &[]).failed_with(3);
+    let other = folder.start(&[]).failed_with(3);
     assert!(other.err.contains("`n: int64` is gone"), "{}", other.err);
     std::fs::write(folder.path().join("in/4000.txt"), "to\n").unwrap();
-    start(folder.path(), &["--accept-changes"]).succeeded();
+    folder.start(&["--accept-changes"]).succeeded();
     let forgotten = state(folder.path(), &["export", "checkpoint", "totals"]).succeeded();
     assert_eq!(forgotten.out.lines().count(), 1, "{}", forgotten.out);
-    rewrite(
-        folder.path(),
+    folder.rewrite(
         "name = \"remembers\"",
         "name = \"remembers\"\npartitions = 3",
     );
-    let cut = start(folder.path(), &["--accept-changes"]).failed_with(3);
+    let cut = folder.start(&["--accept-changes"]).failed_with(3);
     assert!(
         cut.err
             .contains("keeps state in 8 partitions, and the pipeline has 3"),
         "{}",
         cut.err
     );
-    rewrite(folder.path(), "partitions = 3", "");
-    rewrite(folder.path(), "length = \"10s\"", "length = \"20s\"");
-    let panes = start(folder.path(), &[]).failed_with(3);
+    folder.rewrite("partitions = 3", "");
+    folder.rewrite("length = \"10s\"", "length = \"20s\"");
+    let panes = folder.start(&[]).failed_with(3);
     assert!(
         panes.err.contains("window of 10000 ms every 1000 ms"),
         "{}",
@@ -209,7 +138,7 @@ fn a_plugin_with_other_state_a_step_that_is_gone_and_other_partitions_are_refuse
 #[test]
 fn a_join_over_windows_keeps_what_it_reads_of_each_side_and_refuses_it_for_another_window_or_other_columns()
  {
-    let folder = folder(&[
+    let folder = Pipeline::of(&[
         (
             "pipeline.toml",
             r#"
@@ -259,7 +188,7 @@ path = "out"
         ),
         ("clicks/2000.jsonl", r#"{"name":"bob","target":"buy"}"#),
     ]);
-    start(folder.path(), &[]).succeeded();
+    folder.start(&[]).succeeded();
     let exported = |side| state(folder.path(), &["export", "checkpoint", side]).succeeded();
     assert_eq!(
         exported("joined.left").out,
@@ -275,15 +204,15 @@ path = "out"
     assert_eq!(exported("joined.right").out, "");
     let late = r#"{"name":"ann","target":"see"}"#;
     std::fs::write(folder.path().join("clicks/3000.jsonl"), late).unwrap();
-    start(folder.path(), &[]).succeeded();
+    folder.start(&[]).succeeded();
     let rows = delivered(&folder.path().join("out"));
     let expected = [
         r#"{"what":"/b","target":"buy"}"#,
         r#"{"what":"/a","target":"see"}"#,
     ];
     assert_eq!(rows, expected);
-    rewrite(folder.path(), "\"3s\"", "\"4s\"");
-    let other = start(folder.path(), &[]).failed_with(3);
+    folder.rewrite("\"3s\"", "\"4s\"");
+    let other = folder.start(&[]).failed_with(3);
     assert!(
         other
             .err
@@ -291,9 +220,9 @@ path = "out"
         "{}",
         other.err
     );
-    rewrite(folder.path(), "\"4s\"", "\"3s\"");
-    rewrite(folder.path(), "what = \"page\"", "what = \"agent\"");
-    let other = start(folder.path(), &[]).failed_with(3);
+    folder.rewrite("\"4s\"", "\"3s\"");
+    folder.rewrite("what = \"page\"", "what = \"agent\"");
+    let other = folder.start(&[]).failed_with(3);
     assert!(
         other
             .err
@@ -302,14 +231,14 @@ path = "out"
         other.err
     );
     std::fs::write(folder.path().join("clicks/4000.jsonl"), late).unwrap();
-    start(folder.path(), &["--accept-changes"]).succeeded();
+    folder.start(&["--accept-changes"]).succeeded();
     assert_eq!(delivered(&folder.path().join("out")), expected);
 }
 
 #[test]
 fn a_damaged_segment_is_noticed_before_anything_is_read() {
-    let folder = prepared();
-    start(folder.path(), &[]).succeeded();
+    let folder = Pipeline::remembering(&WORDS);
+    folder.start(&[]).succeeded();
     let steps = folder.path().join("checkpoint/state/totals");
     let partition = std::fs::read_dir(steps).unwrap().next().unwrap().unwrap();
     let segment = std::fs::read_dir(partition.path()).unwrap().next().unwrap();
@@ -319,7 +248,7 @@ fn a_damaged_segment_is_noticed_before_anything_is_read() {
     bytes[middle] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     std::fs::write(folder.path().join("in/4000.txt"), "to\n").unwrap();
-    let ended = start(folder.path(), &[]).failed_with(4);
+    let ended = folder.start(&[]).failed_with(4);
     assert!(
         ended.err.contains("is damaged: `state/totals/") && ended.err.contains("checksum"),
         "{}",
@@ -330,7 +259,7 @@ fn a_damaged_segment_is_noticed_before_anything_is_read() {
 
 #[test]
 fn a_key_with_more_rows_than_a_call_takes_is_called_several_times() {
-    let folder = folder(&[(
+    let folder = Pipeline::of(&[(
         "pipeline.toml",
         r#"
 name = "one-key"
@@ -375,7 +304,7 @@ type = "files"
 path = "totals"
 "#,
     )]);
-    start(folder.path(), &[]).succeeded();
+    folder.start(&[]).succeeded();
     let counts = delivered(&folder.path().join("out"));
     assert_eq!(
         counts.last().map(String::as_str),
@@ -396,9 +325,9 @@ path = "totals"
 
 #[test]
 fn a_crash_while_state_is_written_loses_and_repeats_nothing() {
-    let undisturbed = prepared();
-    start(undisturbed.path(), &[]).succeeded();
-    let folder = prepared();
+    let undisturbed = Pipeline::remembering(&WORDS);
+    undisturbed.start(&[]).succeeded();
+    let folder = Pipeline::remembering(&WORDS);
     for point in [
         "state=1*off->1*return",
         "state=3*off->1*return",
@@ -411,7 +340,7 @@ fn a_crash_while_state_is_written_loses_and_repeats_nothing() {
         let ended = run(command.env("FAILPOINTS", point));
         assert_eq!(ended.status.code(), None, "{point}: {}", ended.err);
     }
-    start(folder.path(), &[]).succeeded();
+    folder.start(&[]).succeeded();
     for out in ["out", "windows"] {
         let (found, expected) = (folder.path().join(out), undisturbed.path().join(out));
         assert_eq!(delivered(&found), delivered(&expected), "{out}");
@@ -427,7 +356,7 @@ fn a_crash_while_state_is_written_loses_and_repeats_nothing() {
 /// The table of Spark's guide on fault tolerance: files of 10, 20, 30 ... lines, and the driver dies at the fourth.
 #[test]
 fn a_driver_that_dies_at_the_fourth_of_ten_files_counts_the_lines_of_each_once() {
-    let folder = folder(&[(
+    let folder = Pipeline::of(&[(
         "pipeline.toml",
         r#"
 name = "lines-of-files"
@@ -482,9 +411,9 @@ path = "all"
     assert_eq!(ended.status.code(), None, "{}", ended.err);
     // Files go on coming while nobody looks.
     (5..=7).for_each(put);
-    start(folder.path(), &["--workers", "2"]).succeeded();
+    folder.start(&["--workers", "2"]).succeeded();
     (8..=10).for_each(put);
-    start(folder.path(), &[]).succeeded();
+    folder.start(&[]).succeeded();
     let expected: Vec<_> = (1..=10).map(|file| (10 * file).to_string()).collect();
     assert_eq!(delivered(&folder.path().join("each")), expected);
     let totals = delivered(&folder.path().join("all"));

@@ -184,15 +184,15 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When it cannot be written, or another writer has committed the epoch.
-    pub fn commit(&mut self, commit: &CommitRecord) -> Result<(), Failure> {
+    pub fn commit(&mut self, commit: CommitRecord) -> Result<(), Failure> {
         crate::abort::crash_point!("commit-before");
-        self.put_new(&name(COMMITS, commit.epoch), &record::encode(commit))?;
+        self.put_new(&name(COMMITS, commit.epoch), &record::encode(&commit))?;
         crate::abort::crash_point!("commit-after");
         if let Some(mut last) = self.committed.last_entry() {
             last.insert(Some(state::superseded(&self.state, &commit.state)));
         }
         self.committed.insert(commit.epoch, None);
-        self.state.clone_from(&commit.state);
+        self.state = commit.state;
         self.sweep()?;
         let surplus = protocol::surplus(self.committed.keys().copied(), self.retain);
         for _ in 0..surplus {

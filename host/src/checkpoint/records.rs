@@ -146,17 +146,12 @@ impl Records {
     /// # Errors
     /// When they do not hold the epoch, or not what was before it.
     pub fn before(&self, epoch: Epoch) -> Result<Self, Failure> {
+        self.epoch(epoch)?;
         let (planned, committed) = (self.planned()?, self.committed()?);
-        let place = &self.location;
-        if !planned.contains(&epoch) {
-            let message = format!("the checkpoint in `{place}` holds no epoch {epoch}");
-            return Err(Failure::user(message).help(
-                "`wasmill epoch ls` lists those that it holds; older ones are forgotten, see `retain`",
-            ));
-        }
         let base = committed.range(..epoch).next_back().copied();
         let first = base.map_or(0, |base| base.0 + 1);
         if (first..epoch.0).any(|before| !planned.contains(&Epoch(before))) {
+            let place = &self.location;
             let message = format!(
                 "the checkpoint in `{place}` does not hold the state before epoch {epoch} any more"
             );
@@ -213,6 +208,20 @@ impl Records {
     /// When it cannot be read or is damaged.
     pub fn plan(&self, epoch: Epoch) -> Result<Option<EpochRecord>, Failure> {
         self.read(&name(PLANS, epoch))
+    }
+
+    /// The plan of an epoch that is to be there.
+    ///
+    /// # Errors
+    /// When it is not, cannot be read or is damaged.
+    pub fn epoch(&self, epoch: Epoch) -> Result<EpochRecord, Failure> {
+        self.plan(epoch)?.ok_or_else(|| {
+            let place = &self.location;
+            let message = format!("the checkpoint in `{place}` holds no epoch {epoch}");
+            Failure::user(message).help(
+                "`wasmill epoch ls` lists those that it holds; older ones are forgotten, see `retain`",
+            )
+        })
     }
 
     /// The time of an epoch and what the steps remember after it; nothing before the first.

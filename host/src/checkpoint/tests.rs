@@ -179,7 +179,7 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
         let delta = delta(checkpoint.generation(), plan.epoch);
         let place = (&"s".into(), PARTITION);
         store.add(place, &mut partition.segments, plan.epoch, &delta, 0, 1)?;
-        checkpoint.commit(&CommitRecord {
+        checkpoint.commit(CommitRecord {
             first: plan.epoch,
             epoch: plan.epoch,
             generation: checkpoint.generation(),

@@ -9,7 +9,6 @@ use super::check::Format;
 use super::output;
 use crate::checkpoint::storage::Location;
 use crate::checkpoint::{EpochRecord, Records};
-use crate::error::Failure;
 use crate::ids::Epoch;
 
 /// Look into a pipeline's checkpoint
@@ -83,10 +82,7 @@ impl Show {
         let records = Records::open(&self.checkpoint)?;
         let epoch = Epoch(self.epoch);
         let commit = commit_of(epoch, &records.committed()?);
-        let plan = records.plan(epoch)?.ok_or_else(|| {
-            Failure::user(format!("the checkpoint holds no epoch {epoch}"))
-                .help("`wasmill epoch ls` lists those that it holds; older ones are forgotten, see `retain`")
-        })?;
+        let plan = records.epoch(epoch)?;
         let shown = match self.format {
             Format::Json => format!("{}\n", whole(commit, &plan)),
             Format::Text => text(commit, &plan),
@@ -107,11 +103,6 @@ fn state(commit: Option<Epoch>) -> &'static str {
     }
 }
 
-fn time(plan: &EpochRecord) -> String {
-    jiff::Timestamp::from_millisecond(plan.time.0)
-        .map_or_else(|_| plan.time.0.to_string(), |time| time.to_string())
-}
-
 fn bytes(plan: &EpochRecord) -> u64 {
     plan.reads.iter().map(|read| read.range.bytes()).sum()
 }
@@ -121,7 +112,7 @@ fn summary(commit: Option<Epoch>, plan: &EpochRecord) -> Value {
         "epoch": plan.epoch,
         "state": state(commit),
         "commit": commit,
-        "time": time(plan),
+        "time": plan.time.as_date(),
         "partitions": plan.reads.len(),
         "bytes": bytes(plan),
     })
@@ -141,7 +132,7 @@ fn table(epochs: &[(Option<Epoch>, EpochRecord)]) -> String {
         "epoch", "state", "commit", "time", "partitions", "bytes"
     );
     for (commit, plan) in epochs {
-        let (epoch, state, time) = (plan.epoch, state(*commit), time(plan));
+        let (epoch, state, time) = (plan.epoch, state(*commit), plan.time.as_date());
         let commit = commit.map(|commit| commit.to_string()).unwrap_or_default();
         let (partitions, bytes) = (plan.reads.len(), bytes(plan));
         // Writing to a String cannot fail, here and below.
@@ -168,7 +159,7 @@ fn text(commit: Option<Epoch>, plan: &EpochRecord) -> String {
     let mut text = format!(
         "epoch {} of {}: {}{}\npipeline {}\n\npartition  source  input\n",
         plan.epoch,
-        time(plan),
+        plan.time.as_date(),
         state(commit),
         with.map_or_else(String::new, |last| format!(
             ", by the commit of epoch {last}"

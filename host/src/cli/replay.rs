@@ -88,10 +88,7 @@ impl Replay {
         log.start("warn", Terminal::new(false));
         let records = Records::open(&self.checkpoint)?;
         let epoch = self.chosen(&records)?;
-        // Before anything else is looked for: it says best what is not there.
-        records.before(epoch)?;
-        let plan = records.plan(epoch)?;
-        let recorded = plan.with_context(|| format!("epoch {epoch} has just been forgotten"))?;
+        let recorded = records.epoch(epoch)?;
         let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;
         let code = records.code(recorded.pipeline, folder.path())?;
         let components = code.components.into_iter();
@@ -213,7 +210,7 @@ impl Shown {
             unlike: unlike(records, &after)?,
             state: all_changes(&before, &after)?,
             dropped: dropped([&then, &then]),
-            sinks: rows([then.outputs.clone(), then.outputs]),
+            sinks: rows([BTreeMap::new(), then.outputs]),
         })
     }
 
@@ -262,17 +259,11 @@ impl Shown {
                     || self.dropped.iter().any(counts))
     }
 
-    fn time(&self) -> String {
-        let time = self.epoch.time.0;
-        let shown = jiff::Timestamp::from_millisecond(time);
-        shown.map_or_else(|_| time.to_string(), |time| time.to_string())
-    }
-
     fn text(&self) -> String {
         let (number, partitions) = (self.epoch.epoch, self.epoch.reads.len());
         let mut text = format!(
             "epoch {number} of {}, input partitions: {partitions}\n",
-            self.time()
+            self.epoch.time.as_date()
         );
         // Writing to a String cannot fail, here and below.
         match &self.ran {
@@ -350,7 +341,7 @@ impl Shown {
             });
         json!({
             "epoch": self.epoch.epoch,
-            "time": self.time(),
+            "time": self.epoch.time.as_date(),
             "partitions": self.epoch.reads.len(),
             "failed_before": failure,
             "is_compared": is_compared,

@@ -132,7 +132,7 @@ impl Commits {
             !pending.is_empty()
         });
         if let Some(journal) = journal {
-            journal.checkpoint.commit(&CommitRecord {
+            journal.checkpoint.commit(CommitRecord {
                 first: *first,
                 epoch: *last,
                 generation: journal.checkpoint.generation(),

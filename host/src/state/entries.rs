@@ -65,11 +65,18 @@ impl Entries {
         self.len
     }
 
-    /// Looks a key up.
-    pub fn find(&self, key: &[u8]) -> Result<Option<Held>, Failure> {
+    /// Looks keys up.
+    pub fn find(&self, keys: &[&[u8]]) -> Result<Vec<Option<Held>>, Failure> {
         match &self.place {
-            Place::Memory(records) => Ok(records.find(key).map(Held::Record)),
-            Place::Disk(disk) => Ok(disk.get(key)?.map(Held::Value)),
+            Place::Memory(records) => {
+                let found = records.find(keys).into_iter();
+                Ok(found.map(|found| found.map(Held::Record)).collect())
+            }
+            Place::Disk(disk) => {
+                let found = keys.iter().map(|key| disk.get(key));
+                let held = found.map(|found| Ok(found?.map(Held::Value)));
+                held.collect()
+            }
         }
     }
 
@@ -186,7 +193,7 @@ mod tests {
     }
 
     fn changed(entries: &mut Entries, key: &[u8], new: Option<Entry<'_>>) -> Result<(), Failure> {
-        let mut held = entries.find(key)?;
+        let mut held = entries.find(&[key])?.remove(0);
         let change = Change {
             state: Some(new.is_some()),
             timer: new.map(|new| new.timer),
@@ -244,8 +251,8 @@ mod tests {
                 keys.sort_unstable();
                 prop_assert!(keys.iter().eq(twin.keys()));
                 for (key, (state, timer)) in &twin {
-                    let held = entries.find(key).unwrap();
-                    let found = held.as_ref().map(|held| entries.entry(held));
+                    let held = entries.find(&[key]).unwrap();
+                    let found = held[0].as_ref().map(|held| entries.entry(held));
                     prop_assert_eq!(found, Some(Entry { state, timer: *timer }));
                 }
                 let mut timers: Vec<_> = twin.iter().filter_map(|(key, (_, timer))| Some(((*timer)?, key.clone()))).collect();
@@ -282,8 +289,28 @@ mod tests {
         let live = 1000 * (21 + 4 + 89);
         assert!(records.bytes() < 4 * live, "{} bytes", records.bytes());
         for number in 0..1000 {
-            let held = entries.find(&key(number)).unwrap().unwrap();
-            assert_eq!(entries.entry(&held).state, [49; 89]);
+            let held = entries.find(&[&key(number)]).unwrap();
+            let held = held[0].as_ref().unwrap();
+            assert_eq!(entries.entry(held).state, [49; 89]);
+        }
+    }
+
+    /// Of so many keys some have the same hash of 32 bits, all but certainly.
+    #[test]
+    fn keys_of_the_same_hash_are_told_apart() {
+        let mut entries = Entries::new(memory(u64::MAX));
+        let key = |number: u32| number.to_be_bytes();
+        for number in 0..300_000 {
+            let new = Entry {
+                state: &key(number),
+                timer: None,
+            };
+            changed(&mut entries, &key(number), Some(new)).unwrap();
+        }
+        assert_eq!(entries.len(), 300_000);
+        for number in 0..300_000 {
+            let held = entries.find(&[&key(number)]).unwrap();
+            assert_eq!(entries.entry(held[0].as_ref().unwrap()).state, key(number));
         }
     }
 

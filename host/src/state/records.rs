@@ -2,7 +2,7 @@
 //!
 //! There may be millions of small ones, so they are not an allocation each: records lie behind one another in chunks. A record that
 //! fits where it was is written over; else it is written anew, and the place of the old one is dead until its chunk is mostly
-//! dead and [`compacted`](Records::compact). Looking a key up touches its slot and its record, nothing else.
+//! dead and [`compacted`](Records::compact). Looking keys up touches their slots and records, nothing else.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
@@ -100,12 +100,27 @@ impl Header {
 }
 
 impl Records {
-    /// Where the record of a key is.
-    pub fn find(&self, key: &[u8]) -> Option<Address> {
-        let hash = hash_of(&self.hasher, key);
-        let is_it = |slot: &Slot| slot.hash == hash && self.key(slot.address) == key;
-        let slot = self.slots.find(spread(hash), is_it);
-        slot.map(|slot| slot.address)
+    /// Where the records of some keys are.
+    ///
+    /// Of millions of keys nothing is in the processor's cache. So first all slots are looked up, by their hashes alone, and then all
+    /// records: what one waits for is fetched while the next is looked for.
+    pub fn find(&self, keys: &[&[u8]]) -> Vec<Option<Address>> {
+        let hashes = keys.iter().map(|key| hash_of(&self.hasher, key));
+        let hashes: Vec<u32> = hashes.collect();
+        let slots = hashes.iter().map(|hash| {
+            let slot = self.slots.find(spread(*hash), |slot| slot.hash == *hash);
+            slot.map(|slot| slot.address)
+        });
+        let mut found: Vec<Option<Address>> = slots.collect();
+        for ((key, hash), found) in keys.iter().zip(hashes).zip(&mut found) {
+            if found.is_some_and(|found| self.key(found) != *key) {
+                // Another key of the same hash.
+                let is_it = |slot: &Slot| slot.hash == hash && self.key(slot.address) == *key;
+                let slot = self.slots.find(spread(hash), is_it);
+                *found = slot.map(|slot| slot.address);
+            }
+        }
+        found
     }
 
     /// What is kept of a key.

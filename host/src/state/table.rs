@@ -139,9 +139,9 @@ impl Table {
     /// Looks some keys up, each once, in their order.
     pub fn select(&self, keys: &[ArrayRef]) -> Result<Selection, Failure> {
         let keys = self.keys.convert_columns(keys).map_err(bug)?;
-        let held = keys.iter().map(|key| self.entries.find(key.as_ref()));
+        let bytes: Vec<&[u8]> = keys.iter().map(|key| key.data()).collect();
         Ok(Selection {
-            held: held.collect::<Result<_, _>>()?,
+            held: self.entries.find(&bytes)?,
             changed: vec![false; keys.num_rows()],
             keys,
         })

@@ -23,18 +23,22 @@ pub const ECHO: &str = "(call $produced (local.get $rows) (i32.const 0) (i32.con
 impl Guest<'_> {
     /// The core module with its metadata.
     pub fn module(&self) -> Vec<u8> {
-        let text = TEMPLATE
-            .replace("{memory}", MEMORY)
-            .replace("{more}", self.more)
-            .replace("{describe}", self.describe)
-            .replace("{open}", self.open)
-            .replace("{process}", self.process.unwrap_or(ECHO));
-        embed(&text, "transform-plugin")
+        let parts = [
+            ("{more}", self.more),
+            ("{describe}", self.describe),
+            ("{open}", self.open),
+            ("{process}", self.process.unwrap_or(ECHO)),
+        ];
+        embed(TEMPLATE, &parts, "transform-plugin")
     }
 }
 
-/// The module of a text, with the metadata of one of our worlds.
-pub fn embed(text: &str, world: &str) -> Vec<u8> {
+/// The module of a text in which each name is replaced by its part, and `{memory}` by [`MEMORY`], with the metadata of one of our worlds.
+pub fn embed(template: &str, parts: &[(&str, &str)], world: &str) -> Vec<u8> {
+    let text = template.replace("{memory}", MEMORY);
+    let text = parts
+        .iter()
+        .fold(text, |text, (name, part)| text.replace(name, part));
     let module = wat::parse_str(text).expect("the test's guest is well-formed");
     let (resolve, ours) = contract();
     let world = resolve
@@ -71,7 +75,7 @@ fn with_metadata(mut module: Vec<u8>, resolve: &Resolve, world: WorldId) -> Vec<
 
 /// What guests have in common: a memory, and functions that write what the canonical ABI passes. `out` is written at 16; from 64 to 4096
 /// there are zeros.
-pub const MEMORY: &str = r#"
+const MEMORY: &str = r#"
   (memory (export "memory") 2)
   (table $table 1 funcref)
   (global $heap (mut i32) (i32.const 4096))
@@ -185,12 +189,13 @@ pub struct SinkGuest<'a> {
 impl SinkGuest<'_> {
     /// The core module with its metadata.
     pub fn module(&self) -> Vec<u8> {
-        let text = SINK
-            .replace("{more}", self.more)
-            .replace("{delivery}", &self.delivery.to_string())
-            .replace("{write}", self.write)
-            .replace("{commit}", self.commit);
-        embed(&text, "sink-plugin")
+        let parts = [
+            ("{more}", self.more),
+            ("{delivery}", &self.delivery.to_string()),
+            ("{write}", self.write),
+            ("{commit}", self.commit),
+        ];
+        embed(SINK, &parts, "sink-plugin")
     }
 }
 

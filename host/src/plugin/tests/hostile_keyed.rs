@@ -10,7 +10,7 @@ use super::super::{
     CallError, ErrorKind, Grants, Keyed, KeyedBatch, KeyedChanges, Limits, Op, Origin, status,
 };
 use super::keyed_guest::KeyedGuest;
-use super::{batch, context, load, schema};
+use super::{batch, context, limits, load, schema};
 use crate::batch::ColumnType;
 use crate::error::Failure;
 
@@ -247,54 +247,22 @@ fn lists_outside_the_guests_memory_are_refused() {
 
 #[test]
 fn a_trap_an_endless_loop_and_bombs_are_told_apart() {
-    let process = |process, limits| {
+    let called = |process: &str, limits| {
         let guest = KeyedGuest {
             process,
-            more: "(func $deeper (call $deeper) (call $deeper))",
+            more: limits::DEEPER,
             ..KeyedGuest::default()
         };
         error_of(&guest, limits)
     };
-    let trap = process("unreachable", Limits::default());
-    assert!(
-        matches!(&trap, CallError::Trap { message, .. } if message.contains("unreachable")),
-        "{trap:?}"
-    );
-    let deadline = Duration::from_millis(50);
-    let limits = Limits {
-        deadline,
-        memory: 1 << 20,
-        output: 65_536,
-        ..Limits::default()
+    let opened = |open: &str, limits| {
+        let guest = KeyedGuest {
+            open,
+            ..KeyedGuest::default()
+        };
+        error_of(&guest, limits)
     };
-    let endless = "(loop $for_ever (br $for_ever))";
-    assert_eq!(
-        process(endless, limits.clone()),
-        CallError::Deadline(deadline)
-    );
-    let guest = KeyedGuest {
-        open: endless,
-        ..KeyedGuest::default()
-    };
-    assert_eq!(
-        error_of(&guest, limits.clone()),
-        CallError::Deadline(deadline)
-    );
-    let bomb = "(loop $more (drop (memory.grow (i32.const 1))) (br $more))";
-    assert_eq!(
-        process(bomb, limits.clone()),
-        CallError::Limit("1MiB of memory".into())
-    );
-    let huge = zeros(OPS, 70_000);
-    assert_eq!(
-        process(&huge, limits),
-        CallError::OutputTooLarge { limit: 65_536 }
-    );
-    let Limits { stack, .. } = Limits::default();
-    assert_eq!(
-        process("(call $deeper)", Limits::default()),
-        CallError::Limit(format!("{}KiB of stack", stack >> 10))
-    );
+    limits::are_told_apart(called, opened, &zeros(OPS, 70_000));
 }
 
 #[test]

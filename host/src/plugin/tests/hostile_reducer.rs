@@ -1,14 +1,13 @@
 //! Reducers that break the contract, each in one way: a typed error that says what, and the host lives on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use super::super::{CallError, Grants, Limits, Reduced, Reducer};
 use super::reducer_guest::ReducerGuest;
-use super::{context, load, schema};
+use super::{context, limits, load, schema};
 use crate::batch::ColumnType;
 use crate::error::Failure;
 
@@ -124,53 +123,25 @@ fn what_is_outside_the_guests_memory_and_what_is_no_result_is_refused() {
 
 #[test]
 fn a_trap_an_endless_loop_and_bombs_are_told_apart() {
-    let reduce = |reduce, limits| {
+    let called = |reduce: &str, limits| {
         let guest = ReducerGuest {
             reduce,
-            more: "(func $deeper (call $deeper) (call $deeper))",
+            more: limits::DEEPER,
             ..ReducerGuest::default()
         };
         error_of(&guest, limits)
     };
-    let trap = reduce("unreachable", Limits::default());
-    assert!(
-        matches!(&trap, CallError::Trap { message, .. } if message.contains("unreachable")),
-        "{trap:?}"
-    );
-    let deadline = Duration::from_millis(50);
-    let limits = Limits {
-        deadline,
-        memory: 1 << 20,
-        output: 65_536,
-        ..Limits::default()
+    let opened = |open: &str, limits| {
+        let guest = ReducerGuest {
+            open,
+            ..ReducerGuest::default()
+        };
+        error_of(&guest, limits)
     };
-    let endless = "(loop $for_ever (br $for_ever))";
-    assert_eq!(
-        reduce(endless, limits.clone()),
-        CallError::Deadline(deadline)
-    );
-    let guest = ReducerGuest {
-        open: endless,
-        ..ReducerGuest::default()
-    };
-    assert_eq!(
-        error_of(&guest, limits.clone()),
-        CallError::Deadline(deadline)
-    );
-    let bomb = "(loop $more (drop (memory.grow (i32.const 1))) (br $more))";
-    assert_eq!(
-        reduce(bomb, limits.clone()),
-        CallError::Limit("1MiB of memory".into())
-    );
-    let huge = "(i32.store offset=20 (local.get $input) (i32.const 70000))";
-    assert_eq!(
-        reduce(huge, limits),
-        CallError::OutputTooLarge { limit: 65_536 }
-    );
-    let Limits { stack, .. } = Limits::default();
-    assert_eq!(
-        reduce("(call $deeper)", Limits::default()),
-        CallError::Limit(format!("{}KiB of stack", stack >> 10))
+    limits::are_told_apart(
+        called,
+        opened,
+        "(i32.store offset=20 (local.get $input) (i32.const 70000))",
     );
 }
 

@@ -1,6 +1,6 @@
 //! A keyed plugin.
 
-use super::guests::{MEMORY, embed};
+use super::guests::embed;
 
 /// A keyed plugin of one input that asks for all its columns. It puts a state of 0 for every key, in a column `n`, sets no timer, and gives
 /// each key back in the port `out`.
@@ -21,14 +21,14 @@ pub struct KeyedGuest<'a> {
 impl KeyedGuest<'_> {
     /// The core module with its metadata.
     pub fn module(&self) -> Vec<u8> {
-        let text = TEMPLATE
-            .replace("{memory}", MEMORY)
-            .replace("{more}", self.more)
-            .replace("{describe}", self.describe)
-            .replace("{open}", self.open)
-            .replace("{process}", self.process)
-            .replace("{migrate}", self.migrate);
-        embed(&text, "keyed-plugin")
+        let parts = [
+            ("{more}", self.more),
+            ("{describe}", self.describe),
+            ("{open}", self.open),
+            ("{process}", self.process),
+            ("{migrate}", self.migrate),
+        ];
+        embed(TEMPLATE, &parts, "keyed-plugin")
     }
 }
 

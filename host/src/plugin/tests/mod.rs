@@ -7,6 +7,7 @@ mod hostile;
 mod hostile_keyed;
 mod hostile_reducer;
 mod keyed_guest;
+mod limits;
 mod reducer_guest;
 
 use std::sync::{Arc, OnceLock};

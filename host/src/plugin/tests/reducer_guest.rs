@@ -1,6 +1,6 @@
 //! A reducer.
 
-use super::guests::{MEMORY, embed};
+use super::guests::embed;
 
 /// A reducer of all columns, of which it gives the first values: as many as there are groups, if they are 64-bit numbers.
 #[derive(Default)]
@@ -18,13 +18,13 @@ pub struct ReducerGuest<'a> {
 impl ReducerGuest<'_> {
     /// The core module with its metadata.
     pub fn module(&self) -> Vec<u8> {
-        let text = TEMPLATE
-            .replace("{memory}", MEMORY)
-            .replace("{more}", self.more)
-            .replace("{describe}", self.describe)
-            .replace("{open}", self.open)
-            .replace("{reduce}", self.reduce);
-        embed(&text, "reducer-plugin")
+        let parts = [
+            ("{more}", self.more),
+            ("{describe}", self.describe),
+            ("{open}", self.open),
+            ("{reduce}", self.reduce),
+        ];
+        embed(TEMPLATE, &parts, "reducer-plugin")
     }
 }
 
