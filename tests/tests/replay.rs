@@ -130,8 +130,9 @@ fn another_plugin_shows_what_it_would_have_given() {
         misspelt.err
     );
     let refused = format!("totals={}", plugins().join("last-pages.wasm").display());
-    let refused = replay(folder.path(), &["--plugin", &refused]);
-    assert!(!refused.status.success(), "{}", refused.out);
+    let refused = replay(folder.path(), &["--plugin", &refused]).failed_with(3);
+    let columns = "`n: int64` is gone, `pages: json` is new";
+    assert!(refused.err.contains(columns), "{}", refused.err);
 }
 
 #[test]
