@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint::Records;
@@ -38,26 +39,8 @@ pub fn replay(
     accept_changes: bool,
 ) -> Result<Replayed, Failure> {
     let records = records.before(epoch)?;
-    let unusable = |error: io::Error| {
-        Failure::external(format!(
-            "rows cannot be kept in a temporary folder: {error}"
-        ))
-    };
     let folder = tempfile::tempdir().map_err(unusable)?;
-    let mut sinks = BTreeMap::new();
-    let mut divert = |name: NodeName, sink: &mut SinkConfig| {
-        let scratch = FilesSink::scratch(folder.path().join(name.as_str()));
-        *sink = SinkConfig::Files(scratch.clone());
-        sinks.insert(name, scratch);
-    };
-    for node in &mut plan.nodes {
-        if let NodeKind::Sink(sink) = &mut node.kind {
-            divert(node.name.clone(), sink);
-        }
-    }
-    if let Some(sink) = &mut plan.rejected {
-        divert(REJECTED.into(), sink);
-    }
+    let sinks = Diverted::all(&mut plan, folder.path());
     let options = Options {
         workers,
         cluster: None,
@@ -68,13 +51,59 @@ pub fn replay(
         recorded: Some(records.clone()),
     };
     let summary = run::run(plan, options)?;
-    let outputs = sinks.into_iter().map(|(name, sink)| {
-        let written = sink.read(epoch).map_err(unusable)?;
-        Ok((name, String::from_utf8_lossy(&written).into_owned()))
-    });
     Ok(Replayed {
-        outputs: outputs.collect::<Result<_, Failure>>()?,
+        outputs: sinks.rows(epoch)?,
         nodes: summary.nodes,
         records,
     })
+}
+
+/// The sinks of a plan, turned to a folder: what they are given can be read there.
+#[derive(Debug)]
+pub struct Diverted(BTreeMap<NodeName, FilesSink>);
+
+impl Diverted {
+    /// Turns all of them, that of rejected rows too.
+    pub fn all(plan: &mut Plan, folder: &Path) -> Self {
+        let mut diverted = Self::rejected(plan, folder);
+        for node in &mut plan.nodes {
+            if let NodeKind::Sink(sink) = &mut node.kind {
+                diverted.divert(node.name.clone(), sink, folder);
+            }
+        }
+        diverted
+    }
+
+    /// Turns that of rejected rows alone.
+    pub fn rejected(plan: &mut Plan, folder: &Path) -> Self {
+        let mut diverted = Self(BTreeMap::new());
+        if let Some(sink) = &mut plan.rejected {
+            diverted.divert(REJECTED.into(), sink, folder);
+        }
+        diverted
+    }
+
+    fn divert(&mut self, name: NodeName, sink: &mut SinkConfig, folder: &Path) {
+        let scratch = FilesSink::scratch(folder.join(name.as_str()));
+        *sink = SinkConfig::Files(scratch.clone());
+        self.0.insert(name, scratch);
+    }
+
+    /// What each was given in an epoch: a JSON object a line, in the order of partitions and rows.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn rows(&self, epoch: Epoch) -> Result<BTreeMap<NodeName, String>, Failure> {
+        let rows = self.0.iter().map(|(name, sink)| {
+            let written = sink.read(epoch).map_err(unusable)?;
+            Ok((name.clone(), String::from_utf8_lossy(&written).into_owned()))
+        });
+        rows.collect()
+    }
+}
+
+fn unusable(error: io::Error) -> Failure {
+    Failure::external(format!(
+        "rows cannot be kept in a temporary folder: {error}"
+    ))
 }

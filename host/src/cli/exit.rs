@@ -17,7 +17,7 @@ pub enum Exit {
     User = 3,
     /// The world outside.
     External = 4,
-    /// A replay gave something else than the epoch had given.
+    /// A replay gave something else than the epoch had given, a plugin something else than its fixtures expect.
     Differs = 5,
 }
 

@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
         Command::Epoch(epoch) => epoch.run().map(|()| Exit::Done),
         Command::State(state) => state.run().map(|()| Exit::Done),
         Command::Replay(replay) => replay.run(log),
-        Command::Plugin(plugin) => plugin.run().map(|()| Exit::Done),
+        Command::Plugin(plugin) => plugin.run(),
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)
         }

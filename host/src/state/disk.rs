@@ -4,21 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Slice};
+use fjall::config::PartitioningPolicy;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
 use tempfile::TempDir;
 
-use super::entries::{Change, Entry};
+use super::entries::Entry;
 use super::memory::StateConfig;
 use super::records::Records;
+use super::timers::{Timer, Timers};
 use crate::error::Failure;
 
 /// Of what is read, so much is held at least.
 const LEAST_CACHE: u64 = 8 << 20;
-/// Of what is written, so much is held at least and at most before it is sorted into a file.
-const LEAST_BUFFER: u64 = 2 << 20;
-const LARGEST_BUFFER: u64 = 64 << 20;
-/// One sorts what is written into files while the other puts files together.
-const THREADS: usize = 2;
 const TABLE_BYTES: usize = size_of::<u32>();
 const TIMER_BYTES: usize = size_of::<i64>();
 /// The longest key that the store takes, less a table's number and a time.
@@ -26,13 +23,10 @@ pub const LONGEST_KEY: usize = u16::MAX as usize - TABLE_BYTES - TIMER_BYTES;
 
 /// A key-value store in a folder that is removed with it. Nothing in it outlives the process: the checkpoint has it all.
 pub struct Spill {
-    database: Database,
     /// The state of each key of each table, and its timer.
     entries: Keyspace,
     /// Times and keys of each table, in the order of the times.
     timers: Keyspace,
-    /// Bytes that may wait in memory to be sorted into files.
-    buffer: u64,
     /// Tables that were given a number.
     tables: AtomicU32,
     // Goes last, when nobody writes to it any more.
@@ -48,21 +42,22 @@ impl Spill {
         opened.map_err(|error| unusable(&place, error))
     }
 
-    /// As much again as tables in memory may take is used for what is read often, and a quarter of it for what is written.
+    /// As much again as tables in memory may take is used for what is read often. One thread puts files together; with more, the store
+    /// keeps one of them spinning for files to write, of which there are none: they are written by who has them.
     fn in_folder(folder: TempDir, memory: u64) -> fjall::Result<Self> {
-        let buffer = (memory / 4).clamp(LEAST_BUFFER, LARGEST_BUFFER);
         let database = Database::builder(folder.path())
             .cache_size(memory.max(LEAST_CACHE))
-            .manual_journal_persist(true)
-            .worker_threads(THREADS)
+            .worker_threads(1)
             .open()?;
-        // The store would do so by itself, but later: it has the keys flow in while its threads are busy.
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(2 * buffer);
+        // Else a file's whole index is read for one key.
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .index_block_partitioning_policy(PartitioningPolicy::all(true))
+                .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        };
         Ok(Self {
             entries: database.keyspace("entries", options)?,
             timers: database.keyspace("timers", options)?,
-            database,
-            buffer,
             tables: AtomicU32::new(0),
             folder,
         })
@@ -71,15 +66,6 @@ impl Spill {
     /// Where it is.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// Waits until what was written is in files, if it is more than may be in memory.
-    fn bound(&self) -> fjall::Result<()> {
-        if self.database.write_buffer_size() > self.buffer {
-            self.entries.rotate_memtable_and_wait()?;
-            self.timers.rotate_memtable_and_wait()?;
-        }
-        Ok(())
     }
 
     /// Says what has gone wrong there.
@@ -112,8 +98,6 @@ pub struct OnDisk {
     store: Arc<Spill>,
     /// Stands before every name of the table's.
     table: [u8; TABLE_BYTES],
-    /// Changes that are not in the store yet.
-    changes: OwnedWriteBatch,
 }
 
 /// What is kept of a key, as the store has it: whether there is a timer, the state, the timer.
@@ -146,35 +130,46 @@ impl Value {
 }
 
 impl OnDisk {
-    /// A table of its own in a store, with all that was in memory.
-    pub fn new(store: Arc<Spill>, records: &Records) -> Result<Self, Failure> {
+    /// A table of its own in a store.
+    pub fn new(store: Arc<Spill>) -> Self {
         let table = store.tables.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let disk = Self {
-            changes: store.database.batch(),
-            store,
-            table,
-        };
-        for (key, _) in records.iter() {
-            check(key.len())?;
-        }
-        disk.store.done(disk.take(records))?;
-        Ok(disk)
+        Self { store, table }
     }
 
-    /// Writes sorted files: no memory is needed for what is written so, nor work to sort it once more.
-    fn take(&self, records: &Records) -> fjall::Result<()> {
+    /// Writes down what has changed, as sorted files: they need no memory, and are not sorted again.
+    pub fn write(&self, records: &Records, timers: &Timers) -> Result<(), Failure> {
         let mut all: Vec<_> = records.iter().collect();
+        for (key, _) in &all {
+            check(key.len())?;
+        }
         all.sort_unstable_by_key(|(key, _)| *key);
-        let mut entries = self.store.entries.start_ingestion()?;
-        for (key, entry) in all {
-            entries.write(self.name(key), Value::new(entry.state, entry.timer).0)?;
+        self.store.done(self.ingest(all, timers))
+    }
+
+    fn ingest(
+        &self,
+        records: Vec<(&[u8], Option<Entry<'_>>)>,
+        timers: &Timers,
+    ) -> fjall::Result<()> {
+        let Spill { entries, .. } = &*self.store;
+        let mut files = entries.start_ingestion()?;
+        for (key, entry) in records {
+            match entry {
+                Some(entry) => {
+                    files.write(self.name(key), Value::new(entry.state, entry.timer).0)?
+                }
+                None => files.write_tombstone(self.name(key))?,
+            }
         }
-        entries.finish()?;
-        let mut timers = self.store.timers.start_ingestion()?;
-        for (time, key) in records.timers() {
-            timers.write(self.timer(time, key), [])?;
+        files.finish()?;
+        let mut files = self.store.timers.start_ingestion()?;
+        for (timer, is_set) in timers.changes() {
+            match is_set {
+                true => files.write(self.timer(timer), [])?,
+                false => files.write_tombstone(self.timer(timer))?,
+            }
         }
-        timers.finish()
+        files.finish()
     }
 
     /// What is kept of a key.
@@ -187,88 +182,26 @@ impl OnDisk {
         [&self.table, key].concat()
     }
 
-    /// Changes a key of which this is kept, or nothing; `state` is what it is given. Answers what is kept of it now.
-    pub fn change(
-        &mut self,
-        before: Option<Value>,
-        key: &[u8],
-        change: Change,
-        state: Option<&[u8]>,
-    ) -> Result<Option<Value>, Failure> {
-        check(key.len())?;
-        let entry = before.as_ref().map(Value::entry);
-        let timer_before = entry.and_then(|entry| entry.timer);
-        let state = state.or(entry.map(|entry| entry.state));
-        let state = state.filter(|_| change.state != Some(false));
-        let timer = state.and_then(|_| change.timer.unwrap_or(timer_before));
-        let (name, now) = (self.name(key), state.map(|state| Value::new(state, timer)));
-        let Spill {
-            entries, timers, ..
-        } = &*self.store;
-        match &now {
-            Some(value) => self.changes.insert(entries, name, value.0.clone()),
-            None if before.is_some() => self.changes.remove(entries, name),
-            None => {}
-        }
-        if timer != timer_before {
-            let [before, after] = [timer_before, timer].map(|time| Some(self.timer(time?, key)));
-            if let Some(name) = before {
-                self.changes.remove(timers, name);
-            }
-            if let Some(name) = after {
-                self.changes.insert(timers, name, []);
-            }
-        }
-        Ok(now)
-    }
-
-    /// Writes down what has changed.
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        let none = self.store.database.batch();
-        let changes = std::mem::replace(&mut self.changes, none);
-        let written = changes.commit().and_then(|()| self.store.bound());
-        self.store.done(written)
-    }
-
     /// All keys.
-    pub fn keys(&self) -> impl Iterator<Item = Result<Vec<u8>, Failure>> {
+    pub fn keys(&self) -> impl Iterator<Item = Result<Box<[u8]>, Failure>> {
         let entries = self.store.entries.prefix(self.table);
-        entries.map(|entry| Ok(self.store.done(entry.key())?[TABLE_BYTES..].to_vec()))
+        entries.map(|entry| Ok(self.store.done(entry.key())?[TABLE_BYTES..].into()))
     }
 
-    /// The times of the timers and their keys, in the order of the times.
-    fn timers(&self) -> impl Iterator<Item = Result<(i64, Vec<u8>), Failure>> {
+    /// The timers, in the order of the times.
+    pub fn timers(&self) -> impl Iterator<Item = Result<Timer, Failure>> {
         let timers = self.store.timers.prefix(self.table);
         timers.map(|timer| {
             let name = self.store.done(timer.key())?;
             let ordered = name[TABLE_BYTES..].first_chunk();
             let ordered = *ordered.expect("the time stands behind the table's number");
             let time = i64::from_be_bytes(ordered) ^ i64::MIN;
-            Ok((time, name[TABLE_BYTES + TIMER_BYTES..].to_vec()))
+            Ok((time, name[TABLE_BYTES + TIMER_BYTES..].into()))
         })
     }
 
-    /// When the first timer is due.
-    pub fn next_timer(&self) -> Result<Option<i64>, Failure> {
-        let first = self.timers().next().transpose()?;
-        Ok(first.map(|(time, _)| time))
-    }
-
-    /// The keys whose timers are due, those due first first.
-    pub fn due(&self, time: i64) -> Result<Vec<Vec<u8>>, Failure> {
-        let mut due = Vec::new();
-        for timer in self.timers() {
-            let (at, key) = timer?;
-            if at > time {
-                break;
-            }
-            due.push(key);
-        }
-        Ok(due)
-    }
-
     /// The name of a timer: names are in the order of the times.
-    fn timer(&self, time: i64, key: &[u8]) -> Vec<u8> {
+    fn timer(&self, (time, key): &Timer) -> Vec<u8> {
         let ordered = (time ^ i64::MIN).to_be_bytes();
         [&self.table, &ordered[..], key].concat()
     }

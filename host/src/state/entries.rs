@@ -1,27 +1,24 @@
-//! The keys of a table with what is kept of each: in memory, or, once that is too much, in a store on disk.
+//! The keys of a table with what is kept of each: in memory, or, once that is too much, in a store on disk, and in memory what has
+//! changed since it was last written there.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::disk::{OnDisk, Value};
 use super::memory::StateMemory;
 use super::records::{Address, Records};
+use super::timers::{Timer, Timers};
 use crate::error::Failure;
 
 /// All keys of a table.
 #[derive(Debug)]
 pub struct Entries {
-    place: Place,
+    records: Records,
+    timers: Timers,
+    disk: Option<OnDisk>,
     len: usize,
     /// Bytes that are counted in `memory`.
     counted: u64,
     memory: Arc<StateMemory>,
-}
-
-#[derive(Debug)]
-enum Place {
-    Memory(Records),
-    Disk(OnDisk),
 }
 
 /// What is kept of a key.
@@ -33,9 +30,11 @@ pub struct Entry<'a> {
     pub timer: Option<i64>,
 }
 
-/// A key that was looked up: where it is, or what was read of it. Holds until the entries are [settled](Entries::settle).
-#[derive(Debug)]
+/// A key that was looked up: where it is, or what was read of it, or nothing. Holds until the entries are [settled](Entries::settle).
+#[derive(Debug, Default)]
 pub enum Held {
+    #[default]
+    Nothing,
     Record(Address),
     Value(Value),
 }
@@ -52,8 +51,11 @@ pub struct Change {
 impl Entries {
     /// None; they are counted with all others in `memory`.
     pub fn new(memory: Arc<StateMemory>) -> Self {
+        memory.begin();
         Self {
-            place: Place::Memory(Records::default()),
+            records: Records::default(),
+            timers: Timers::default(),
+            disk: None,
             len: 0,
             counted: 0,
             memory,
@@ -66,118 +68,135 @@ impl Entries {
     }
 
     /// Looks keys up.
-    pub fn find(&self, keys: &[&[u8]]) -> Result<Vec<Option<Held>>, Failure> {
-        match &self.place {
-            Place::Memory(records) => {
-                let found = records.find(keys).into_iter();
-                Ok(found.map(|found| found.map(Held::Record)).collect())
-            }
-            Place::Disk(disk) => {
-                let found = keys.iter().map(|key| disk.get(key));
-                let held = found.map(|found| Ok(found?.map(Held::Value)));
-                held.collect()
-            }
-        }
+    pub fn find(&self, keys: &[&[u8]]) -> Result<Vec<Held>, Failure> {
+        let found = self.records.find(keys).into_iter().zip(keys);
+        let held = found.map(|(found, key)| match (found, &self.disk) {
+            (Some(address), _) => Ok(Held::Record(address)),
+            (None, Some(disk)) => Ok(disk.get(key)?.map_or(Held::Nothing, Held::Value)),
+            (None, None) => Ok(Held::Nothing),
+        });
+        held.collect()
     }
 
-    /// What is kept of a key that was found.
-    pub fn entry<'a>(&'a self, held: &'a Held) -> Entry<'a> {
-        match (&self.place, held) {
-            (_, Held::Value(value)) => value.entry(),
-            (Place::Memory(records), Held::Record(address)) => records.entry(*address),
-            (Place::Disk(_), Held::Record(_)) => unreachable!("only `settle` goes to disk"),
+    /// What is kept of a key that was looked up.
+    pub fn entry<'a>(&'a self, held: &'a Held) -> Option<Entry<'a>> {
+        match held {
+            Held::Nothing => None,
+            Held::Record(address) => self.records.entry(*address),
+            Held::Value(value) => Some(value.entry()),
         }
     }
 
     /// Changes a key that was looked up; `state` is what it is given.
-    pub fn change(
-        &mut self,
-        held: &mut Option<Held>,
-        key: &[u8],
-        change: Change,
-        state: Option<&[u8]>,
-    ) -> Result<(), Failure> {
-        let before = held.is_some();
-        *held = match &mut self.place {
-            Place::Memory(records) => {
-                let place = held.take().map(|held| match held {
-                    Held::Record(address) => address,
-                    Held::Value(_) => unreachable!("what is in memory was found there"),
-                });
-                let now = records.change(place, key, change, state);
-                now.map(Held::Record)
+    pub fn change(&mut self, held: &mut Held, key: &[u8], change: Change, state: Option<&[u8]>) {
+        let before = self.entry(held);
+        let (was, timer_before) = (before.is_some(), before.and_then(|entry| entry.timer));
+        let is = change.state != Some(false) && (was || state.is_some());
+        let timer = change.timer.unwrap_or(timer_before).filter(|_| is);
+        self.timers
+            .change(key, timer_before, timer, self.disk.is_some());
+        *held = match (std::mem::take(held), state) {
+            (Held::Record(place), None) if is => {
+                self.records.set_timer(place, timer);
+                Held::Record(place)
             }
-            Place::Disk(disk) => {
-                let value = held.take().map(|held| match held {
-                    Held::Value(value) => value,
-                    Held::Record(_) => unreachable!("only `settle` moves it to disk"),
-                });
-                let now = disk.change(value, key, change, state)?;
-                now.map(Held::Value)
+            (Held::Value(value), None) if is => {
+                let state = value.entry().state;
+                Held::Record(self.records.put(None, key, Some(Entry { state, timer })))
+            }
+            (held, Some(state)) if is => {
+                let new = Some(Entry { state, timer });
+                Held::Record(self.records.put(held.place(), key, new))
+            }
+            (Held::Nothing, _) => Held::Nothing,
+            (held, _) if self.disk.is_some() => {
+                Held::Record(self.records.put(held.place(), key, None))
+            }
+            (held, _) => {
+                let place = held.place().expect("without a disk it is in memory");
+                self.records.remove(place, key);
+                Held::Nothing
             }
         };
-        self.len = self.len + usize::from(held.is_some()) - usize::from(before);
-        Ok(())
+        self.len = self.len + usize::from(is) - usize::from(was);
     }
 
     /// Puts what has changed where it stays. What was found before is void.
     pub fn settle(&mut self) -> Result<(), Failure> {
-        let records = match &mut self.place {
-            Place::Memory(records) => records,
-            Place::Disk(disk) => return disk.flush(),
-        };
-        records.compact();
-        let bytes = records.bytes();
+        self.records.compact();
+        let bytes = (self.records.bytes() + self.timers.bytes()) as u64;
         let is_too_much = self.memory.resize(self.counted, bytes);
         self.counted = bytes;
-        if is_too_much && self.len > 0 {
-            let disk = OnDisk::new(self.memory.spill()?, records)?;
-            self.place = Place::Disk(disk);
+        if is_too_much {
+            let disk = match &mut self.disk {
+                Some(disk) => disk,
+                None => self.disk.insert(OnDisk::new(self.memory.spill()?)),
+            };
+            disk.write(&self.records, &self.timers)?;
+            (self.records, self.timers) = Default::default();
             self.memory.resize(self.counted, 0);
             self.counted = 0;
         }
         Ok(())
     }
 
+    /// All timers, in the order of their times.
+    fn timers(&self) -> impl Iterator<Item = Result<Timer, Failure>> {
+        let on_disk = self.disk.iter().flat_map(OnDisk::timers);
+        self.timers.with(on_disk)
+    }
+
     /// When the first timer is due.
     pub fn next_timer(&self) -> Result<Option<i64>, Failure> {
-        match &self.place {
-            Place::Memory(records) => Ok(records.timers().next().map(|(time, _)| time)),
-            Place::Disk(disk) => disk.next_timer(),
-        }
+        let first = self.timers().next().transpose()?;
+        Ok(first.map(|(time, _)| time))
     }
 
     /// The keys whose timers are due at a time, those due first first.
-    pub fn due(&self, time: i64) -> Result<Vec<Cow<'_, [u8]>>, Failure> {
-        match &self.place {
-            Place::Memory(records) => {
-                let due = records.timers().take_while(|(due, _)| *due <= time);
-                Ok(due.map(|(_, key)| Cow::Borrowed(key)).collect())
+    pub fn due(&self, time: i64) -> Result<Vec<Box<[u8]>>, Failure> {
+        let mut due = Vec::new();
+        for timer in self.timers() {
+            let (at, key) = timer?;
+            if at > time {
+                break;
             }
-            Place::Disk(disk) => Ok(disk.due(time)?.into_iter().map(Cow::Owned).collect()),
+            due.push(key);
         }
+        Ok(due)
     }
 
     /// All keys, in no order.
-    pub fn keys(&self) -> Result<Vec<Cow<'_, [u8]>>, Failure> {
-        match &self.place {
-            Place::Memory(records) => {
-                Ok(records.iter().map(|(key, _)| Cow::Borrowed(key)).collect())
+    pub fn keys(&self) -> Result<Vec<Box<[u8]>>, Failure> {
+        let in_memory = self.records.iter().filter(|(_, entry)| entry.is_some());
+        let mut keys: Vec<Box<[u8]>> = in_memory.map(|(key, _)| key.into()).collect();
+        for key in self.disk.iter().flat_map(OnDisk::keys) {
+            let key = key?;
+            if self.records.find(&[&key]) == [None] {
+                keys.push(key);
             }
-            Place::Disk(disk) => disk.keys().map(|key| Ok(Cow::Owned(key?))).collect(),
+        }
+        Ok(keys)
+    }
+}
+
+impl Held {
+    fn place(&self) -> Option<Address> {
+        match self {
+            Self::Record(address) => Some(*address),
+            Self::Nothing | Self::Value(_) => None,
         }
     }
 }
 
 impl Drop for Entries {
     fn drop(&mut self) {
-        self.memory.resize(self.counted, 0);
+        self.memory.end(self.counted);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
@@ -198,10 +217,8 @@ mod tests {
             state: Some(new.is_some()),
             timer: new.map(|new| new.timer),
         };
-        entries.change(&mut held, key, change, new.map(|new| new.state))?;
-        // What is held is what there is now, before it is settled and after.
-        let now = held.as_ref().map(|held| entries.entry(held));
-        assert_eq!(now, new);
+        entries.change(&mut held, key, change, new.map(|new| new.state));
+        assert_eq!(entries.entry(&held), new);
         Ok(())
     }
 
@@ -229,7 +246,7 @@ mod tests {
             let mut entries = Entries::new(memory.clone());
             let mut twin = BTreeMap::new();
             // Keys changed since the entries were settled: a key is changed once an epoch.
-            let mut epoch = std::collections::BTreeSet::new();
+            let mut epoch = BTreeSet::new();
             for (key, change, ends) in changes {
                 let key = vec![key; usize::from(key) + 1];
                 if !epoch.insert(key.clone()) {
@@ -247,20 +264,20 @@ mod tests {
                 }
                 entries.settle().unwrap();
                 epoch.clear();
-                let mut keys: Vec<Vec<u8>> = entries.keys().unwrap().into_iter().map(Cow::into_owned).collect();
+                let mut keys = entries.keys().unwrap();
                 keys.sort_unstable();
-                prop_assert!(keys.iter().eq(twin.keys()));
+                prop_assert!(keys.iter().map(AsRef::as_ref).eq(twin.keys().map(Vec::as_slice)));
                 for (key, (state, timer)) in &twin {
                     let held = entries.find(&[key]).unwrap();
-                    let found = held[0].as_ref().map(|held| entries.entry(held));
+                    let found = entries.entry(&held[0]);
                     prop_assert_eq!(found, Some(Entry { state, timer: *timer }));
                 }
                 let mut timers: Vec<_> = twin.iter().filter_map(|(key, (_, timer))| Some(((*timer)?, key.clone()))).collect();
                 timers.sort_unstable();
                 prop_assert_eq!(entries.next_timer().unwrap(), timers.first().map(|(time, _)| *time));
-                let due: Vec<Vec<u8>> = entries.due(7).unwrap().into_iter().map(Cow::into_owned).collect();
-                let expected = timers.into_iter().filter(|(time, _)| *time <= 7).map(|(_, key)| key);
-                prop_assert_eq!(due, expected.collect::<Vec<_>>());
+                let due = entries.due(7).unwrap();
+                let expected = timers.iter().filter(|(time, _)| *time <= 7).map(|(_, key)| key.as_slice());
+                prop_assert!(due.iter().map(AsRef::as_ref).eq(expected), "{due:?}");
             }
             drop(entries);
             // Every byte that was counted was counted off again.
@@ -283,15 +300,11 @@ mod tests {
             }
             entries.settle().unwrap();
         }
-        let Place::Memory(records) = &entries.place else {
-            panic!("there is no limit");
-        };
-        let live = 1000 * (21 + 4 + 89);
-        assert!(records.bytes() < 4 * live, "{} bytes", records.bytes());
+        let (live, bytes) = (1000 * (21 + 4 + 89), entries.records.bytes());
+        assert!(bytes < 4 * live, "{bytes} bytes");
         for number in 0..1000 {
             let held = entries.find(&[&key(number)]).unwrap();
-            let held = held[0].as_ref().unwrap();
-            assert_eq!(entries.entry(held).state, [49; 89]);
+            assert_eq!(entries.entry(&held[0]).unwrap().state, [49; 89]);
         }
     }
 
@@ -310,7 +323,7 @@ mod tests {
         assert_eq!(entries.len(), 300_000);
         for number in 0..300_000 {
             let held = entries.find(&[&key(number)]).unwrap();
-            assert_eq!(entries.entry(held[0].as_ref().unwrap()).state, key(number));
+            assert_eq!(entries.entry(&held[0]).unwrap().state, key(number));
         }
     }
 
@@ -321,11 +334,11 @@ mod tests {
             state: &[],
             timer: Some(1),
         });
-        changed(&mut entries, &[1], new).unwrap();
-        entries.settle().unwrap();
         let key = |bytes| vec![7; bytes];
         changed(&mut entries, &key(LONGEST_KEY), new).unwrap();
-        let failure = changed(&mut entries, &key(LONGEST_KEY + 1), new).unwrap_err();
+        entries.settle().unwrap();
+        changed(&mut entries, &key(LONGEST_KEY + 1), new).unwrap();
+        let failure = entries.settle().unwrap_err();
         assert!(failure.message.contains("65524 bytes"), "{failure}");
     }
 }

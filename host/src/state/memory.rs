@@ -46,6 +46,7 @@ impl StateConfig {
 pub struct StateMemory {
     config: StateConfig,
     used: AtomicU64,
+    tables: AtomicU64,
     store: Mutex<Option<Arc<Spill>>>,
 }
 
@@ -55,18 +56,33 @@ impl StateMemory {
         Self {
             config,
             used: AtomicU64::new(0),
+            tables: AtomicU64::new(0),
             store: Mutex::default(),
         }
     }
 
-    /// Counts that a table in memory takes other bytes now; answers whether it has grown and all of them together are too large.
+    /// Counts a new table.
+    pub(super) fn begin(&self) {
+        self.tables.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts that a table is no more, which took these bytes.
+    pub(super) fn end(&self, bytes: u64) {
+        self.tables.fetch_sub(1, Ordering::Relaxed);
+        self.resize(bytes, 0);
+    }
+
+    /// Counts that a table in memory takes other bytes now. Answers whether it is to go to disk: all of them together are too large, and it
+    /// has grown and is not smaller than most.
     pub(super) fn resize(&self, before: u64, after: u64) -> bool {
         if after <= before {
             self.used.fetch_sub(before - after, Ordering::Relaxed);
             return false;
         }
         let grown = after - before;
-        self.used.fetch_add(grown, Ordering::Relaxed) + grown > self.config.memory
+        let used = self.used.fetch_add(grown, Ordering::Relaxed) + grown;
+        let tables = self.tables.load(Ordering::Relaxed);
+        used > self.config.memory && after.saturating_mul(tables) >= used
     }
 
     /// What all tables in memory take together.
@@ -85,7 +101,7 @@ impl StateMemory {
         tracing::info!(
             memory = self.config.memory,
             folder = %opened.folder().display(),
-            "state is larger than `state.memory`: tables that grow go to disk"
+            "state is larger than `state.memory`: what is beyond goes to disk"
         );
         Ok(store.insert(opened).clone())
     }

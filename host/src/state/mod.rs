@@ -5,6 +5,7 @@ mod entries;
 mod memory;
 mod records;
 mod table;
+mod timers;
 
 pub use entries::Change;
 pub use memory::{StateConfig, StateMemory};

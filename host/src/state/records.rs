@@ -4,23 +4,20 @@
 //! fits where it was is written over; else it is written anew, and the place of the old one is dead until its chunk is mostly
 //! dead and [`compacted`](Records::compact). Looking keys up touches their slots and records, nothing else.
 
-use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::entries::{Change, Entry};
+use super::entries::Entry;
 
 /// Bytes of the largest chunk, of many small records; a table's first is as large as a small table.
 const LARGEST_CHUNK: usize = 4 << 20;
 const SMALLEST_CHUNK: usize = 4 << 10;
-/// What a timer takes beside its key.
-const TIMER: usize = 64;
 /// The time of a key without a timer. The contract with plugins has no timer at this time either.
 const NO_TIMER: i64 = i64::MAX;
 
-/// All records of a table.
+/// The records of a table: of all its keys, or of those that have changed since the others went to disk.
 #[derive(Debug, Default)]
 pub struct Records {
     slots: HashTable<Slot>,
@@ -31,8 +28,6 @@ pub struct Records {
     /// Chunks that were given back.
     free: Vec<usize>,
     chunk_bytes: usize,
-    timers: BTreeSet<(i64, Box<[u8]>)>,
-    timer_bytes: usize,
 }
 
 /// Where a record is, until the next [`Records::compact`] or change of its key.
@@ -63,9 +58,16 @@ struct Header {
     state: u32,
     /// Bytes from the state's first to the end of the record; the state may grow that long.
     room: u32,
-    is_live: bool,
+    kind: u8,
     timer: i64,
 }
+
+/// Nothing any more.
+const DEAD: u8 = 0;
+/// A key with its state.
+const LIVE: u8 = 1;
+/// A key that has none, though the disk may have one of it.
+const GONE: u8 = 2;
 
 const HEADER: usize = 4 + 4 + 4 + 1 + 8;
 
@@ -76,7 +78,7 @@ impl Header {
             key: number(0),
             state: number(4),
             room: number(8),
-            is_live: bytes[12] != 0,
+            kind: bytes[12],
             timer: i64::from_le_bytes(*bytes[13..].first_chunk().expect("a header")),
         }
     }
@@ -85,7 +87,7 @@ impl Header {
         bytes[0..4].copy_from_slice(&self.key.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.state.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.room.to_le_bytes());
-        bytes[12] = u8::from(self.is_live);
+        bytes[12] = self.kind;
         bytes[13..HEADER].copy_from_slice(&self.timer.to_le_bytes());
     }
 
@@ -123,14 +125,14 @@ impl Records {
         found
     }
 
-    /// What is kept of a key.
-    pub fn entry(&self, address: Address) -> Entry<'_> {
+    /// What is kept of a key, if it has not gone.
+    pub fn entry(&self, address: Address) -> Option<Entry<'_>> {
         let (header, bytes) = self.record(address);
         let key = header.key as usize;
-        Entry {
+        (header.kind == LIVE).then(|| Entry {
             state: &bytes[key..key + header.state as usize],
             timer: header.timer(),
-        }
+        })
     }
 
     fn key(&self, address: Address) -> &[u8] {
@@ -144,38 +146,13 @@ impl Records {
         (Header::read(bytes), &bytes[HEADER..])
     }
 
-    /// Changes a key that has a record at `place`, or none; `state` is what it is given. Answers where it is now.
-    pub fn change(
-        &mut self,
-        place: Option<Address>,
-        key: &[u8],
-        change: Change,
-        state: Option<&[u8]>,
-    ) -> Option<Address> {
-        if change.state == Some(false) {
-            self.remove(place?, key);
-            return None;
+    /// Puts what there is now of a key that has a record at `place`, or none: its state and timer, or that it has gone. Answers where it is.
+    pub fn put(&mut self, place: Option<Address>, key: &[u8], new: Option<Entry<'_>>) -> Address {
+        if let Some(place) = place
+            && self.overwrite(place, new)
+        {
+            return place;
         }
-        let before = place.and_then(|place| self.record(place).0.timer());
-        let timer = change.timer.unwrap_or(before);
-        match (place, state) {
-            (None, None) => return None,
-            (Some(place), None) => self.set_timer(place, timer),
-            (Some(place), Some(state)) if self.overwrite(place, state) => {
-                self.set_timer(place, timer);
-            }
-            (place, Some(state)) => {
-                let moved = self.put(place, key, Entry { state, timer });
-                self.keep_timer(key, before, timer);
-                return Some(moved);
-            }
-        }
-        self.keep_timer(key, before, timer);
-        place
-    }
-
-    /// Writes a record that was not there, or is elsewhere from now on.
-    fn put(&mut self, place: Option<Address>, key: &[u8], new: Entry<'_>) -> Address {
         let address = self.append(key, new);
         let hash = hash_of(&self.hasher, key);
         match place {
@@ -192,15 +169,18 @@ impl Records {
         address
     }
 
+    /// Changes the timer of a key.
+    pub fn set_timer(&mut self, place: Address, timer: Option<i64>) {
+        self.edit(place, |header| header.timer = timer.unwrap_or(NO_TIMER));
+    }
+
     /// Forgets a key.
-    fn remove(&mut self, place: Address, key: &[u8]) {
-        let timer = self.record(place).0.timer();
-        self.keep_timer(key, timer, None);
+    pub fn remove(&mut self, place: Address, key: &[u8]) {
         let hash = spread(hash_of(&self.hasher, key));
         let slot = self
             .slots
             .find_entry(hash, |slot| slot.address == place)
-            .expect("every live record has a slot");
+            .expect("every record has a slot");
         slot.remove();
         self.kill(place);
     }
@@ -220,28 +200,30 @@ impl Records {
         &mut bytes[HEADER + header.key as usize..]
     }
 
-    /// Writes over a state, if there is room.
-    fn overwrite(&mut self, place: Address, state: &[u8]) -> bool {
-        let fits = state.len() <= self.record(place).0.room as usize;
+    /// Writes over a record, if there is room.
+    fn overwrite(&mut self, place: Address, new: Option<Entry<'_>>) -> bool {
+        let parts = Parts::of(new);
+        let fits = parts.state.len() <= self.record(place).0.room as usize;
         if fits {
-            let at = self.edit(place, |header| header.state = state.len() as u32);
-            at[..state.len()].copy_from_slice(state);
+            let at = self.edit(place, |header| {
+                header.state = parts.state.len() as u32;
+                header.kind = parts.kind;
+                header.timer = parts.timer;
+            });
+            at[..parts.state.len()].copy_from_slice(parts.state);
         }
         fits
     }
 
-    fn set_timer(&mut self, place: Address, timer: Option<i64>) {
-        self.edit(place, |header| header.timer = timer.unwrap_or(NO_TIMER));
-    }
-
-    fn append(&mut self, key: &[u8], new: Entry<'_>) -> Address {
+    fn append(&mut self, key: &[u8], new: Option<Entry<'_>>) -> Address {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("it is of an Arrow array");
+        let parts = Parts::of(new);
         let header = Header {
             key: length(key),
-            state: length(new.state),
-            room: length(new.state),
-            is_live: true,
-            timer: new.timer.unwrap_or(NO_TIMER),
+            state: length(parts.state),
+            room: length(parts.state),
+            kind: parts.kind,
+            timer: parts.timer,
         };
         let chunk = self.chunk_for(header.size());
         let bytes = &mut self.chunks[chunk].bytes;
@@ -249,7 +231,7 @@ impl Records {
         bytes.extend_from_slice(&[0; HEADER]);
         header.write(&mut bytes[start..]);
         bytes.extend_from_slice(key);
-        bytes.extend_from_slice(new.state);
+        bytes.extend_from_slice(parts.state);
         Address {
             chunk: chunk as u32,
             start: start as u32,
@@ -280,23 +262,9 @@ impl Records {
     }
 
     fn kill(&mut self, place: Address) {
-        self.edit(place, |header| header.is_live = false);
+        self.edit(place, |header| header.kind = DEAD);
         let size = self.record(place).0.size();
         self.chunks[place.chunk as usize].dead += size;
-    }
-
-    fn keep_timer(&mut self, key: &[u8], before: Option<i64>, after: Option<i64>) {
-        if before == after {
-            return;
-        }
-        if let Some(time) = before {
-            self.timers.remove(&(time, key.into()));
-            self.timer_bytes -= TIMER + key.len();
-        }
-        if let Some(time) = after {
-            self.timers.insert((time, key.into()));
-            self.timer_bytes += TIMER + key.len();
-        }
     }
 
     /// Frees the chunks that are mostly dead. Every address is void.
@@ -316,12 +284,12 @@ impl Records {
         while at < chunk.bytes.len() {
             let bytes = &chunk.bytes[at..];
             let header = Header::read(bytes);
-            if header.is_live {
+            if header.kind != DEAD {
                 let (key, rest) = bytes[HEADER..].split_at(header.key as usize);
-                let entry = Entry {
+                let entry = (header.kind == LIVE).then(|| Entry {
                     state: &rest[..header.state as usize],
                     timer: header.timer(),
-                };
+                });
                 let to = self.append(key, entry);
                 let from = Address {
                     chunk: index as u32,
@@ -337,19 +305,31 @@ impl Records {
     }
 
     /// What all of it takes.
-    pub fn bytes(&self) -> u64 {
-        (self.slots.allocation_size() + self.chunk_bytes + self.timer_bytes) as u64
+    pub fn bytes(&self) -> usize {
+        self.slots.allocation_size() + self.chunk_bytes
     }
 
-    /// Times and keys of the timers, in the order of the times.
-    pub fn timers(&self) -> impl Iterator<Item = (i64, &[u8])> {
-        self.timers.iter().map(|(time, key)| (*time, key.as_ref()))
-    }
-
-    /// All keys with what is kept of them, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Entry<'_>)> {
+    /// All keys with what is kept of them, or nothing of those that have gone, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<Entry<'_>>)> {
         let addresses = self.slots.iter().map(|slot| slot.address);
         addresses.map(|address| (self.key(address), self.entry(address)))
+    }
+}
+
+/// What of an entry is written.
+struct Parts<'a> {
+    kind: u8,
+    state: &'a [u8],
+    timer: i64,
+}
+
+impl<'a> Parts<'a> {
+    fn of(entry: Option<Entry<'a>>) -> Self {
+        Self {
+            kind: if entry.is_some() { LIVE } else { GONE },
+            state: entry.map_or(&[], |entry| entry.state),
+            timer: entry.and_then(|entry| entry.timer).unwrap_or(NO_TIMER),
+        }
     }
 }
 

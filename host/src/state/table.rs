@@ -41,7 +41,7 @@ pub struct Table {
 #[derive(Debug)]
 pub struct Selection {
     keys: Rows,
-    held: Vec<Option<Held>>,
+    held: Vec<Held>,
     /// Of each key, whether anything was changed.
     changed: Vec<bool>,
 }
@@ -180,7 +180,7 @@ impl Table {
         keys: Range<usize>,
     ) -> impl Iterator<Item = Option<Entry<'a>>> {
         let held = selection.held[keys].iter();
-        held.map(|held| Some(self.entries.entry(held.as_ref()?)))
+        held.map(|held| self.entries.entry(held))
     }
 
     /// Changes some of the keys. `states` are the states put, in the order of their keys.
@@ -207,7 +207,7 @@ impl Table {
                 let state = state.as_ref().map(AsRef::as_ref);
                 let held = &mut selection.held[key];
                 self.entries
-                    .change(held, selection.keys.row(key).as_ref(), *change, state)?;
+                    .change(held, selection.keys.row(key).as_ref(), *change, state);
                 selection.changed[key] = true;
             }
         }
@@ -220,8 +220,8 @@ impl Table {
             .filter(|key| selection.changed[*key])
             .collect();
         let entries = || {
-            let held = changed.iter().map(|key| selection.held[*key].as_ref());
-            held.map(|held| Some(self.entries.entry(held?)))
+            let held = changed.iter().map(|key| &selection.held[*key]);
+            held.map(|held| self.entries.entry(held))
         };
         let live: BooleanArray = entries().map(|entry| Some(entry.is_some())).collect();
         let timers: Int64Array = entries().map(|entry| entry?.timer).collect();
@@ -267,7 +267,7 @@ impl Table {
             };
             let state = states.row(row);
             let state = is_live.then(|| state.as_ref());
-            self.entries.change(held, key.as_ref(), change, state)?;
+            self.entries.change(held, key.as_ref(), change, state);
         }
         self.settle()
     }

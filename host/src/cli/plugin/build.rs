@@ -30,23 +30,34 @@ impl Build {
     /// # Errors
     /// A missing toolchain, code that does not compile, a crate that is no plugin.
     pub fn run(self) -> anyhow::Result<()> {
-        let toolchain = Toolchain::find()?;
-        let package = Package::read(&self.dir)?;
-        let module = package.compile(&toolchain)?;
-        let bytes =
-            std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
-        let parsed = component::parse(&bytes)
-            .with_context(|| format!("`{}` is not a plugin", package.name))?;
-        let out = self.out.unwrap_or_else(|| {
-            package
-                .target
-                .join("plugins")
-                .join(format!("{}.wasm", package.name))
-        });
-        write(&out, &parsed.bytes)?;
+        let (package, parsed, out) = build(&self.dir, self.out)?;
         print!("{}", report(&package, &parsed, &out));
         Ok(())
     }
+}
+
+/// Makes the component of a plugin's folder; answers where it is.
+///
+/// # Errors
+/// As for [`Build::run`].
+pub fn component_of(dir: &Path) -> anyhow::Result<PathBuf> {
+    build(dir, None).map(|(_, _, out)| out)
+}
+
+fn build(dir: &Path, out: Option<PathBuf>) -> anyhow::Result<(Package, Parsed, PathBuf)> {
+    let toolchain = Toolchain::find()?;
+    let package = Package::read(dir)?;
+    let module = package.compile(&toolchain)?;
+    let bytes =
+        std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
+    let parsed =
+        component::parse(&bytes).with_context(|| format!("`{}` is not a plugin", package.name))?;
+    let out = out.unwrap_or_else(|| {
+        let name = format!("{}.wasm", package.name);
+        package.target.join("plugins").join(name)
+    });
+    write(&out, &parsed.bytes)?;
+    Ok((package, parsed, out))
 }
 
 /// The crate in a plugin's folder, as cargo sees it.

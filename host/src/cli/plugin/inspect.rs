@@ -48,20 +48,25 @@ pub struct Inspect {
 
 /// Reads `line:utf8,n:int64?`.
 fn schema(text: &str) -> Result<SchemaRef, String> {
-    let columns = split_columns(text).into_iter().map(|column| {
-        let (name, data_type) = column
+    let columns = split_columns(text).into_iter().map(|text| {
+        let (name, data_type) = text
             .split_once(':')
-            .ok_or_else(|| format!("`{column}` is not NAME:TYPE"))?;
-        let nullable = data_type.ends_with('?');
-        let data_type: ColumnType = data_type
-            .trim_end_matches('?')
-            .trim()
-            .parse()
-            .map_err(|unknown| format!("{unknown}"))?;
-        Ok(data_type.field(name.trim(), nullable))
+            .ok_or_else(|| format!("`{text}` is not NAME:TYPE"))?;
+        column(name.trim(), data_type)
     });
     let fields: Vec<Field> = columns.collect::<Result<_, String>>()?;
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// A column of a type as it is written, `int64` or `int64?`.
+pub fn column(name: &str, data_type: &str) -> Result<Field, String> {
+    let nullable = data_type.ends_with('?');
+    let data_type: ColumnType = data_type
+        .trim_end_matches('?')
+        .trim()
+        .parse()
+        .map_err(|unknown| format!("{unknown}"))?;
+    Ok(data_type.field(name, nullable))
 }
 
 /// Splits at commas that are not within parentheses, as those of `decimal(10,2)` are.

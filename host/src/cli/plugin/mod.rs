@@ -3,17 +3,23 @@
 mod build;
 mod inspect;
 mod setup;
+mod test;
 pub mod toolchain;
 
 pub use build::Build;
 pub use inspect::Inspect;
 pub use setup::Setup;
+pub use test::Test;
 
-/// Make and inspect plugins
+use super::exit::Exit;
+
+/// Make, test and inspect plugins
 #[derive(Debug, clap::Subcommand)]
 pub enum Plugin {
     /// Make a component of a plugin's folder
     Build(Build),
+    /// Test a plugin with its fixtures
+    Test(Test),
     /// Install what compiling plugins needs
     Setup(Setup),
     /// Say what a plugin is: its world, imports, size and digest
@@ -25,11 +31,13 @@ impl Plugin {
     ///
     /// # Errors
     /// What kept it from its end.
-    pub fn run(self) -> anyhow::Result<()> {
-        match self {
+    pub fn run(self) -> anyhow::Result<Exit> {
+        let done = match self {
+            Self::Test(test) => return test.run(),
             Self::Build(build) => build.run(),
             Self::Setup(setup) => setup.run(),
             Self::Inspect(inspect) => inspect.run(),
-        }
+        };
+        done.map(|()| Exit::Done)
     }
 }

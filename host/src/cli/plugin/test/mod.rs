@@ -1,0 +1,131 @@
+//! `wasmill plugin test`: a plugin's fixtures in the real host.
+
+mod before;
+mod case;
+mod expected;
+mod junit;
+mod logged;
+mod trial;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::build;
+use crate::cli::engine::EngineOptions;
+use crate::cli::exit::Exit;
+use crate::cli::output;
+use case::Case;
+use junit::Verdict;
+use logged::Logged;
+use trial::Trial;
+
+/// Test a plugin with its fixtures
+///
+/// A fixture is a folder in fixtures/: case.toml has the columns of the input and the settings of the step, input/TIME.jsonl the rows of
+/// the epoch at TIME (milliseconds since 1970), state.jsonl what is remembered before, expected/ what the plugin is to give: PORT/TIME.jsonl,
+/// rejected/TIME.jsonl, state.jsonl, log.txt, error.txt.
+///
+/// The component runs in the real host, under its limits: once at one go, once with the process starting anew after every epoch, on
+/// other workers, and then every epoch once more. All three have to give the same, else the plugin is not deterministic. Ends with 5 if
+/// a plugin gives something else than is expected.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wasmill plugin test                          Build the plugin of this folder, and test it
+  wasmill plugin test plugins/split-words --update    Write down what it gives as what is expected
+  wasmill plugin test . --plugin other.wasm    Test another component with these fixtures")]
+pub struct Test {
+    /// The plugin's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+
+    /// A component to test instead of building the folder's
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+
+    /// Only the fixture of this name
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+
+    /// Write what the plugin gives as what is expected
+    #[arg(long)]
+    update: bool,
+
+    /// Also write a report for CI, in JUnit's form
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+}
+
+impl Test {
+    /// Runs the fixtures, and prints how each went.
+    ///
+    /// # Errors
+    /// When there are none, one is not understood, or the plugin cannot be built.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        let plugin = match &self.plugin {
+            Some(plugin) => plugin.clone(),
+            None => build::component_of(&self.dir)?,
+        };
+        let cases = Case::all(&self.dir.join("fixtures"), self.case.as_deref())?;
+        let engine = self.engine.clone().open()?;
+        let logged = Logged::start();
+        let mut verdicts = Vec::new();
+        for case in &cases {
+            let began = Instant::now();
+            let trial = Trial::new(case, &engine, &plugin, &logged)?;
+            let wrong = self.wrong(case, &trial)?;
+            let verdict = Verdict {
+                name: case.name.clone(),
+                time: began.elapsed(),
+                wrong,
+            };
+            output::write(verdict.text().as_bytes())?;
+            verdicts.push(verdict);
+        }
+        if let Some(file) = &self.junit {
+            junit::write(file, &plugin, &verdicts)?;
+        }
+        let failed = verdicts.iter().filter(|verdict| verdict.wrong.is_some());
+        let (failed, all) = (failed.count(), verdicts.len());
+        output::write(format!("{} of {all} fixtures passed\n", all - failed).as_bytes())?;
+        Ok(match failed {
+            0 => Exit::Done,
+            _ => Exit::Differs,
+        })
+    }
+
+    /// What is wrong with what the plugin gives, if anything is.
+    fn wrong(&self, case: &Case, trial: &Trial<'_>) -> anyhow::Result<Option<String>> {
+        let given = trial.at_one_go()?;
+        let mut wrong = String::new();
+        let mut others = vec![(
+            "when the process starts anew after every epoch, with three workers",
+            trial.with_restarts()?,
+        )];
+        if let Some(again) = trial.again()? {
+            others.push(("when an epoch is run again", again));
+        }
+        // What is logged is what it gave at one go.
+        let mut silent = given.clone();
+        silent.remove(trial::LOG);
+        for (how, other) in others {
+            let other = expected::diff(&silent, &other);
+            if !other.is_empty() {
+                // Writing to a String cannot fail.
+                writeln!(
+                    wrong,
+                    "the plugin is not deterministic: {how} it gives something else\n{other}"
+                )
+                .ok();
+            }
+        }
+        match self.update {
+            true => expected::write(&case.expected(), &given)?,
+            false => wrong.push_str(&expected::diff(&expected::read(&case.expected())?, &given)),
+        }
+        Ok(Some(wrong).filter(|wrong| !wrong.is_empty()))
+    }
+}
