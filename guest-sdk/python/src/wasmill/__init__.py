@@ -25,7 +25,7 @@ A module has one plugin, and the module of a plugin's folder is `plugin.py`. `wa
 and `wasmill.sink` tell of the four kinds, `wasmill.testing` runs each without WebAssembly.
 """
 
-from . import keyed, log, reducer, transform
+from . import jsontext, keyed, log, reducer, transform, types
 from .batch import Batch, Columns
 from .calls import batch_time, context
 from .column import Column
@@ -55,8 +55,10 @@ __all__ = [
     "batch_time",
     "column",
     "context",
+    "jsontext",
     "keyed",
     "log",
     "reducer",
     "transform",
+    "types",
 ]

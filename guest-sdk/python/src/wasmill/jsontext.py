@@ -26,6 +26,7 @@ _value = re.compile(rf"({_STRING}|{_NUMBER}|true|false|null)[ \t\n\r]*").match
 _comma = re.compile(r",[ \t\n\r]*").match
 _space = re.compile(r"[ \t\n\r]*").match
 _decoder = json.JSONDecoder()
+_NAME = "name with a colon"
 
 
 def members(text: str) -> dict[str, str]:
@@ -35,14 +36,14 @@ def members(text: str) -> dict[str, str]:
     if not _close(text, at):
         while True:
             key = _key(text, at)
-            at = _past(key, "name with a colon", text, at)
+            at = _past(key, _NAME, text, at)
             name = key[1]  # type: ignore[index]
             start = at
             if scalar := _value(text, at):
                 end, at = scalar.end(1), scalar.end()
             else:
                 end = _nested(text, at)
-                at = _space(text, end).end()  # type: ignore[union-attr]
+                at = _after_space(text, end)
             found[_plain(name, start)] = text[start:end]
             if comma := _comma(text, at):
                 at = comma.end()
@@ -63,23 +64,39 @@ def _past(found: re.Match[str] | None, wanted: str, text: str = "", at: int = 0)
 
 
 def _nested(text: str, at: int) -> int:
-    """Where an array or object ends."""
-    if text[at : at + 1] not in ("[", "{"):
-        _past(None, "value", text, at)
-    try:
-        return _strict.raw_decode(text, at)[1]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
-    except RecursionError:
-        raise ValueError("arrays or objects within one another, too many to read") from None
+    """Where an array or object ends. Values within one another may be any number: the stack here is no deeper for it."""
+    closing: list[str] = []
+    while True:
+        if text[at : at + 1] in ("[", "{"):
+            close = "]" if text[at] == "[" else "}"
+            at = _after_space(text, at + 1)
+            if text.startswith(close, at):
+                at += 1
+            else:
+                closing.append(close)
+                at = _past(_key(text, at), _NAME, text, at) if close == "}" else at
+                continue
+        elif scalar := _value(text, at):
+            at = scalar.end(1)
+        else:
+            _past(None, "value", text, at)
+        while closing:
+            at = _after_space(text, at)
+            if comma := _comma(text, at):
+                at = comma.end()
+                at = _past(_key(text, at), _NAME, text, at) if closing[-1] == "}" else at
+                break
+            if not text.startswith(closing[-1], at):
+                _past(None, f"`,` or `{closing[-1]}`", text, at)
+            closing.pop()
+            at += 1
+        else:
+            return at
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-# Numbers need not be read to know where they end.
-_strict = json.JSONDecoder(parse_constant=_no_constant, parse_int=len, parse_float=len)
+def _after_space(text: str, at: int) -> int:
+    space = _space(text, at)
+    return space.end() if space else at
 
 
 def _plain(quoted: str, at: int) -> str:
@@ -260,7 +277,7 @@ def _float(number: float) -> str:
     if exponent == "-05":
         sign = "-" * digits.startswith("-")
         return f"{sign}0.0000{digits.lstrip('-').replace('.', '')}"
-    return f"{digits}e{int(exponent)}"
+    return f"{digits}e{int(exponent):+}"
 
 
 def _decimal(unscaled: int, scale: int) -> str:
