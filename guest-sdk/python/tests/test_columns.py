@@ -2,7 +2,7 @@
 
 import unittest
 from array import array
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 from wasmill import Column, Field, JsonText, jsontext, types
@@ -10,14 +10,14 @@ from wasmill.column import build, pack_bits, unpack_bits
 from wasmill.errors import Error
 from wasmill.wit import Buffers
 
-NOON = datetime(2026, 5, 25, 12, 0, 0, 1, tzinfo=timezone.utc)
+NOON = datetime(2026, 5, 25, 12, 0, 0, 1, tzinfo=UTC)
 VALUES = {
     "boolean": [True, False, True] * 3,
     "int64": [0, -(2**63), 2**63 - 1],
     "float64": [0.5, -0.0, 1e300],
     "decimal(38,2)": [Decimal("-0.05"), Decimal("9" * 36 + ".99")],
     "date": [date(1, 1, 1), date(1970, 1, 1), date(9999, 12, 31)],
-    "timestamp": [NOON, datetime(1, 1, 1, tzinfo=timezone.utc)],
+    "timestamp": [NOON, datetime(1, 1, 1, tzinfo=UTC)],
     "utf8": ["", "to", "\u00e9t\u00e9", "\U0001f4a7"],
     "binary": [b"", b"\x00\xff"],
     "json": [{"a": [1, None]}, "text", 1.5],

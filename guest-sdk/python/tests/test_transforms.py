@@ -132,7 +132,7 @@ class Ports(unittest.TestCase):
         def lines(row: Line) -> Iterator[Line]:
             yield row
 
-        with self.assertRaisesRegex(Error, "made a Line, and its ports are of Number, Word"):
+        with self.assertRaisesRegex(Error, "made a row that is a `Line`, and its ports are of Number, Word"):
             run(lines, "a")
 
 

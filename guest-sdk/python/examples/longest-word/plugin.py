@@ -5,10 +5,11 @@
     plugin = "longest-word"
     group_by = ["line"]
 
-It reads the column that `column` names, else `word`, else the first text column; the result has that column. Length is counted in
-characters.
+It reads the column that `column` names, else `word`, else the first text column; the result has that column. Length is
+counted in characters.
 
-First lesson on reducers: a function of two rows that gives one, and does not care where the rows are cut. There is no inverse:
+First lesson on reducers: a function of two rows that gives one, and does not care where the rows are cut. There is no
+inverse:
 when the longest word is gone, nobody knows the second.
 """
 

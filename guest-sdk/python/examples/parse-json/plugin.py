@@ -5,12 +5,14 @@
     plugin = "parse-json"
     config = { schema = { sensor = "utf8", celsius = "float64", note = "utf8?" } }
 
-It reads the column that `column` names, else `line`, else the first text column. Each entry of `schema` becomes a column of that name
-and type; a type that ends in `?` allows nulls, as does a key that is missing then. Other keys are left out. A row that is no JSON object,
-or whose values are not of their types, is rejected with the reason. With `carry` the rows keep the input's other columns.
+It reads the column that `column` names, else `line`, else the first text column. Each entry of `schema` becomes a
+column of that name and type; a type that ends in `?` allows nulls, as does a key that is missing then. Other keys are
+left out. A row that is no JSON object, or whose values are not of their types, is rejected with the reason. With
+`carry` the rows keep the input's other columns.
 
-Second lesson: an output whose columns only the configuration knows. `open` turns the configuration into what `parse` works with;
-`columns` tells the host the schema; a row is then a tuple of values. `Reject` turns a row away, and the others go on.
+Second lesson: an output whose columns only the configuration knows. `open` turns the configuration into what `parse`
+works with; `columns` tells the host the schema; a row is then a tuple of values. `Reject` turns a row away, and the
+others go on.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
 import unittest
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from plugin import Line, parse
@@ -27,7 +27,7 @@ class ParseJson(unittest.TestCase):
                 "c": 0.5,
                 "d": Decimal("123456789012345678.90"),
                 "e": date(2024, 2, 29),
-                "f": datetime(2024, 2, 29, 1, 2, 3, tzinfo=timezone.utc),
+                "f": datetime(2024, 2, 29, 1, 2, 3, tzinfo=UTC),
                 "g": "\u00e9",
                 "h": b"\x00\xff",
                 "i": {"x": [1.0]},

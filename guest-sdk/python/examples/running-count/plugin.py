@@ -7,9 +7,9 @@
 
 It gives, for each key with rows in an epoch, a row of the key's columns and `n`, how many rows there were up to now.
 
-First lesson on keyed plugins: what is remembered of a key is a dataclass, and the function sees it as it was after the epoch before.
-`None` says that neither the key nor a column of the rows is read, so any will do. A key with very many rows comes in several
-calls; the count is emitted in the last.
+First lesson on keyed plugins: what is remembered of a key is a dataclass, and the function sees it as it was after the
+epoch before. `None` says that neither the key nor a column of the rows is read, so any will do. A key with very many
+rows comes in several calls; the count is emitted in the last.
 """
 
 from collections.abc import Iterator

@@ -7,8 +7,9 @@
 
 An epoch that is repeated is written again.
 
-First lesson on sinks: a class. `write` gets the chunks of a partition; `batch.json()` gives their rows as the host's own sinks
-write them. What a sink promises about a repeated epoch is its `delivery`, at least once unless it says otherwise.
+First lesson on sinks: a class. `write` gets the chunks of a partition; `batch.json()` gives their rows as the host's
+own sinks write them. What a sink promises about a repeated epoch is its `delivery`, at least once unless it says
+otherwise.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
 import unittest
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from plugin import LogSink
 
@@ -11,7 +11,7 @@ class LogsRows(unittest.TestCase):
         run = testing.sink(
             LogSink,
             rows=[
-                {"word": "\u00e9\"", "n": 1, "at": datetime(2026, 5, 25, 12, tzinfo=timezone.utc)},
+                {"word": '\u00e9"', "n": 1, "at": datetime(2026, 5, 25, 12, tzinfo=UTC)},
                 {"word": "b", "n": None, "at": None},
             ],
             schema={"word": "utf8", "n": "int64?", "at": "timestamp?"},

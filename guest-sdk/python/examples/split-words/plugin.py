@@ -5,11 +5,11 @@
     plugin = "split-words"
     config = { column = "message", carry = true }   # both may be left out
 
-It reads the column that `column` names, else `line`, else the first text column, and gives the column `word`. With `carry`
-each word keeps the other columns of its line.
+It reads the column that `column` names, else `line`, else the first text column, and gives the column `word`. With
+`carry` each word keeps the other columns of its line.
 
-First lesson: a function of columns. It sees the bytes that the host wrote, all lines of a call one after another, and answers with a
-list of words and, for each, the row that it comes from. As a function of rows it would be
+First lesson: a function of columns. It sees the bytes that the host wrote, all lines of a call one after another, and
+answers with a list of words and, for each, the row that it comes from. As a function of rows it would be
 
     @transform.flat_map(carry=lambda config: config.carry)
     def split(config: Config, row: Line) -> Iterator[Word]:
@@ -42,7 +42,8 @@ class Word:
     word: str
 
 
-# What lies between blanks, tabs and ends of lines. `bytes.split()` finds the same, unless there is a vertical tab, at which it splits too.
+# What lies between blanks, tabs and ends of lines. `bytes.split()` finds the same, unless there is a vertical tab, at
+# which it splits too.
 find_words = re.compile(rb"[^ \t\n\r\f]+").findall
 
 

@@ -21,8 +21,8 @@
         for word in row.line.split():
             yield Word(word, len(word))
 
-A module has one plugin, and the module of a plugin's folder is `plugin.py`. `wasmill.transform`, `wasmill.reducer`, `wasmill.keyed`
-and `wasmill.sink` tell of the four kinds, `wasmill.testing` runs each without WebAssembly.
+A module has one plugin, and the module of a plugin's folder is `plugin.py`. `wasmill.transform`, `wasmill.reducer`,
+`wasmill.keyed` and `wasmill.sink` tell of the four kinds, `wasmill.testing` runs each without WebAssembly.
 """
 
 from . import jsontext, keyed, log, reducer, transform, types

@@ -16,8 +16,8 @@ _REASON = DataType("utf8")
 
 
 class Batch(Generic[R]):
-    """The rows of one call: `batch["line"]` is a `Column`. In an annotation, `Batch[Line]` says by the dataclass `Line` which
-    columns are wanted; they then go by the names of its fields."""
+    """The rows of one call: `batch["line"]` is a `Column`. In an annotation, `Batch[Line]` says by the dataclass `Line`
+    which columns are wanted; they then go by the names of its fields."""
 
     def __init__(self, columns: Mapping[str, Column], rows: int, numbers: Sequence[int] | None = None) -> None:
         self.columns = columns
@@ -65,9 +65,9 @@ class Batch(Generic[R]):
 class Columns(Generic[R]):
     """Rows that a column-wise function answers with: by name, values as `wasmill.column.build` takes them.
 
-    `parents` says which row of the batch each row comes from: `"same"` if they are as many in the same order, a number for
-    each row, or `"none"`. In an annotation, `Columns[Word]` says by the dataclass `Word` which columns there are; `Columns`
-    alone has none beside those that the option `columns` declares.
+    `parents` says which row of the batch each row comes from: `"same"` if they are as many in the same order, a number
+    for each row, or `"none"`. In an annotation, `Columns[Word]` says by the dataclass `Word` which columns there are;
+    `Columns` alone has none beside those that the option `columns` declares.
     """
 
     def __init__(

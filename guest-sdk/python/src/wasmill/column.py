@@ -34,9 +34,10 @@ def pack_bits(flags: Sequence[bool]) -> bytes:
 class Column:
     """The values of a column of a batch, over the bytes that the host wrote.
 
-    `numbers` are the values of an `int64`, `float64`, `date` or `timestamp` column without copying; those of a date are days, of a
-    timestamp microseconds since 1970. `bytes` and `offsets` are those of a `utf8`, `binary` or `json` column: row `i` is
-    `bytes[offsets[i]:offsets[i + 1]]`. Where a row is null these hold anything; `validity` tells, and is empty if none is.
+    `numbers` are the values of an `int64`, `float64`, `date` or `timestamp` column without copying; those of a date are
+    days, of a timestamp microseconds since 1970. `bytes` and `offsets` are those of a `utf8`, `binary` or `json`
+    column: row `i` is `bytes[offsets[i]:offsets[i + 1]]`. Where a row is null these hold anything; `validity` tells,
+    and is empty if none is.
 
     `values()`, iteration and `column[row]` give Python's values, `None` for null.
     """
@@ -190,9 +191,9 @@ def join(pieces: list[bytes]) -> tuple[bytes, bytes]:
 
 
 def build(data_type: DataType, nullable: bool, values: Any) -> Buffers:
-    """A column of these values: a list of Python's values with `None` for null, or, for types of plain numbers, an `array`
-    or `memoryview` of them, or a `Column` of the same type. Raises `TypeError`, `ValueError` or `OverflowError` for a
-    value that does not fit."""
+    """A column of these values: a list of Python's values with `None` for null, or, for types of plain numbers, an
+    `array` or `memoryview` of them, or a `Column` of the same type. Raises `TypeError`, `ValueError` or `OverflowError`
+    for a value that does not fit."""
     if isinstance(values, Column):
         if values.type != data_type:
             raise TypeError(f"a column of type {values.type} is not {data_type}")

@@ -31,8 +31,8 @@ def parse(config: str) -> dict[str, Any]:
 
 
 class Settings:
-    """How a plugin's state comes from its configuration: the state is what `open` makes of it, else the dataclass itself,
-    else nothing."""
+    """How a plugin's state comes from its configuration: the state is what `open` makes of it, else the dataclass
+    itself, else nothing."""
 
     def __init__(self, config: Any, open: Callable[[Any], Any] | None = None) -> None:
         if open:
@@ -98,7 +98,14 @@ def _is_optional(hint: Any) -> bool:
     return get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
 
 
-_EXPECTED = {bool: "a boolean", str: "a string", int: "an integer", float: "a number", list: "a sequence", dict: "a map"}
+_EXPECTED = {
+    bool: "a boolean",
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    list: "a sequence",
+    dict: "a map",
+}
 
 
 def _value(hint: Any, value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Values as JSON text: exactly as the host's own JSON sources read them and its JSON sinks write them.
 
-Dates and timestamps are ISO 8601 texts, decimals are numbers, byte strings are hexadecimal digits. No number is rounded but to
-a float, no text is read as a number.
+Dates and timestamps are ISO 8601 texts, decimals are numbers, byte strings are hexadecimal digits. No number is rounded
+but to a float, no text is read as a number.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _past(found: re.Match[str] | None, wanted: str, text: str = "", at: int = 0)
 
 
 def _nested(text: str, at: int) -> int:
-    """Where an array or object ends. Values within one another may be any number: the stack here is no deeper for it."""
+    """Where an array or object ends. Values within one another may be any number: the stack here is no deeper for
+    it."""
     closing: list[str] = []
     while True:
         if text[at : at + 1] in ("[", "{"):
@@ -118,8 +119,8 @@ def _is_text(text: str) -> bool:
 
 
 def read(text: str, data_type: DataType) -> Any:
-    """Reads JSON text as a value of that type, exactly, or raises `ValueError` with what was there instead. A date is read as
-    days, a timestamp as microseconds since 1970: both reach further than Python's types."""
+    """Reads JSON text as a value of that type, exactly, or raises `ValueError` with what was there instead. A date is
+    read as days, a timestamp as microseconds since 1970: both reach further than Python's types."""
     if text == "null":
         return None
     value = _READERS[data_type.kind](text, data_type)
@@ -213,13 +214,18 @@ def days(text: str) -> int | None:
         return None
     # Years that start in March put the leap day last.
     years = year - (month <= 2)
-    number = years * 365 + years // 4 - years // 100 + years // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day - 719_469
+    number = (
+        years * 365 + years // 4 - years // 100 + years // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day - 719_469
+    )
     return number if number < 2**31 else None
 
 
 def micros(text: str) -> int | None:
-    """Microseconds from 1970 to a moment as 2026-05-25T12:34:56.789Z, or with an offset as +02:00; `None` if it is none."""
-    found = re.fullmatch(r"(.{10})[Tt ](.{8})(?:\.([0-9]*))?(?:[Zz]|([+-])([+-]?[0-9]+):([+-]?[0-9]+))", text, re.DOTALL)
+    """Microseconds from 1970 to a moment as 2026-05-25T12:34:56.789Z, or with an offset as +02:00; `None` if it is
+    none."""
+    found = re.fullmatch(
+        r"(.{10})[Tt ](.{8})(?:\.([0-9]*))?(?:[Zz]|([+-])([+-]?[0-9]+):([+-]?[0-9]+))", text, re.DOTALL
+    )
     if not found or (day := days(found[1])) is None:
         return None
     if not (clock := re.fullmatch(r"\+?([0-9]+):\+?([0-9]+):\+?([0-9]+)", found[2])):
@@ -301,4 +307,3 @@ def _timestamp(number: int) -> str:
     seconds, micros = divmod(of_day, 1_000_000)
     fraction = f".{micros:06}" if micros % 1000 else f".{micros // 1000:03}" if micros else ""
     return f"{_date(day)}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction}Z"
-

@@ -9,17 +9,18 @@
 It is called for each key that has rows in an epoch or whose timer is due. Its arguments:
 
 - the key: a dataclass of key columns, or `None` if it does not matter which there are;
-- the rows: a sequence of dataclasses, or of nothing for `Rows[None]`, which only counts; `rows["amount"]` are the values of one
-  column, faster. For several inputs, Spark's `cogroup`, a tuple of them: `tuple[Rows[View], Rows[Click]]`;
+- the rows: a sequence of dataclasses, or of nothing for `Rows[None]`, which only counts; `rows["amount"]` are the
+  values of one column, faster. For several inputs, Spark's `cogroup`, a tuple: `tuple[Rows[View], Rows[Click]]`;
 - the state: what was remembered, `None` at first, and what shall be. `State[None]` remembers nothing.
 
-A first argument more is the configuration, or what `open` made of it. What the function yields belongs to the key. If it raises,
-all rows of the key are turned away, and the key keeps its state and its timer. The options are those of a transform, and:
+A first argument more is the configuration, or what `open` made of it. What the function yields belongs to the key. If
+it raises, all rows of the key are turned away, and the key keeps its state and its timer. The options are those of a
+transform, and:
 
 - `version`: the number for the meaning of the state, 1 unless given;
 - `migrate`: by number, a function from the dataclass of a state of that number to one of today;
-- `whole_groups`: all rows of a key in one call, however many they are. Else a key with very many comes in several calls, each
-  with the state that the one before left; what is due once an epoch is yielded `if state.is_last_part`.
+- `whole_groups`: all rows of a key in one call, however many they are. Else a key with very many comes in several
+  calls, each with the state that the one before left; what is due once an epoch is yielded `if state.is_last_part`.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ _SAME_TIMER, _NO_TIMER = -(2**63), 2**63 - 1
 
 
 class Rows(Sequence[R], Generic[R]):
-    """The rows of a key: a sequence of records. A row with a null in a field that is not `| None` is turned away, and not
-    among them."""
+    """The rows of a key: a sequence of records. A row with a null in a field that is not `| None` is turned away, and
+    not among them."""
 
     __slots__ = ("_input", "_range")
 
@@ -89,7 +90,8 @@ class Rows(Sequence[R], Generic[R]):
 
 
 class _Input:
-    """The rows of one input, of all keys of a call. Those that cannot be a record are turned away, and not among them."""
+    """The rows of one input, of all keys of a call. Those that cannot be a record are turned away, and not among
+    them."""
 
     def __init__(self, row: Record, fields: Sequence[Field], ends: bytes, buffers: Sequence[Buffers]) -> None:
         bounds = [0, *memoryview(ends).cast("I")]
@@ -138,8 +140,9 @@ class State(Generic[T]):
         self._op, self._timer = _REMOVE, _NO_TIMER
 
     def set_timer(self, time: int | datetime) -> None:
-        """Has the function called for this key even without rows, in the first epoch whose batch time, in milliseconds since
-        1970, is not before this. A key has one timer: this replaces an earlier one. Only a key with state has one."""
+        """Has the function called for this key even without rows, in the first epoch whose batch time, in milliseconds
+        since 1970, is not before this. A key has one timer: this replaces an earlier one. Only a key with state has
+        one."""
         if isinstance(time, datetime):
             time = (time - calls.EPOCH) // timedelta(milliseconds=1)
         self._timer = min(max(time, _SAME_TIMER + 1), _NO_TIMER - 1)
@@ -154,8 +157,8 @@ class State(Generic[T]):
 
     @property
     def timed_out(self) -> bool:
-        """Whether the function is called because the timer is due. There may be rows too. The timer is spent: the key has
-        none after the call unless the function sets one."""
+        """Whether the function is called because the timer is due. There may be rows too. The timer is spent: the key
+        has none after the call unless the function sets one."""
         return bool(self._status & _TIMED_OUT)
 
     @property
@@ -240,9 +243,7 @@ class Keyed(Plugin[P, T]):
         key = _Selection(self.key, _resolve(self.key, table, keys, "key: "), keys)
         return OpenKeyed(self, self.bound(state), self.output.ports(state), key, inputs)
 
-    def migrate(
-        self, from_version: int, old: Sequence[Field], rows: int, state: Sequence[Buffers]
-    ) -> list[Buffers]:
+    def migrate(self, from_version: int, old: Sequence[Field], rows: int, state: Sequence[Buffers]) -> list[Buffers]:
         """States of an earlier number as states of today."""
         widen = self.migrations.get(from_version)
         if not widen:

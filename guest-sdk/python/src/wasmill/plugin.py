@@ -24,7 +24,9 @@ class Plugin(Generic[P, T]):
         hints = get_type_hints(function, include_extras=True)
         names = list(inspect.signature(function).parameters)
         if len(names) not in (arguments, arguments + 1):
-            raise TypeError(f"`{function.__name__}` takes {arguments} arguments, and before them may take a configuration")
+            raise TypeError(
+                f"`{function.__name__}` takes {arguments} arguments, and before them may take a configuration"
+            )
         self._takes_state = len(names) > arguments
         if open and not self._takes_state:
             raise TypeError(f"`{function.__name__}` does not take what `open` makes, as its first argument")

@@ -20,7 +20,8 @@ rows of many words fit into the memory of an instance."""
 
 
 class Made:
-    """The columns of a port, and how a row's values are got at. Without a record, rows are tuples of the declared columns."""
+    """The columns of a port, and how a row's values are got at. Without a record, rows are tuples of the declared
+    columns."""
 
     def __init__(self, cls: Record | None, declared: Sequence[Field]) -> None:
         self.fields = list(declared) if cls is None else cls.fields()
@@ -37,15 +38,13 @@ class Made:
         """Raises `TypeError` if one is no row of the port."""
         if self._record is not None:
             for kind in set(map(type, rows)) - {self._record.cls}:
-                raise TypeError(f"a {kind.__name__} where a {self._record.cls.__name__} is made")
+                raise TypeError(f"a row is a `{kind.__name__}`, not a `{self._record.cls.__name__}`")
         for length in {len(row) for row in rows} - {len(self.fields)} if self._record is None else ():
             raise TypeError(f"a row of {length} values for {len(self.fields)} columns")
 
     def columns(self, rows: Sequence[Any]) -> list[Buffers]:
         """The rows as columns."""
-        return [
-            self._build(at, [getter(row) for row in rows]) for at, getter in enumerate(self._getters)
-        ]
+        return [self._build(at, [getter(row) for row in rows]) for at, getter in enumerate(self._getters)]
 
     def of_columns(self, made: Columns[Any], rows: int) -> list[Buffers]:
         """What a column-wise function answered, as columns."""
@@ -85,7 +84,8 @@ class Ports:
 
 
 def records(hint: Any, ports: Mapping[str, type[Any]] | None, dynamic: bool) -> dict[str, Record | None]:
-    """The ports by name: those of the option `ports`, else a single one of the record that the function's answer names."""
+    """The ports by name: those of the option `ports`, else a single one of the record that the function's answer
+    names."""
     if ports:
         return {name: record(cls) for name, cls in ports.items()}
     if dynamic:
@@ -116,12 +116,13 @@ class Emitted:
             name = self._ports.by_class.get(type(row))
             if name is None:
                 names = ", ".join(cls.__name__ for cls in self._ports.by_class)
-                raise Error(f"the plugin made a {type(row).__name__}, and its ports are of {names}")
+                raise Error(f"the plugin made a row that is a `{type(row).__name__}`, and its ports are of {names}")
             self._rows[name].append(row)
             self._parents[name].append(parent)
 
     def flush(self, inputs: int = -1) -> None:
-        """Makes columns of the rows so far. `inputs` is the number of input rows, if these are all of the call's output."""
+        """Makes columns of the rows so far. `inputs` is the number of input rows, if these are all of the call's
+        output."""
         outputs = self._outputs(inputs)
         while isinstance(outputs, dict):
             for parent, reason in outputs.items():
@@ -177,9 +178,7 @@ def rows_of(made: Any) -> list[Any]:
     return [] if made is None else list(made)
 
 
-def outputs_of(
-    ports: Ports, answer: Any, batch: Batch[Any], inputs: int
-) -> Iterator[Output]:
+def outputs_of(ports: Ports, answer: Any, batch: Batch[Any], inputs: int) -> Iterator[Output]:
     """The outputs that a column-wise function answered with: for one port, or a mapping for several."""
     answers = {} if answer is None else answer if isinstance(answer, Mapping) else {ports.names[0]: answer}
     for name, made in answers.items():
@@ -201,4 +200,3 @@ def _count(made: Columns[Any], rows: int) -> int:
     if made.parents == "none":
         return len(next(iter(made.columns.values())))
     return len(made.parents)
-

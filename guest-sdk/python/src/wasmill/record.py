@@ -113,7 +113,7 @@ class Record:
         if wanted.type_name == "decimal":
             raise Error(
                 f"field `{wanted.attribute}` of {self.cls.__name__} does not say which decimal it is: "
-                "Annotated[Decimal, column(type=\"decimal(10,2)\")]"
+                'Annotated[Decimal, column(type="decimal(10,2)")]'
             )
         return Field(wanted.name, wanted.type_name, wanted.nullable)
 
@@ -181,15 +181,20 @@ def null_in(column: Column) -> str:
 
 
 NOTHING = Record(NoneType, ())
-"""A record of no columns: a key that does not matter, rows that are only counted, a key of which nothing is remembered."""
+"""A record of no columns: a key that does not matter, rows that are only counted, a key of which nothing is
+remembered."""
+
+
+def record(cls: Any) -> Record:
+    """The record that a dataclass is; `None` is the one of no columns."""
+    return _record(cls)
 
 
 @cache
-def record(cls: Any) -> Record:
-    """The record that a dataclass is; `None` is the one of no columns."""
+def _record(cls: Any) -> Record:
     if cls is NoneType:
         return NOTHING
-    if not dataclasses.is_dataclass(cls):
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise TypeError(f"{cls!r} is not a dataclass")
     hints = get_type_hints(cls, include_extras=True)
     fields = [field for field in dataclasses.fields(cls) if field.init]
@@ -214,7 +219,9 @@ def _wanted(attribute: str, hint: Any) -> Wanted:
     kind = _KINDS.get(get_origin(hint) or hint)
     if kind is None:
         known = "bool, int, float, Decimal, date, datetime, str, bytes, list, dict, JsonText"
-        raise TypeError(f"field `{attribute}` is {hint!r}, which is no type of a column; there are {known}, each `| None`")
+        raise TypeError(
+            f"field `{attribute}` is {hint!r}, which is no type of a column; there are {known}, each `| None`"
+        )
     data_type = str(types.parse(options.type)) if options.type else None
     if data_type and types.parse(data_type).kind != kind.removesuffix(" text"):
         raise TypeError(f"field `{attribute}` is {hint!r}, and its column {data_type}")

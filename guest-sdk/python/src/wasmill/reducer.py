@@ -4,14 +4,15 @@
     def add(a: Stats, b: Stats) -> Stats:
         return Stats(a.total + b.total)
 
-`a` is always the earlier one. Arguments and result are the same dataclass: the rows of the input are themselves reduced, and
-what was reduced is reduced again with more. So a column that counts must be there in the input, as ones. `inverse` is a function
-of the same kind: what is left of the first row when the second, its oldest part, is taken out.
+`a` is always the earlier one. Arguments and result are the same dataclass: the rows of the input are themselves
+reduced, and what was reduced is reduced again with more. So a column that counts must be there in the input, as ones.
+`inverse` is a function of the same kind: what is left of the first row when the second, its oldest part, is taken out.
 
-`@reducer.columns` makes one of a function of all groups of a call at once, `(Groups[Row]) -> Columns[Row]`, with a row of
-the answer for each group.
+`@reducer.columns` makes one of a function of all groups of a call at once, `(Groups[Row]) -> Columns[Row]`, with a row
+of the answer for each group.
 
-A first argument more is the configuration, or what `open` made of it. A reducer cannot turn a row away: anything raised fails the call.
+A first argument more is the configuration, or what `open` made of it. A reducer cannot turn a row away: anything raised
+fails the call.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ T = TypeVar("T")
 
 
 class Groups(Batch[R], Generic[R]):
-    """Rows in groups: the columns of a batch, and in `ends` where each group ends. It begins where the one before it ends."""
+    """Rows in groups: the columns of a batch, and in `ends` where each group ends. It begins where the one before it
+    ends."""
 
     def __init__(self, batch: Batch[R], ends: bytes) -> None:
         super().__init__(batch.columns, batch.rows)
@@ -180,9 +182,7 @@ def reduce(
 @overload
 def columns(function: Callable[P, T], /) -> Reducer[P, T]: ...
 @overload
-def columns(
-    *, open: Callable[[Any], Any] | None = None
-) -> Callable[[Callable[P, T]], Reducer[P, T]]: ...
+def columns(*, open: Callable[[Any], Any] | None = None) -> Callable[[Callable[P, T]], Reducer[P, T]]: ...
 def columns(function: Any = None, /, *, open: Callable[[Any], Any] | None = None) -> Any:
     """A reducer of a function of groups of rows, as columns."""
 

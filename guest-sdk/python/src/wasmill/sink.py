@@ -36,10 +36,12 @@ class Plan:
 
 
 class Sink(Generic[C]):
-    """A sink; `class Webhook(Sink[Config])` says by the dataclass `Config` which settings it has, `Sink[None]` has none.
+    """A sink; `class Webhook(Sink[Config])` says by the dataclass `Config` which settings it has, `Sink[None]` has
+    none.
 
-    For each partition of an epoch the host calls `begin`, `write` for each chunk, `prepare`, and, once the epoch is recorded,
-    `commit`. An instance may live for many epochs, and is dropped without notice. Anything raised that is no `Error` is fatal.
+    For each partition of an epoch the host calls `begin`, `write` for each chunk, `prepare`, and, once the epoch is
+    recorded, `commit`. An instance may live for many epochs, and is dropped without notice. Anything raised that is no
+    `Error` is fatal.
     """
 
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
@@ -54,12 +56,12 @@ class Sink(Generic[C]):
         return [field.name for field in input]
 
     def begin(self, idempotency_key: str) -> None:
-        """Starts a partition of an epoch. Whenever that is written again, the key is the same; what is held of a partition begun
-        before is void."""
+        """Starts a partition of an epoch. Whenever that is written again, the key is the same; what is held of a
+        partition begun before is void."""
 
     def write(self, batch: Batch[Any]) -> None:
-        """One chunk of it. `batch.json()` gives its rows as JSON objects, `batch["n"]` a column, and `batch.reject(row, reason)`
-        turns a row away that the receiver refuses."""
+        """One chunk of it. `batch.json()` gives its rows as JSON objects, `batch["n"]` a column, and `batch.reject(row,
+        reason)` turns a row away that the receiver refuses."""
         raise NotImplementedError
 
     def prepare(self) -> bytes:

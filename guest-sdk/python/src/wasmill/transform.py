@@ -7,17 +7,19 @@
 | `@transform.filter` | `(Row) -> bool` | the rows kept | carried: rows stay whole |
 | `@transform.flat_map` | `(Row) -> Iterator[Row]` | the row that was being read | not carried |
 
-Rows are dataclasses, each field a column. A first argument more is the configuration, a dataclass too, or what `open` made of
-it. The options, all of which may be left out:
+Rows are dataclasses, each field a column. A first argument more is the configuration, a dataclass too, or what `open`
+made of it. The options, all of which may be left out:
 
 - `open`: a function of the configuration, or a class; what is costly to make, made once.
-- `carry`: whether the host carries the input's other columns beside the new ones, or a function of the state that says so.
-- `columns`: a function of the state that declares the output's columns if only the configuration knows them; rows are then tuples.
-- `ports`: names of several ports, each with the dataclass of its rows. A row goes to the port of its class; a column-wise
-  function answers with a dictionary of `Columns`.
+- `carry`: whether the host carries the input's other columns beside the new ones, or a function of the state that says
+  so.
+- `columns`: a function of the state that declares the output's columns if only the configuration knows them; rows are
+  then tuples.
+- `ports`: names of several ports, each with the dataclass of its rows. A row goes to the port of its class; a
+  column-wise function answers with a dictionary of `Columns`.
 
-A row is turned away with `raise Reject("why")`, and so is one for which the function raises anything else but an `Error`. A row with
-a null in a field that is not `| None` is turned away before the function sees it.
+A row is turned away with `raise Reject("why")`, and so is one for which the function raises anything else but an
+`Error`. A row with a null in a field that is not `| None` is turned away before the function sees it.
 """
 
 from __future__ import annotations
@@ -76,9 +78,7 @@ class Transform(Plugin[P, T]):
         """The answer to `describe`."""
         table = configuration.parse(config)
         state = self.settings.state(table, self.input.settings)
-        return TransformPlan(
-            self.input.resolve(table, input), self.output.ports(state).plan(self.output.carry(state))
-        )
+        return TransformPlan(self.input.resolve(table, input), self.output.ports(state).plan(self.output.carry(state)))
 
     def open(self, config: str, input: Sequence[Field]) -> OpenTransform:
         """An instance; `input` holds the planned columns."""

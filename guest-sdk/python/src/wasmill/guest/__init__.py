@@ -1,8 +1,9 @@
 """The exports of a component: what `componentize-py` takes as the app. Only there in WebAssembly, but for this file.
 
-`componentize-py componentize wasmill.guest.transform` imports the module of that name, which imports the plugin's `plugin.py`, and
-takes a snapshot of the interpreter as it is then. So what is imported and made at the top of `plugin.py` costs nothing when
-the plugin runs, and what is not imported by then is not in the component: an import in a function fails.
+`componentize-py componentize wasmill.guest.transform` imports the module of that name, which imports the plugin's
+`plugin.py`, and takes a snapshot of the interpreter as it is then. So what is imported and made at the top of
+`plugin.py` costs nothing when the plugin runs, and what is not imported by then is not in the component: an import in a
+function fails.
 """
 
 import gc

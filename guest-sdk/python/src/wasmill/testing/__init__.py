@@ -1,5 +1,5 @@
-"""Runs a plugin without WebAssembly, in any test framework: the same functions over the same buffers, with the host's part
-played by this module. What comes back is checked as the host checks it; `ContractBroken` is raised if it is wrong.
+"""Runs a plugin without WebAssembly, in any test framework: the same functions over the same buffers, with the host's
+part played by this module. What comes back is checked as the host checks it; `ContractBroken` is raised if it is wrong.
 
     from wasmill import testing
 
@@ -8,8 +8,9 @@ played by this module. What comes back is checked as the host checks it; `Contra
     assert run.parents() == [0, 0]
     assert run.rejected == [(1, "the line is empty")]
 
-Rows are dataclasses, or dictionaries under a `schema` of names and types: `{"id": "int64", "line": "utf8?"}`, where the question mark
-allows nulls. What comes out are dictionaries as the next step sees them: the carried columns, then what the plugin made.
+Rows are dataclasses, or dictionaries under a `schema` of names and types: `{"id": "int64", "line": "utf8?"}`, where the
+question mark allows nulls. What comes out are dictionaries as the next step sees them: the carried columns, then what
+the plugin made.
 """
 
 from .checks import ContractBroken

@@ -34,7 +34,10 @@ def column(field: Field, rows: int, buffers: Buffers) -> Column:
     name, kind = f"`{field.name}`", types.parse(field.data_type).kind
     for each in (buffers.validity, buffers.offsets, buffers.data):
         check(type(each) is bytes, f"{name} has a buffer that is a {type(each).__name__}, not bytes")
-    check(len(buffers.validity) in (0, (rows + 7) // 8), f"{name} has {len(buffers.validity)} bytes of validity for {rows} rows")
+    check(
+        len(buffers.validity) in (0, (rows + 7) // 8),
+        f"{name} has {len(buffers.validity)} bytes of validity for {rows} rows",
+    )
     made = Column(field, rows, buffers)
     check(field.nullable or not made.null_count(), f"{name} has {made.null_count()} nulls and declares none")
     if kind in types.VARYING:
@@ -45,7 +48,10 @@ def column(field: Field, rows: int, buffers: Buffers) -> Column:
         check(not buffers.offsets, f"{name} is of fixed width and has offsets")
     if kind == "decimal":
         for number, valid in zip(made.unscaled(), made.valid()):
-            check(not valid or abs(number) < 10**made.type.precision, f"{name} has a number of more digits than {made.type}")
+            check(
+                not valid or abs(number) < 10**made.type.precision,
+                f"{name} has a number of more digits than {made.type}",
+            )
     return made
 
 

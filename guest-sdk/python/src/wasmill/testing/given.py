@@ -39,7 +39,7 @@ class Given:
         if schema is not None:
             return cls.of_rows(fields_of(schema), [[row.get(name) for name in schema] for row in rows])
         if not rows or isinstance(rows[0], Mapping):
-            raise TypeError("rows that are dictionaries, or none, need a schema: {\"line\": \"utf8\"}")
+            raise TypeError('rows that are dictionaries, or none, need a schema: {"line": "utf8"}')
         made = record(type(rows[0]))
         values = [[getattr(row, wanted.attribute) for wanted in made.wanted] for row in rows]
         return cls.of_rows(made.fields(), values)

@@ -94,7 +94,8 @@ class KeyedRun:
         self._known: dict[str, _Known] = {}
 
     def epoch(self, batch_time: int, *rows: Sequence[Mapping[str, Any]]) -> Epoch:
-        """An epoch: its rows, for each input, and the keys whose timers are due at the batch time, in milliseconds since 1970."""
+        """An epoch: its rows, for each input, and the keys whose timers are due at the batch time, in milliseconds
+        since 1970."""
         check(len(rows) == len(self._inputs), f"rows for {len(rows)} inputs of {len(self._inputs)}")
         given = [Given.of(of_input, schema) for of_input, schema in zip(rows, self._schemas)]
         called = self._called(batch_time, given)
@@ -143,7 +144,9 @@ class KeyedRun:
         def called(key: Values, due: bool) -> _Called:
             return _Called(key, [[] for _ in given], due)
 
-        due = {name: known for name, known in self._known.items() if known.timer is not None and known.timer <= batch_time}
+        due = {
+            name: known for name, known in self._known.items() if known.timer is not None and known.timer <= batch_time
+        }
         everyone = {name: called(known.key, True) for name, known in due.items()}
         for at, of_input in enumerate(given):
             keys = of_input.planned([field.name for field in self._keys])
@@ -161,9 +164,7 @@ class KeyedRun:
         slices = slice(part * self._part, (part + 1) * self._part)
         parts = [[each.rows[at][slices] for each in called.values()] for at in range(len(given))]
         numbers = [[number for rows in of_input for number in rows] for of_input in parts]
-        groups = [
-            self._group(at, of_input, parts[at], numbers[at]) for at, of_input in enumerate(given)
-        ]
+        groups = [self._group(at, of_input, parts[at], numbers[at]) for at, of_input in enumerate(given)]
         state = Given.of_rows(self.plan.state, known).buffers
         changes = self._open.process(context, KeyedBatch(len(called), status, keys.buffers, state, groups))
         epoch._take(keys, changes, numbers)
@@ -211,13 +212,11 @@ def keyed(
 ) -> KeyedRun:
     """Describes and opens a plugin over inputs of these schemas; nothing is remembered yet.
 
-    `parts_of` splits keys of more rows of an input over several calls, unless the plugin wants whole groups. `start_from` begins with
-    what another plugin, or another version of this one, remembered; it goes through `migrate` if its version or its columns
-    are not those of today.
+    `parts_of` splits keys of more rows of an input over several calls, unless the plugin wants whole groups.
+    `start_from` begins with what another plugin, or another version of this one, remembered; it goes through `migrate`
+    if its version or its columns are not those of today.
     """
     run = KeyedRun(plugin, key, inputs, config, parts_of)
     if start_from:
         run._take_over(start_from)
     return run
-
-

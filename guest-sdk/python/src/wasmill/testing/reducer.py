@@ -77,8 +77,9 @@ def reducer(
     config: Mapping[str, Any] | None = None,
     groups: Sequence[int] | None = None,
 ) -> ReducerRun:
-    """Reduces rows in groups of these lengths, else in one group: all at once, and again with a cut at each place and with cuts
-    after each so many rows, which must not make a difference. The inverse, if there is one, must give back what was before."""
+    """Reduces rows in groups of these lengths, else in one group: all at once, and again with a cut at each place and
+    with cuts after each so many rows, which must not make a difference. The inverse, if there is one, must give back
+    what was before."""
     given = Given.of(rows, schema)
     lengths = [given.rows] if groups is None else list(groups)
     if sum(lengths) != given.rows or 0 in lengths:

@@ -34,7 +34,8 @@ class SinkRun:
         return self.open.sink
 
     def commit(self, epoch: int) -> None:
-        """Commits the token as that of an epoch, with a fresh instance: as after a crash, nothing but the token is left."""
+        """Commits the token as that of an epoch, with a fresh instance: as after a crash, nothing but the token is
+        left."""
         OpenSink(self._cls, self._config, self._fields).sink.commit(epoch, [self.token])
 
     def abort(self, epoch: int) -> None:
@@ -51,8 +52,8 @@ def sink(
     context: Context | None = None,
     retries: int = 0,
 ) -> SinkRun:
-    """Opens the sink and writes all rows as one chunk of one partition. After a retryable error the partition is begun and written
-    again, at once, so many times."""
+    """Opens the sink and writes all rows as one chunk of one partition. After a retryable error the partition is begun
+    and written again, at once, so many times."""
     given = Given.of(rows, schema)
     ctx = context or Context()
     plan = describe(cls, config_text(config), given.fields)
