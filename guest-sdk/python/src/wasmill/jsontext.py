@@ -17,10 +17,14 @@ from .column import Column
 from .types import DataType, JsonText, decimal_of
 
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_STRING = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
+_STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 _is_number = re.compile(_NUMBER).fullmatch
+_is_integer = re.compile(r"(?!-0)-?(?:0|[1-9][0-9]{0,18})").fullmatch
 _open = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*").match
 _close = re.compile(r"\}[ \t\n\r]*").match
+_member = re.compile(
+    rf"({_STRING})[ \t\n\r]*:[ \t\n\r]*(?:({_STRING}|{_NUMBER}|true|false|null)[ \t\n\r]*([,}}])[ \t\n\r]*)?"
+).match
 _key = re.compile(rf"({_STRING})[ \t\n\r]*:[ \t\n\r]*").match
 _value = re.compile(rf"({_STRING}|{_NUMBER}|true|false|null)[ \t\n\r]*").match
 _comma = re.compile(r",[ \t\n\r]*").match
@@ -33,34 +37,37 @@ def members(text: str) -> dict[str, str]:
     """The members of a JSON object, each value as it stands there. Raises `ValueError` with what is wrong."""
     found: dict[str, str] = {}
     at = _past(_open(text), "object")
-    if not _close(text, at):
-        while True:
-            key = _key(text, at)
-            at = _past(key, _NAME, text, at)
-            name = key[1]  # type: ignore[index]
-            start = at
-            if scalar := _value(text, at):
-                end, at = scalar.end(1), scalar.end()
-            else:
-                end = _nested(text, at)
-                at = _after_space(text, end)
-            found[_plain(name, start)] = text[start:end]
-            if comma := _comma(text, at):
-                at = comma.end()
-            else:
-                break
-    at = _past(_close(text, at), "`,` or `}`", text, at)
+    more = True
+    if close := _close(text, at):
+        at, more = close.end(), False
+    while more:
+        member = _member(text, at)
+        if not member:
+            raise ValueError(_missing(_NAME, text, at))
+        at = member.end()
+        name, value, after = member.groups()
+        if value is None:
+            end = _nested(text, at)
+            value = text[at:end]
+            at = _after_space(text, end)
+            close = _close(text, at)
+            after = "}" if close else ","
+            at = _past(close or _comma(text, at), "`,` or `}`", text, at)
+        found[_plain(name, at) if "\\" in name else name[1:-1]] = value
+        more = after == ","
     if at < len(text):
         raise ValueError(f"more than the object, from character {at + 1} on")
     return found
 
 
 def _past(found: re.Match[str] | None, wanted: str, text: str = "", at: int = 0) -> int:
-    if found:
-        return found.end()
-    if text and at >= len(text):
-        raise ValueError(f"{wanted} is missing at the end")
-    raise ValueError(f"no {wanted} at character {at + 1}")
+    if not found:
+        raise ValueError(_missing(wanted, text, at))
+    return found.end()
+
+
+def _missing(wanted: str, text: str, at: int) -> str:
+    return f"{wanted} is missing at the end" if text and at >= len(text) else f"no {wanted} at character {at + 1}"
 
 
 def _nested(text: str, at: int) -> int:
@@ -101,8 +108,6 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _plain(quoted: str, at: int) -> str:
-    if "\\" not in quoted:
-        return quoted[1:-1]
     text: str = _decoder.decode(quoted)
     if "\\u" in quoted and not _is_text(text):
         raise ValueError(f"half a character in the name before character {at + 1}")
@@ -135,7 +140,7 @@ def _read_boolean(text: str, _: DataType) -> bool | None:
 
 
 def _read_int64(text: str, _: DataType) -> int | None:
-    if not re.fullmatch(r"-?(?:0|[1-9][0-9]{0,18})", text) or text == "-0":
+    if not _is_integer(text):
         return None
     number = int(text)
     return number if -(2**63) <= number < 2**63 else None
@@ -147,7 +152,7 @@ def _read_float64(text: str, _: DataType) -> float | None:
 
 
 def _read_utf8(text: str, _: DataType) -> str | None:
-    if not text.startswith('"'):
+    if text[:1] != '"':
         return None
     if "\\" not in text:
         return text[1:-1]

@@ -174,15 +174,15 @@ class State(Generic[T]):
     def _begin(self, status: int) -> None:
         self._status = status
         self.value = next(self._values) if status & _HAS_STATE else None
-        self._undo()
+        self._op, self._timer = _KEEP, _SAME_TIMER
 
     def _undo(self) -> None:
-        self._op, self._timer, self._new = _KEEP, _SAME_TIMER, None
+        self._op, self._timer = _KEEP, _SAME_TIMER
 
     def _end(self) -> None:
-        remembered = self._status & _HAS_STATE if self._op == _KEEP else self._op == _PUT
-        if not remembered and self._timer not in (_SAME_TIMER, _NO_TIMER):
-            raise Error("the plugin set a timer for a key of which nothing is remembered")
+        if self._timer != _SAME_TIMER and self._timer != _NO_TIMER:
+            if self._op == _REMOVE or self._op == _KEEP and self.value is None:
+                raise Error("the plugin set a timer for a key of which nothing is remembered")
         if self._op == _PUT:
             self.puts.append(self._new)
         self.ops.append(self._op)
@@ -325,7 +325,7 @@ class OpenKeyed:
         emitted = Emitted(self._ports, rejected.__setitem__)
         for number, (status, key) in enumerate(zip(batch.status, keys)):
             state._begin(status)
-            rows = [Rows[Any](input, input.of_keys[number]) for input in inputs]
+            rows: list[Rows[Any]] = [Rows(input, input.of_keys[number]) for input in inputs]
             try:
                 if reason := bad_keys.get(number):
                     raise Reject(reason)
