@@ -24,11 +24,18 @@ impl EngineOptions {
     /// # Errors
     /// When no folder is known or it cannot be used.
     pub fn open(self) -> Result<Engine, Failure> {
-        let folder = self.cache.or_else(user_cache).ok_or_else(|| {
+        Engine::new(&self.folder()?)
+    }
+
+    /// The folder.
+    ///
+    /// # Errors
+    /// When none is known.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        self.cache.clone().or_else(user_cache).ok_or_else(|| {
             Failure::external("there is no folder to keep compiled plugins in: neither XDG_CACHE_HOME nor HOME is set")
                 .help("name one with --cache or WASMILL_CACHE")
-        })?;
-        Engine::new(&folder)
+        })
     }
 }
 

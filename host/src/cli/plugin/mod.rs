@@ -4,7 +4,6 @@ mod build;
 mod inspect;
 mod setup;
 mod test;
-pub mod toolchain;
 
 pub use build::Build;
 pub use inspect::Inspect;

@@ -1,22 +1,33 @@
 //! `wasmill plugin setup`
 
-use super::toolchain::Toolchain;
+use super::build::{self, folder::Language};
+use crate::cli::engine::EngineOptions;
 
-/// Install what compiling plugins needs
+/// Install what building plugins needs
 ///
-/// Adds the target wasm32-unknown-unknown with rustup. Where rustup cannot, and this is Debian and you are root, installs
-/// Debian's compiler and the source of its standard library instead. Does nothing if plugins can be compiled already.
+/// Of rust, adds the target wasm32-unknown-unknown with rustup; where rustup cannot, and this is Debian and you are root, installs
+/// Debian's compiler and the source of its standard library instead. Of python, js and c, installs componentize-py, componentize-js and
+/// ziglang from PyPI and npm into wasmill's cache folder. Does nothing if it is there already.
 #[derive(Debug, clap::Args)]
-pub struct Setup {}
+pub struct Setup {
+    /// The language of the plugins; may be given several times
+    #[arg(long, value_enum, default_value = "rust")]
+    lang: Vec<Language>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+}
 
 impl Setup {
-    /// Finds a toolchain or installs one, and says which.
+    /// Finds or installs what there has to be, and says which.
     ///
     /// # Errors
     /// What to install by hand.
     pub fn run(self) -> anyhow::Result<()> {
-        let toolchain = Toolchain::find().or_else(|_| Toolchain::install())?;
-        println!("plugins are compiled with {toolchain}");
+        for language in self.lang {
+            let with = build::set_up(language, &self.engine)?;
+            println!("plugins are compiled with {with}");
+        }
         Ok(())
     }
 }

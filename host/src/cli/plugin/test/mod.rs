@@ -67,7 +67,7 @@ impl Test {
     pub fn run(self) -> anyhow::Result<Exit> {
         let plugin = match &self.plugin {
             Some(plugin) => plugin.clone(),
-            None => build::component_of(&self.dir)?,
+            None => build::component_of(&self.dir, &self.engine)?,
         };
         let cases = Case::all(&self.dir.join("fixtures"), self.case.as_deref())?;
         let engine = self.engine.clone().open()?;

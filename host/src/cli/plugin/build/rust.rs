@@ -1,4 +1,4 @@
-//! `wasmill plugin build`: from a plugin's folder to a component, in one step.
+//! Plugins in Rust: a crate, compiled by cargo for WebAssembly.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,58 +6,28 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use super::Made;
 use super::toolchain::{TARGET, Toolchain};
-use crate::plugin::component::{self, Parsed};
 
-/// Make a component of a plugin's folder
-///
-/// Compiles the Rust crate in the folder for WebAssembly, makes a component of it, checks that it implements one of
-/// Wasmill's worlds, and writes it to plugins/NAME.wasm in cargo's target folder, where NAME is the crate's.
-#[derive(Debug, clap::Args)]
-pub struct Build {
-    /// The plugin's folder, with its Cargo.toml
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-
-    /// Where to write the component
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-impl Build {
-    /// Builds, and prints what was made.
-    ///
-    /// # Errors
-    /// A missing toolchain, code that does not compile, a crate that is no plugin.
-    pub fn run(self) -> anyhow::Result<()> {
-        let (package, parsed, out) = build(&self.dir, self.out)?;
-        print!("{}", report(&package, &parsed, &out));
-        Ok(())
-    }
-}
-
-/// Makes the component of a plugin's folder; answers where it is.
+/// The core module of a folder's crate.
 ///
 /// # Errors
-/// As for [`Build::run`].
-pub fn component_of(dir: &Path) -> anyhow::Result<PathBuf> {
-    build(dir, None).map(|(_, _, out)| out)
-}
-
-fn build(dir: &Path, out: Option<PathBuf>) -> anyhow::Result<(Package, Parsed, PathBuf)> {
+/// A missing toolchain, code that does not compile, a crate that is no plugin.
+pub fn build(folder: &Path) -> anyhow::Result<Made> {
     let toolchain = Toolchain::find()?;
-    let package = Package::read(dir)?;
+    let package = Package::read(folder)?;
     let module = package.compile(&toolchain)?;
     let bytes =
         std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
-    let parsed =
-        component::parse(&bytes).with_context(|| format!("`{}` is not a plugin", package.name))?;
-    let out = out.unwrap_or_else(|| {
-        let name = format!("{}.wasm", package.name);
-        package.target.join("plugins").join(name)
-    });
-    write(&out, &parsed.bytes)?;
-    Ok((package, parsed, out))
+    Ok(Made {
+        bytes,
+        version: Some(package.version),
+        out: package
+            .target
+            .join("plugins")
+            .join(format!("{}.wasm", package.name)),
+        name: package.name,
+    })
 }
 
 /// The crate in a plugin's folder, as cargo sees it.
@@ -204,40 +174,6 @@ fn artifact(messages: &str, manifest: &Path) -> Option<PathBuf> {
             file.extension()
                 .is_some_and(|extension| extension == "wasm")
         })
-}
-
-/// Writes the file whole or not at all: a running pipeline may be about to load it.
-fn write(out: &Path, component: &[u8]) -> anyhow::Result<()> {
-    let folder = out
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let written = std::fs::create_dir_all(folder).and_then(|()| {
-        let aside = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder)?;
-        std::fs::write(aside.path(), component)?;
-        aside.persist(out).map_err(|error| error.error)?;
-        Ok(())
-    });
-    written.with_context(|| format!("cannot write {}", out.display()))
-}
-
-fn report(package: &Package, parsed: &Parsed, out: &Path) -> String {
-    let world = parsed.world;
-    let imports = match component::by_interface(&parsed.imports) {
-        none if none.is_empty() => "nothing".to_owned(),
-        interfaces => interfaces.join("\n          "),
-    };
-    format!(
-        "{} {}\n  file    {}\n  world   {world} (wasmill:plugin@{})\n  size    {} KiB\n  imports {imports}\n  digest  {}\n",
-        package.name,
-        package.version,
-        out.display(),
-        parsed.version,
-        parsed.bytes.len().div_ceil(1024),
-        crate::ids::Digest::of(&parsed.bytes),
-    )
 }
 
 #[cfg(test)]

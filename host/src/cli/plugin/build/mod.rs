@@ -1,0 +1,189 @@
+//! `wasmill plugin build`: from a plugin's folder to a component, in one step, whatever its language.
+
+mod c;
+pub mod folder;
+mod js;
+pub mod kit;
+mod python;
+mod rust;
+mod tool;
+pub mod toolchain;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::cli::engine::EngineOptions;
+use crate::plugin::component::{self, Parsed};
+use folder::{Folder, Kind, Language, Recipe};
+use kit::Kit;
+use toolchain::Toolchain;
+
+/// Make a component of a plugin's folder
+///
+/// Reads plugin.toml there: `name`, `kind` and `language`. A plugin in rust is compiled by cargo, one in python by componentize-py, one in js by
+/// componentize-js, one in c by Zig's or Debian's Clang, all with the SDKs of this version of wasmill; `wasmill plugin setup` installs the
+/// tools. One in any other language says how: `build`, a command and its arguments, and `component`, the file that it makes. A crate needs
+/// no plugin.toml.
+///
+/// The component is checked to implement one of Wasmill's worlds, and written to target/plugins/NAME.wasm in the folder, for a crate
+/// in cargo's target folder.
+#[derive(Debug, clap::Args)]
+pub struct Build {
+    /// The plugin's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+
+    /// Where to write the component
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+}
+
+impl Build {
+    /// Builds, and prints what was made.
+    ///
+    /// # Errors
+    /// A missing tool, code that does not compile, a folder that is no plugin.
+    pub fn run(self) -> anyhow::Result<()> {
+        let (made, parsed) = made(&self.dir, self.out, &self.engine)?;
+        print!("{}", report(&made, &parsed));
+        Ok(())
+    }
+}
+
+/// What was made of a folder.
+pub struct Made {
+    /// The plugin's name.
+    pub name: String,
+    /// Its version, in languages that have one.
+    pub version: Option<String>,
+    /// A component, or a core module with the metadata of one.
+    pub bytes: Vec<u8>,
+    /// Where it is put.
+    pub out: PathBuf,
+}
+
+/// Makes the component of a plugin's folder; answers where it is.
+///
+/// # Errors
+/// As for [`Build::run`].
+pub fn component_of(dir: &Path, engine: &EngineOptions) -> anyhow::Result<PathBuf> {
+    made(dir, None, engine).map(|(made, _)| made.out)
+}
+
+fn made(
+    dir: &Path,
+    out: Option<PathBuf>,
+    engine: &EngineOptions,
+) -> anyhow::Result<(Made, Parsed)> {
+    let folder = Folder::read(dir)?;
+    let mut made = match &folder.recipe {
+        Recipe::Of(Language::Rust) => rust::build(&folder.path)?,
+        Recipe::Of(language) => {
+            let kit = Kit::open(&engine.folder()?)?;
+            let kind = folder.kind.map_or("", Kind::as_str);
+            of_folder(
+                &folder,
+                match language {
+                    Language::Python => python::build(&folder.path, kind, &kit)?,
+                    Language::Js => js::build(&folder.path, &kit)?,
+                    Language::Rust | Language::C => c::build(&folder.path, kind, &kit)?,
+                },
+            )
+        }
+        Recipe::Command { build, component } => {
+            let mut command = Command::new(&build[0]);
+            command.args(&build[1..]).current_dir(&folder.path);
+            tool::run(command)?;
+            let file = folder.path.join(component);
+            let bytes = std::fs::read(&file)
+                .with_context(|| format!("the command has not made {}", file.display()))?;
+            of_folder(&folder, bytes)
+        }
+    };
+    if let Some(out) = out {
+        made.out = out;
+    }
+    let parsed = component::parse(&made.bytes)
+        .with_context(|| format!("`{}` is not a plugin", made.name))?;
+    if let Some(kind) = folder.kind
+        && kind.as_str() != parsed.world.interface()
+    {
+        anyhow::bail!(
+            "plugin.toml says that `{}` is a {}, and it is a {}",
+            made.name,
+            kind.as_str(),
+            parsed.world.interface()
+        );
+    }
+    write(&made.out, &parsed.bytes)?;
+    Ok((made, parsed))
+}
+
+fn of_folder(folder: &Folder, bytes: Vec<u8>) -> Made {
+    let file = format!("{}.wasm", folder.name);
+    Made {
+        name: folder.name.clone(),
+        version: None,
+        bytes,
+        out: folder.path.join("target").join("plugins").join(file),
+    }
+}
+
+/// Installs what building plugins of a language needs, and says what that is.
+///
+/// # Errors
+/// What to install by hand.
+pub fn set_up(language: Language, engine: &EngineOptions) -> anyhow::Result<String> {
+    let kit = || Kit::open(&engine.folder()?);
+    let tool = match language {
+        Language::Rust => {
+            let toolchain = Toolchain::find().or_else(|_| Toolchain::install())?;
+            return Ok(toolchain.to_string());
+        }
+        Language::Python => python::tool(&kit()?),
+        Language::Js => js::tool(&kit()?)?,
+        Language::C => c::tool(&kit()?),
+    };
+    tool.install()?;
+    Ok(format!("{} in {}", tool.name, tool.file.display()))
+}
+
+/// Writes the file whole or not at all: a running pipeline may be about to load it.
+fn write(out: &Path, component: &[u8]) -> anyhow::Result<()> {
+    let folder = out
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let written = std::fs::create_dir_all(folder).and_then(|()| {
+        let aside = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)?;
+        std::fs::write(aside.path(), component)?;
+        aside.persist(out).map_err(|error| error.error)?;
+        Ok(())
+    });
+    written.with_context(|| format!("cannot write {}", out.display()))
+}
+
+fn report(made: &Made, parsed: &Parsed) -> String {
+    let world = parsed.world;
+    let imports = match component::by_interface(&parsed.imports) {
+        none if none.is_empty() => "nothing".to_owned(),
+        interfaces => interfaces.join("\n          "),
+    };
+    let version = made.version.as_deref().map(|version| format!(" {version}"));
+    format!(
+        "{}{}\n  file    {}\n  world   {world} (wasmill:plugin@{})\n  size    {} KiB\n  imports {imports}\n  digest  {}\n",
+        made.name,
+        version.unwrap_or_default(),
+        made.out.display(),
+        parsed.version,
+        parsed.bytes.len().div_ceil(1024),
+        crate::ids::Digest::of(&parsed.bytes),
+    )
+}
