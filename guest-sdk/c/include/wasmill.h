@@ -328,7 +328,7 @@ void wm_log(wm_level level, const char *message, ...) WM_PRINTF(2, 3);
 void *wm_alloc(size_t size);
 void *wm_keep(size_t size);
 wm_text wm_format(const char *format, ...) WM_PRINTF(1, 2);
-wm_text wm_vformat(const char *format, va_list arguments);
+wm_text wm_vformat(const char *format, va_list arguments) WM_PRINTF(1, 0);
 wm_text wm_keep_text(wm_text text);
 
 /* ---- Configuration -------------------------------------------------------------------------------------------- */

@@ -57,7 +57,7 @@ static bool read_duration(wm_text text, int64_t *sum)
 
 static bool read_setting(const wm_setting *setting, wm_json json, void *member)
 {
-    const char *expected;
+    const char *expected = "";
     wm_text text;
     switch (setting->type) {
     case WM_SET_BOOL:

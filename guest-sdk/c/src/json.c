@@ -103,7 +103,7 @@ static char *put_utf8(char *to, uint32_t point)
         return to;
     }
     int more = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-    *to++ = (char)(0xf00 >> more | point >> 6 * more);
+    *to++ = (char)(0xff00 >> (more + 1) | point >> 6 * more);
     while (more-- > 0) *to++ = (char)(0x80 | (point >> 6 * more & 0x3f));
     return to;
 }

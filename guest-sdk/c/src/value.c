@@ -124,7 +124,7 @@ bool wm_date_from_ymd(int32_t year, uint32_t month, uint32_t day, wm_date *date)
 {
     if (month < 1 || month > 12 || day < 1) return false;
     uint32_t start = month_start(year, month);
-    uint32_t end = month == 12 ? 365 + is_leap(year) : month_start(year, month + 1);
+    uint32_t end = month == 12 ? 365u + is_leap(year) : month_start(year, month + 1);
     if (day > end - start) return false;
     int64_t days = days_before_year(year) - days_before_year(1970) + start + day - 1;
     if (days < INT32_MIN || days > INT32_MAX) return false;
