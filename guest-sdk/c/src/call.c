@@ -165,8 +165,7 @@ static uint32_t number_of(const wm_batch *batch, uint32_t row)
     return batch->numbers == NULL ? row : batch->numbers[row];
 }
 
-/* Takes back what was emitted last for this parent, and values of a row that was not emitted yet. */
-static void take_back(wm_call *call, uint32_t parent)
+void wm_take_back(wm_call *call, uint32_t parent)
 {
     for (uint32_t at = 0; at < call->port_count; at++) {
         wm_port *port = &call->ports[at];
@@ -186,7 +185,7 @@ void wm_reject(wm_call *call, uint32_t row, const char *reason, ...)
     REASON(reason);
     if (call->keyed != NULL) wm_panic("a keyed plugin rejects with wm_reject_row or wm_reject_key");
     wm_reject_with(call, 0, number_of(&call->input, row), why);
-    take_back(call, row);
+    wm_take_back(call, row);
 }
 
 void wm_reject_row(wm_key *key, uint32_t input, uint32_t row, const char *reason, ...)
@@ -198,8 +197,8 @@ void wm_reject_row(wm_key *key, uint32_t input, uint32_t row, const char *reason
 void wm_reject_key(wm_key *key, const char *reason, ...)
 {
     REASON(reason);
+    if (key->rejected) return;
     key->rejected = true;
-    take_back(key->call, key->number);
     key->reason = why;
 }
 

@@ -136,18 +136,19 @@ bool wm_keyed_open(const wm_keyed *plugin, wm_text config, wm_wire_schema keys, 
 
 /* ---- What the plugin's function says of its key ---- */
 
-void wm_put(wm_key *key, const void *state)
-{
-    struct wm_keyed_call *keyed = key->call->keyed;
-    for (uint32_t at = 0; at < keyed->record->count; at++) wm_builder_truncate(&keyed->states[at], keyed->puts);
-    wm_write(keyed->states, keyed->record, state);
-    key->op = PUT;
-}
-
+/* Takes back the state that was put for the key. */
 static void forget(wm_key *key)
 {
     struct wm_keyed_call *keyed = key->call->keyed;
     for (uint32_t at = 0; at < keyed->record->count; at++) wm_builder_truncate(&keyed->states[at], keyed->puts);
+}
+
+void wm_put(wm_key *key, const void *state)
+{
+    struct wm_keyed_call *keyed = key->call->keyed;
+    forget(key);
+    wm_write(keyed->states, keyed->record, state);
+    key->op = PUT;
 }
 
 void wm_remove(wm_key *key)
@@ -207,6 +208,7 @@ static bool end_key(wm_key *key)
 {
     struct wm_keyed_call *keyed = key->call->keyed;
     if (key->rejected) {
+        wm_take_back(key->call, key->number);
         forget(key);
         key->op = KEEP;
         key->timer = SAME_TIMER;

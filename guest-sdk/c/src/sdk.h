@@ -154,6 +154,8 @@ void wm_leave_out_nulls(wm_call *call, uint32_t input, wm_batch *batch);
 const wm_field *wm_null_in(const wm_batch *batch, uint32_t row);
 bool wm_has_nulls(const wm_batch *batch);
 void wm_reject_with(wm_call *call, uint32_t input, uint32_t row, wm_text reason);
+/* What was emitted last for this parent, and values of a row that was not emitted yet. */
+void wm_take_back(wm_call *call, uint32_t parent);
 wm_rejects wm_finish_rejects(wm_call *call, uint32_t input);
 
 wm_builder wm_builder_of(wm_field field, uint32_t rows, size_t bytes);
