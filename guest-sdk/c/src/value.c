@@ -1,4 +1,5 @@
 /* The texts of types, dates, timestamps, decimals and floats. */
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -260,15 +261,16 @@ bool wm_decimal_parse(wm_text text, uint8_t precision, uint8_t scale, wm_decimal
     return unscaled < power_of_ten(precision);
 }
 
-/* The shortest digits that stand for the number: 15 always suffice if fewer do, once zeros at their end are gone; 17 always do. */
+/* The shortest digits that stand for the number. If 15 do, they are the shortest once zeros at their end are gone, but for the numbers
+ * next to zero, which have fewer; 17 always do. */
 wm_text wm_float_text(double value)
 {
     char written[32], digits[18];
-    int count = 15, exponent;
-    do {
+    int count = value > -DBL_MIN && value < DBL_MIN ? 1 : 15, exponent;
+    for (;; count++) {
         snprintf(written, sizeof written, "%.*e", count - 1, value);
-    } while (strtod(written, NULL) != value && ++count < 17);
-    if (count == 17) snprintf(written, sizeof written, "%.16e", value);
+        if (count == 17 || strtod(written, NULL) == value) break;
+    }
     const char *from = written + (written[0] == '-');
     const char *sign = from == written ? "" : "-";
     count = 0;
