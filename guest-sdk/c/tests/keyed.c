@@ -15,6 +15,7 @@ static bool update(wm_call *call, wm_key *key)
     struct account account = before == NULL ? (struct account){ 0 } : *before;
     if (key->timed_out) {
         wm_emit_row(&call->ports[0], key->number, &account);
+        wm_set_timer(key, 5); /* goes with the state */
         wm_remove(key);
         return true;
     }
@@ -26,6 +27,7 @@ static bool update(wm_call *call, wm_key *key)
         account.spent += order.amount;
         account.last = order.note;
     }
+    wm_put(key, &(struct account){ -1 }); /* the last one counts */
     wm_put(key, &account);
     wm_timeout_after(key, 1000);
     if (key->last_part) wm_emit_row(&call->ports[0], key->number, &account);

@@ -52,6 +52,14 @@ WM_TEST(every_type_is_read_and_written)
     WM_EXPECT_ROWS(run, "out", row, nulls);
 }
 
+static const wm_transform prices = { .input = WM_COLUMNS({ "price", WM_DECIMAL, .precision = 10, .scale = 2 }), .process = copy };
+
+WM_TEST(a_decimal_of_other_digits_is_another_type)
+{
+    wm_run *run = wm_run_transform((wm_test){ .plugin = &prices, .schema = { { "price", "decimal(11,2)" } } });
+    WM_EXPECT_ERROR(run, "fatal", "column `price` is decimal(11,2), and the plugin reads it as decimal(10,2)");
+}
+
 /* ---- Whole columns ---- */
 
 static bool add(wm_call *call)
