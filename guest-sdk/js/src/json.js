@@ -10,7 +10,81 @@ import { spelled } from './types.js';
  * what is wrong and where, in the words of the Rust SDK.
  */
 export function jsonMembers(text) {
-  return new Scanner(text).members();
+  return isObject(text) ? membersOf(text) : new Scanner(text).members();
+}
+
+/**
+ * Whether it is certainly an object. The engine's own parser tells in a fraction of the time that the scanner below needs; only
+ * that surrogates must be paired it does not ask for.
+ */
+function isObject(text) {
+  const value = parsed(text);
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !text.includes('\\u');
+}
+
+/** The value that JSON stands for, or undefined if it is none. */
+function parsed(json) {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The members of an object that was parsed before. Between strings, which are stepped over as wholes, is not much to look at. */
+function membersOf(text) {
+  const members = new Map();
+  let depth = 0;
+  let key;
+  let start; // of the value after `key`
+  let at = 0;
+  const pieces = betweenQuotes(text);
+  for (let piece = 0; piece < pieces.length; piece++) {
+    const chars = pieces[piece];
+    if (piece % 2 === 1) {
+      if (depth === 1 && start === undefined) key = chars.includes('\\') ? JSON.parse(`"${chars}"`) : chars;
+    } else {
+      for (let char = 0; char < chars.length; char++) {
+        switch (chars.charCodeAt(char)) {
+          case OPEN_OBJECT:
+          case OPEN_LIST:
+            depth++;
+            break;
+          case COLON:
+            if (depth === 1) start = at + char + 1;
+            break;
+          case CLOSE_OBJECT:
+          case CLOSE_LIST:
+            depth--;
+            if (depth > 0 || start === undefined) break;
+            members.set(key, text.slice(start, at + char).trim());
+            break;
+          case COMMA:
+            if (depth > 1) break;
+            members.set(key, text.slice(start, at + char).trim());
+            start = undefined;
+        }
+      }
+    }
+    at += chars.length + 1;
+  }
+  return members;
+}
+
+const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST, COLON, COMMA] = Array.from('{}[]:,', (char) => char.charCodeAt(0));
+
+/** What is before, in and after each string of JSON, in turn. */
+function betweenQuotes(json) {
+  const pieces = json.split('"');
+  if (!json.includes('\\')) return pieces;
+  const whole = [pieces[0]];
+  let isEscaped = false;
+  for (const piece of pieces.slice(1)) {
+    if (isEscaped) whole[whole.length - 1] += `"${piece}`;
+    else whole.push(piece);
+    isEscaped = /(?:^|[^\\])(?:\\\\)*\\$/.test(whole.at(-1));
+  }
+  return whole;
 }
 
 const encoder = new TextEncoder();
@@ -307,40 +381,23 @@ const READ = {
   timestamp: (text) => parseTimestamp(unquoted(text) ?? ''),
   utf8: unquoted,
   binary: (text) => fromHex(unquoted(text) ?? '-'),
-  json: (text) => (isJson(text) ? text : undefined),
+  json: (text) => (parsed(text) === undefined ? undefined : text),
 };
 
 function readInteger(text) {
-  if (!/^(?:0|-?[1-9][0-9]*)$/.test(text)) return undefined;
-  const integer = BigInt(text);
-  return integer === BigInt.asIntN(64, integer) ? integer : undefined;
+  const integer = typeof parsed(text) === 'number' && !/[.eE]/.test(text) ? BigInt(text) : undefined;
+  return integer !== undefined && integer === BigInt.asIntN(64, integer) && text !== '-0' ? integer : undefined;
 }
 
 function readFloat(text) {
-  if (!/^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/.test(text)) return undefined;
-  const float = Number(text);
+  const float = parsed(text);
   return Number.isFinite(float) ? float : undefined;
 }
 
 /** The text of a JSON string. */
 function unquoted(json) {
-  if (json[0] !== '"') return undefined;
-  try {
-    const text = JSON.parse(json);
-    return text.isWellFormed() ? text : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isJson(text) {
-  try {
-    const scanner = new Scanner(text);
-    scanner.value();
-    return scanner.at === text.length;
-  } catch {
-    return false;
-  }
+  const text = parsed(json);
+  return typeof text === 'string' && text.isWellFormed() ? text : undefined;
 }
 
 function fromHex(digits) {
