@@ -19,13 +19,14 @@ import { column, defineTransform, fromJson, jsonMembers, Reject, setting } from 
 export default defineTransform({
   config: { schema: setting.table(setting.text()), carry: setting.boolean(false) },
   input: { line: column('utf8', { setting: 'column', orFirst: true }) },
-  open: ({ schema, carry }) => ({ carry, columns: Array.from(schema, ([name, type]) => [name, column(type)]) }),
+  open: ({ schema, carry }) => ({ carry, columns: new Map(Array.from(schema, ([name, type]) => [name, column(type)])) }),
   output: ({ columns }) => columns,
   carry: ({ carry }) => carry,
 
   map({ line }, { columns }) {
     const members = attempt('not a JSON object', () => jsonMembers(line));
-    return Object.fromEntries(columns.map(([name, column]) => [name, cell(members.get(name), name, column)]));
+    const cells = Array.from(columns, ([name, column]) => [name, cell(members.get(name), name, column)]);
+    return Object.fromEntries(cells);
   },
 });
 
