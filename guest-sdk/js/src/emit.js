@@ -7,33 +7,41 @@ import { field } from './types.js';
 class Emitter {
   constructor({ name, columns }) {
     this.name = name;
-    this.columns = columns;
     this.builders = columns.map((column) => new Builder(column));
     this.rows = 0;
-    /** The parent of each row up to the last finished one. */
+    /** Of each finished input row that gave any: its number, and how many rows there were after it. */
     this.parents = [];
+    this.ends = [];
   }
 
-  emit(row) {
-    const { builders } = this;
-    for (let at = 0; at < builders.length; at++) builders[at].push(row[builders[at].name]);
-    this.rows++;
+  emit(rows) {
+    for (let at = 0; at < this.builders.length; at++) this.builders[at].pushAll(rows);
+    this.rows += rows.length;
   }
 
   endRow(parent) {
-    while (this.parents.length < this.rows) this.parents.push(parent);
+    if (this.rows === this.finished) return;
+    this.parents.push(parent);
+    this.ends.push(this.rows);
   }
 
   undoRow() {
-    this.rows = this.parents.length;
+    this.rows = this.finished;
     for (const builder of this.builders) builder.truncate(this.rows);
   }
 
+  /** The rows of finished input rows. */
+  get finished() {
+    return this.ends.at(-1) ?? 0;
+  }
+
   finish(port) {
+    const val = new Uint32Array(this.rows);
+    for (let at = 0; at < this.ends.length; at++) val.fill(this.parents[at], this.ends[at - 1] ?? 0, this.ends[at]);
     return {
       port,
       rows: this.rows,
-      origin: { tag: 'parents', val: Uint32Array.from(this.parents) },
+      origin: { tag: 'parents', val },
       columns: this.builders.map((builder) => builder.finish()),
     };
   }
@@ -44,24 +52,22 @@ export class Ports {
   /** `several` says that what is emitted names its port: `{ words: { word } }`. */
   constructor(ports, several) {
     this.emitters = ports.map((port) => new Emitter(port));
-    this.emit = several ? (rows) => this.emitByPort(rows) : (row) => this.emitters[0].emit(row);
+    this.several = several;
   }
 
   /** What a flat-map gives: an array or anything else that can be iterated, or nothing. */
-  emitAll(rows) {
-    if (rows === undefined || rows === null) return;
-    if (Array.isArray(rows)) {
-      for (let at = 0; at < rows.length; at++) this.emit(rows[at]); // `for of` costs five times as much in the component
-    } else {
-      for (const row of rows) this.emit(row);
-    }
+  emit(given) {
+    if (given === undefined || given === null) return;
+    const rows = Array.isArray(given) ? given : [...given];
+    if (!this.several) this.emitters[0].emit(rows);
+    else rows.forEach((row) => this.emitByPort(row));
   }
 
   emitByPort(rows) {
     for (const [name, row] of Object.entries(rows)) {
       const emitter = this.emitters.find((emitter) => emitter.name === name);
       if (!emitter) throw new TypeError(noPort(name, this.emitters));
-      emitter.emit(row);
+      emitter.emit([row]);
     }
   }
 

@@ -51,7 +51,8 @@ function membersOf(text) {
             depth++;
             break;
           case COLON:
-            if (depth === 1) start = at + char + 1;
+            if (depth > 1) break;
+            start = at + char + 1;
             break;
           case CLOSE_OBJECT:
           case CLOSE_LIST:

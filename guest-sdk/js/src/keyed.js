@@ -101,7 +101,7 @@ function process({ update, state, inputs }, opened, ports, { status, keys, state
     try {
       const key = reader.read(at);
       const rows = inputs ? groups.map((group) => group.rowsOf(at)) : groups[0].rowsOf(at);
-      ports.emitAll(update({ key, rows, state: keyState }, opened));
+      ports.emit(update({ key, rows, state: keyState }, opened));
       ports.endRow(at);
     } catch (error) {
       if (isCallError(error)) throw error;

@@ -74,7 +74,7 @@ function flatMap({ definition, opened, ports: shapes }, batch) {
   const rejected = forEachRow(
     batch,
     (row, number) => {
-      ports.emitAll(definition.flatMap(row, opened));
+      ports.emit(definition.flatMap(row, opened));
       ports.endRow(number);
     },
     () => ports.undoRow(),
@@ -89,7 +89,7 @@ function map({ definition, opened, ports: shapes }, batch) {
     (row, number) => {
       const mapped = definition.map(row, opened);
       if (mapped === undefined || mapped === null) return;
-      ports.emit(mapped);
+      ports.emit([mapped]);
       ports.endRow(number);
     },
     () => ports.undoRow(),
