@@ -4,10 +4,9 @@ import { Fatal } from './errors.js';
 import { described } from './json.js';
 import { suggested } from './suggest.js';
 
-/** A setting: what it expects, for messages, how it reads a JSON value, and what it is where the key is left out. */
+/** A setting: how it reads a JSON value, and what it is where the key is left out. */
 class Setting {
-  constructor(expected, read, fallback) {
-    this.expected = expected;
+  constructor(read, fallback) {
     this.read = read;
     this.fallback = fallback;
   }
@@ -20,7 +19,7 @@ function typed(expected, accepts, fallback) {
     if (accepts(value)) return value;
     throw wrong(value, expected);
   };
-  return new Setting(expected, read, fallback);
+  return new Setting(read, fallback);
 }
 
 /** The kinds of settings. The last argument of each is the value where the key is left out; without it the key must be there. */
@@ -43,7 +42,7 @@ export const setting = {
       if (millis === undefined) throw new Error(`\`${value}\` is not a duration as \`30s\`, \`1h 30m\` or \`250ms\``);
       return millis;
     };
-    return new Setting('a duration', read, fallback === undefined ? undefined : read(fallback));
+    return new Setting(read, fallback === undefined ? undefined : read(fallback));
   },
 
   list(of, fallback) {
@@ -51,7 +50,7 @@ export const setting = {
       if (!Array.isArray(value)) throw wrong(value, 'a sequence');
       return value.map(of.read);
     };
-    return new Setting('a sequence', read, fallback);
+    return new Setting(read, fallback);
   },
 
   /** A table with keys of the user's choice, as a Map in the order of the keys' bytes. */
@@ -60,7 +59,7 @@ export const setting = {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(value, 'a map');
       return new Map(inOrder(value).map(([key, value]) => [key, of.read(value)]));
     };
-    return new Setting('a map', read, fallback);
+    return new Setting(read, fallback);
   },
 };
 
@@ -116,7 +115,7 @@ function readTable(schema, table, columnSettings) {
   const config = {};
   for (const [key, value] of entries) if (own.includes(key)) config[key] = within(key, () => schema[key].read(value));
   for (const key of own) {
-    if (key in config) continue;
+    if (Object.hasOwn(config, key)) continue;
     if (schema[key].fallback === undefined) throw new Error(`missing field \`${key}\``);
     config[key] = schema[key].fallback;
   }

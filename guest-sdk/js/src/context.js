@@ -21,14 +21,18 @@ const NO_WATERMARK = -(2n ** 63n);
 
 /** Notes the contract's context. */
 export function enter({ epoch, batchTime, partition, call, watermark, seed }) {
-  // ComponentizeJS 0.23 hands the least s64 over as 2^63: without its sign.
-  const since1970 = BigInt.asIntN(64, watermark);
+  const mark = signed(watermark);
   current = {
     epoch,
-    batchTime: Number(batchTime),
+    batchTime: Number(signed(batchTime)),
     partition,
     call,
-    watermark: since1970 === NO_WATERMARK ? undefined : Number(since1970),
+    watermark: mark === NO_WATERMARK ? undefined : Number(mark),
     seed,
   };
+}
+
+/** ComponentizeJS 0.23 hands an s64 over as if it were a u64. */
+function signed(integer) {
+  return BigInt.asIntN(64, integer);
 }

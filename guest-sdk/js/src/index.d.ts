@@ -135,7 +135,6 @@ export type GivenColumn =
 
 /** A kind of setting; `setting` makes them. */
 export interface Setting<Value> {
-  readonly expected: string;
   /** Only for the compiler. */
   readonly __value?: Value;
 }

@@ -25,7 +25,8 @@ export function defineSink(definition) {
     describe: (config, input) =>
       orFatal(() => {
         const names = input.map((field) => field.name);
-        const wanted = columns ? columns(configured(config), input.map(column)) : (configured(config), names);
+        const settings = configured(config);
+        const wanted = columns?.(settings, input.map(column)) ?? names;
         const missing = wanted.find((name) => !names.includes(name));
         if (missing === undefined) return { columns: wanted, delivery };
         const has = names.map((name) => `\`${name}\``).join(', ') || 'none';

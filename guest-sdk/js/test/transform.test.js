@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import { column, context, defineTransform, Fatal, Reject, Retryable, words } from '@wasmill/sdk';
 import { runTransform } from '@wasmill/sdk/testing';
 
+import { enter } from '../src/context.js';
+
 const numbers = (...values) => values.map((n) => ({ n }));
 
 test('a filter keeps rows whole, and copies nothing', () => {
@@ -145,6 +147,14 @@ test('the context of the call', () => {
   assert.deepEqual(run.rows(), [{ at: 12n, watermark: null }]);
   const marked = runTransform(plugin, { rows: [{}], context: { batchTime: 12, watermark: -3 } });
   assert.deepEqual(marked.rows(), [{ at: 12n, watermark: -3n }]);
+});
+
+test('a time before 1970 has its sign, though it comes without', () => {
+  const unsigned = (integer) => BigInt.asUintN(64, integer);
+  enter({ ...context(), batchTime: unsigned(-5n), watermark: unsigned(-7n) });
+  assert.deepEqual([context().batchTime, context().watermark], [-5, -7]);
+  enter({ ...context(), batchTime: 0n, watermark: unsigned(-(2n ** 63n)) });
+  assert.equal(context().watermark, undefined);
 });
 
 test('a definition that makes no sense is refused when it is made', () => {
