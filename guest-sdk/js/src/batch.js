@@ -22,7 +22,7 @@ export class Batch {
     return Object.fromEntries(this.views.map((column) => [column.name, column.get(row)]));
   }
 
-  /** A row as a JSON object, as the host's own sinks write it. */
+  /** A row as a JSON object: values as the host's own sinks write them, and `null` where there is none. */
   json(row) {
     return rowToJson(this.schema, this.values(row));
   }

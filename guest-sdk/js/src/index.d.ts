@@ -338,7 +338,7 @@ export interface SinkBatch {
   readonly columns: Record<string, any>;
   /** A row as an object of values. */
   row(row: number): Record<string, any>;
-  /** A row as a JSON object, as the host's own sinks write it. */
+  /** A row as a JSON object: values as the host's own sinks write them, and `null` where there is none. */
   json(row: number): string;
 }
 
