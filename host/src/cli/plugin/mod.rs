@@ -2,11 +2,15 @@
 
 mod build;
 mod inspect;
+mod new;
+mod sdk;
 mod setup;
 mod test;
 
 pub use build::Build;
 pub use inspect::Inspect;
+pub use new::New;
+pub use sdk::Sdk;
 pub use setup::Setup;
 pub use test::Test;
 
@@ -15,12 +19,16 @@ use super::exit::Exit;
 /// Make, test and inspect plugins
 #[derive(Debug, clap::Subcommand)]
 pub enum Plugin {
+    /// Begin a plugin
+    New(New),
     /// Make a component of a plugin's folder
     Build(Build),
     /// Test a plugin with its fixtures
     Test(Test),
     /// Install what compiling plugins needs
     Setup(Setup),
+    /// Print the folder of an SDK of this version of wasmill
+    Sdk(Sdk),
     /// Say what a plugin is: its world, imports, size and digest
     Inspect(Inspect),
 }
@@ -33,6 +41,8 @@ impl Plugin {
     pub fn run(self) -> anyhow::Result<Exit> {
         let done = match self {
             Self::Test(test) => return test.run(),
+            Self::New(new) => new.run(),
+            Self::Sdk(sdk) => sdk.run(),
             Self::Build(build) => build.run(),
             Self::Setup(setup) => setup.run(),
             Self::Inspect(inspect) => inspect.run(),

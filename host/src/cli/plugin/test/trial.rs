@@ -107,7 +107,9 @@ impl<'a> Trial<'a> {
         match run() {
             Err(error) => match error.downcast_ref::<Failure>() {
                 Some(failure) if failure.fault == Fault::User => {
-                    let text = format!("{}\n", failure.message);
+                    // Whoever else implements the same is called otherwise.
+                    let name = format!("plugin `{}`", self.component.name());
+                    let text = format!("{}\n", failure.message.replace(&name, "the plugin"));
                     Ok(Given::from([("error.txt".to_owned(), text)]))
                 }
                 _ => Err(error),
