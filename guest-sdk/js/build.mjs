@@ -19,18 +19,20 @@ const KINDS = ['transform', 'reducer', 'keyed', 'sink'];
 
 async function main([folder, out, wit = witFolder()]) {
   if (!folder || !out) throw new Error('usage: node build.mjs DIR OUT [WIT]');
-  const kind = await kindOf(resolve(folder));
+  const [plugin, target, contract] = [folder, out, wit].map((path) => resolve(path));
+  const kind = await kindOf(plugin);
   const scratch = await mkdtemp(join(tmpdir(), 'wasmill-js-'));
   try {
     const bundle = join(scratch, 'plugin.js');
-    await bundled(resolve(folder), kind, bundle);
+    await bundled(plugin, kind, bundle);
+    process.chdir(scratch); // ComponentizeJS 0.23 does not find the source if this is `/`
     const { component } = await componentize({
       sourcePath: bundle,
-      witPath: resolve(wit),
+      witPath: contract,
       worldName: `${kind}-plugin`,
       disableFeatures: FEATURES,
     });
-    await writeFile(out, component);
+    await writeFile(target, component);
   } finally {
     await rm(scratch, { recursive: true });
   }
