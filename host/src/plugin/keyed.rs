@@ -288,6 +288,11 @@ pub struct KeyedInstance {
 }
 
 impl KeyedInstance {
+    /// Bytes of linear memory that it has, unless it has trapped.
+    pub fn memory(&self) -> Option<u64> {
+        self.live.memory()
+    }
+
     /// Calls the guest with some keys.
     ///
     /// # Errors

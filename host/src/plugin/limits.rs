@@ -123,6 +123,13 @@ impl Limiter {
     }
 }
 
+impl Limiter {
+    /// Bytes of linear memory that the instance has.
+    pub fn memory(&self) -> u64 {
+        self.limits.memory - self.memory_left as u64
+    }
+}
+
 fn usize_of(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -39,6 +39,12 @@ impl<G> Live<G> {
         }
     }
 
+    /// Bytes of linear memory that it has; of one that has trapped nothing is known.
+    pub fn memory(&self) -> Option<u64> {
+        let (store, _) = self.0.as_ref()?;
+        Some(store.data().limiter.memory())
+    }
+
     /// One call on `rows` rows, and what `check` makes of its answer.
     ///
     /// # Errors

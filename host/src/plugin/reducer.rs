@@ -170,6 +170,11 @@ pub struct ReducerInstance {
 }
 
 impl ReducerInstance {
+    /// Bytes of linear memory that it has, unless it has trapped.
+    pub fn memory(&self) -> Option<u64> {
+        self.live.memory()
+    }
+
     /// One row for each group; `ends` says where each group's rows end. At most 64 Ki rows.
     ///
     /// # Errors

@@ -139,6 +139,11 @@ pub struct TransformInstance {
 }
 
 impl TransformInstance {
+    /// Bytes of linear memory that it has, unless it has trapped.
+    pub fn memory(&self) -> Option<u64> {
+        self.live.memory()
+    }
+
     /// Calls the guest with the planned columns of `input`, whose schema is the one bound. At most 64 Ki rows.
     ///
     /// # Errors

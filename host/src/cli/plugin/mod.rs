@@ -1,13 +1,19 @@
 //! `wasmill plugin ..`: making plugins and looking into them.
 
+mod bench;
 mod build;
+mod conform;
+mod dev;
 mod inspect;
 mod new;
 mod sdk;
 mod setup;
 mod test;
 
+pub use bench::Bench;
 pub use build::Build;
+pub use conform::Conform;
+pub use dev::Dev;
 pub use inspect::Inspect;
 pub use new::New;
 pub use sdk::Sdk;
@@ -25,6 +31,12 @@ pub enum Plugin {
     Build(Build),
     /// Test a plugin with its fixtures
     Test(Test),
+    /// Build and test a plugin whenever its sources change
+    Dev(Dev),
+    /// Measure what a plugin costs
+    Bench(Bench),
+    /// Check that a plugin does what one of Wasmill's own does
+    Conform(Conform),
     /// Install what compiling plugins needs
     Setup(Setup),
     /// Print the folder of an SDK of this version of wasmill
@@ -41,6 +53,9 @@ impl Plugin {
     pub fn run(self) -> anyhow::Result<Exit> {
         let done = match self {
             Self::Test(test) => return test.run(),
+            Self::Conform(conform) => return conform.run(),
+            Self::Dev(dev) => dev.run(),
+            Self::Bench(bench) => bench.run(),
             Self::New(new) => new.run(),
             Self::Sdk(sdk) => sdk.run(),
             Self::Build(build) => build.run(),

@@ -205,7 +205,9 @@ impl Case {
         let sources: toml::Table = sources.collect();
         let mut node = self.file.node.clone();
         node.insert(NODE.into(), path(component));
-        node.entry("on_error").or_insert(text("reject"));
+        if world != World::Reducer {
+            node.entry("on_error").or_insert(text("reject"));
+        }
         match is_only {
             true => node.insert("input".into(), text(ONLY_INPUT)),
             false => node.insert(
@@ -224,7 +226,11 @@ impl Case {
                 steps.insert(NODE.into(), node.into());
                 for port in ports {
                     let mut sink = file_sink();
-                    sink.push(("input", text(&format!("{NODE}.{port}"))));
+                    let input = match world {
+                        World::Reducer => NODE.to_owned(),
+                        _ => format!("{NODE}.{port}"),
+                    };
+                    sink.push(("input", text(&input)));
                     sinks.insert(port.clone(), table(sink).into());
                 }
             }

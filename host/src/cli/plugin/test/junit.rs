@@ -17,6 +17,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Of a case; `wrong` is empty if all is well.
+    pub fn new(name: &str, time: Duration, wrong: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            time,
+            wrong: Some(wrong).filter(|wrong| !wrong.is_empty()),
+        }
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let (name, seconds) = (&self.name, self.time.as_secs_f64());

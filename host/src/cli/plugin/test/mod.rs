@@ -2,12 +2,12 @@
 
 mod before;
 mod case;
+mod described;
 mod expected;
 mod junit;
 mod logged;
 mod trial;
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -15,10 +15,12 @@ use super::build;
 use crate::cli::engine::EngineOptions;
 use crate::cli::exit::Exit;
 use crate::cli::output;
-use case::Case;
-use junit::Verdict;
-use logged::Logged;
-use trial::Trial;
+pub use case::Case;
+pub use described::Described;
+pub use expected::{diff, read};
+pub use junit::Verdict;
+pub use logged::Logged;
+pub use trial::{Given, Trial, is_rejected};
 
 /// Test a plugin with its fixtures
 ///
@@ -77,11 +79,7 @@ impl Test {
             let began = Instant::now();
             let trial = Trial::new(case, &engine, &plugin, &logged)?;
             let wrong = self.wrong(case, &trial)?;
-            let verdict = Verdict {
-                name: case.name.clone(),
-                time: began.elapsed(),
-                wrong,
-            };
+            let verdict = Verdict::new(&case.name, began.elapsed(), wrong);
             output::write(verdict.text().as_bytes())?;
             verdicts.push(verdict);
         }
@@ -97,35 +95,14 @@ impl Test {
         })
     }
 
-    /// What is wrong with what the plugin gives, if anything is.
-    fn wrong(&self, case: &Case, trial: &Trial<'_>) -> anyhow::Result<Option<String>> {
+    /// What is wrong with what the plugin gives, nothing if all is well.
+    fn wrong(&self, case: &Case, trial: &Trial<'_>) -> anyhow::Result<String> {
         let given = trial.at_one_go()?;
-        let mut wrong = String::new();
-        let mut others = vec![(
-            "when the process starts anew after every epoch, with three workers",
-            trial.with_restarts()?,
-        )];
-        if let Some(again) = trial.again()? {
-            others.push(("when an epoch is run again", again));
-        }
-        // What is logged is what it gave at one go.
-        let mut silent = given.clone();
-        silent.remove(trial::LOG);
-        for (how, other) in others {
-            let other = expected::diff(&silent, &other);
-            if !other.is_empty() {
-                // Writing to a String cannot fail.
-                writeln!(
-                    wrong,
-                    "the plugin is not deterministic: {how} it gives something else\n{other}"
-                )
-                .ok();
-            }
-        }
+        let mut wrong = trial.is_deterministic(&given)?;
         match self.update {
             true => expected::write(&case.expected(), &given)?,
-            false => wrong.push_str(&expected::diff(&expected::read(&case.expected())?, &given)),
+            false => wrong.push_str(&diff(&read(&case.expected())?, &given)),
         }
-        Ok(Some(wrong).filter(|wrong| !wrong.is_empty()))
+        Ok(wrong)
     }
 }

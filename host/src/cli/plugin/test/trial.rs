@@ -1,17 +1,19 @@
 //! Runs a fixture in the real host: at one go, with a start anew after every epoch, and every epoch once more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use arrow::datatypes::SchemaRef;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::before;
 use super::case::{Case, NODE};
+use super::described::Described;
+use super::expected::diff;
 use super::logged::Logged;
 use crate::checkpoint::Records;
 use crate::cli::remembered::Remembered;
@@ -20,15 +22,20 @@ use crate::deliver::Output;
 use crate::error::{Failure, Fault};
 use crate::ids::{BatchTime, Epoch, NodeName};
 use crate::pipeline::{Checked, PipelineFile, Plan};
-use crate::plugin::{Component, Engine, Grants, Keyed, Limits, Transform, World};
+use crate::plugin::{Component, Engine, World};
 use crate::replay::{Diverted, replay};
 use crate::run::{self, Options, REJECTED, Stop};
 
 /// What a plugin gives, as the files that would expect it: their names below `expected`, and their texts.
 pub type Given = BTreeMap<String, String>;
 
+/// Whether a file is of rejected rows.
+pub fn is_rejected(name: &str) -> bool {
+    name.split('/').next() == Some(REJECTED)
+}
+
 /// What the plugin logs.
-pub const LOG: &str = "log.txt";
+const LOG: &str = "log.txt";
 
 /// A fixture about to be run.
 pub struct Trial<'a> {
@@ -72,15 +79,42 @@ impl<'a> Trial<'a> {
         Ok(given)
     }
 
+    /// Whether it gives the same otherwise as at one go; how not, if not.
+    pub fn is_deterministic(&self, given: &Given) -> anyhow::Result<String> {
+        let mut others = vec![(
+            "when the process starts anew after every epoch, with three workers",
+            self.with_restarts()?,
+        )];
+        if let Some(again) = self.again()? {
+            others.push(("when an epoch is run again", again));
+        }
+        // What is logged is what it gave at one go.
+        let mut silent = given.clone();
+        silent.remove(LOG);
+        let mut text = String::new();
+        for (how, other) in others {
+            let other = diff(&silent, &other);
+            if !other.is_empty() {
+                // Writing to a String cannot fail.
+                writeln!(
+                    text,
+                    "the plugin is not deterministic: {how} it gives something else\n{other}"
+                )
+                .ok();
+            }
+        }
+        Ok(text)
+    }
+
     /// What it gives when the process ends after every epoch and another one goes on, with other workers.
-    pub fn with_restarts(&self) -> anyhow::Result<Given> {
+    fn with_restarts(&self) -> anyhow::Result<Given> {
         let times: Vec<BatchTime> = self.batches.keys().copied().collect();
         let lives: Vec<&[BatchTime]> = (1..=times.len()).map(|end| &times[..end]).collect();
         self.caught(|| self.run("restarted", &lives, 3))
     }
 
     /// What every epoch gives that is run again on the input and state that it had. A sink is not called again, and gives nothing.
-    pub fn again(&self) -> anyhow::Result<Option<Given>> {
+    fn again(&self) -> anyhow::Result<Option<Given>> {
         if self.component.world() == World::Sink {
             return Ok(None);
         }
@@ -192,51 +226,13 @@ impl<'a> Trial<'a> {
 
     /// The names of the ports of what the plugin makes of the case's columns.
     fn ports(&self) -> anyhow::Result<Vec<String>> {
-        let config = match self.case.setting("config") {
-            Some(config) => serde_json::to_value(config)?,
-            None => json!({}),
-        };
-        let (name, limits) = (NodeName::from(NODE), Limits::default());
-        let (schemas, grants) = (self.case.schemas()?, Grants::default());
-        let ports = match self.component.world() {
-            World::Transform => {
-                let input = &schemas[0];
-                Transform::new(&self.component, &name, &config, input, &limits, &grants)?
-                    .ports()
-                    .to_vec()
-            }
-            World::Keyed => {
-                let keys = self.keys(&schemas[0])?;
-                let plugin = &self.component;
-                Keyed::new(plugin, &name, &config, &keys, &schemas, &limits, &grants)?
-                    .ports()
-                    .to_vec()
-            }
-            World::Reducer => return Ok(vec!["out".to_owned()]),
-            World::Sink => return Ok(Vec::new()),
+        let ports = match Described::new(&self.component, self.case)? {
+            Described::Transform(transform) => transform.ports().to_vec(),
+            Described::Keyed(keyed) => keyed.ports().to_vec(),
+            Described::Reducer(_) => return Ok(vec!["out".to_owned()]),
+            Described::Sink => return Ok(Vec::new()),
         };
         Ok(ports.into_iter().map(|port| port.name).collect())
-    }
-
-    /// The columns that `group_by` names.
-    fn keys(&self, input: &SchemaRef) -> anyhow::Result<SchemaRef> {
-        let names = self
-            .case
-            .setting("group_by")
-            .and_then(toml::Value::as_array);
-        let names = names.with_context(|| {
-            format!(
-                "case `{}` has no `group_by`, the columns of the key",
-                self.case.name
-            )
-        })?;
-        let names: BTreeSet<&str> = names.iter().filter_map(toml::Value::as_str).collect();
-        let fields = input.fields().iter();
-        let of_key: Vec<_> = fields
-            .filter(|field| names.contains(field.name().as_str()))
-            .cloned()
-            .collect();
-        Ok(Arc::new(arrow::datatypes::Schema::new(of_key)))
     }
 }
 

@@ -1,0 +1,129 @@
+//! A plugin of any world but a sink, called as the host calls it.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use arrow::array::{RecordBatch, RecordBatchOptions, new_empty_array};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::json::ReaderBuilder;
+
+use crate::cli::plugin::test::{Case, Described};
+use crate::ids::{BatchTime, Epoch, PartitionId};
+use crate::plugin::{
+    CallContext, Component, Keyed, KeyedBatch, KeyedInstance, Reduced, Reducer, ReducerInstance,
+    Transform, TransformInstance, status,
+};
+
+/// A described plugin.
+pub enum Subject {
+    Transform(Transform),
+    Reducer(Reducer),
+    Keyed(Keyed),
+}
+
+/// An instance of it.
+pub enum Instance<'a> {
+    Transform(TransformInstance),
+    Reducer(ReducerInstance),
+    Keyed(&'a Keyed, KeyedInstance),
+}
+
+impl Subject {
+    /// Of a component and the columns and settings of a fixture.
+    pub fn new(component: &Component, case: &Case) -> anyhow::Result<Self> {
+        Ok(match Described::new(component, case)? {
+            Described::Transform(transform) => Self::Transform(transform),
+            Described::Reducer(reducer) => Self::Reducer(reducer),
+            Described::Keyed(keyed) => Self::Keyed(keyed),
+            Described::Sink => bail!(
+                "what a sink costs is for the most part the outside: measure a pipeline with it"
+            ),
+        })
+    }
+
+    /// All rows of the first input of the fixture.
+    pub fn rows(&self, case: &Case) -> anyhow::Result<RecordBatch> {
+        let schema = case.schemas()?.remove(0);
+        let mut batches = Vec::new();
+        for file in case.batches()?.into_values().flatten() {
+            let text = std::fs::read(&file)?;
+            let reader = ReaderBuilder::new(schema.clone()).build(Cursor::new(text))?;
+            for batch in reader {
+                batches.push(batch.with_context(|| format!("{}", file.display()))?);
+            }
+        }
+        Ok(arrow::compute::concat_batches(&schema, &batches)?)
+    }
+
+    /// A fresh instance.
+    pub fn open(&self) -> anyhow::Result<Instance<'_>> {
+        Ok(match self {
+            Self::Transform(transform) => Instance::Transform(transform.open()?),
+            Self::Reducer(reducer) => Instance::Reducer(reducer.open()?),
+            Self::Keyed(keyed) => Instance::Keyed(keyed, keyed.open()?),
+        })
+    }
+}
+
+impl Instance<'_> {
+    /// One call on these rows: each a key of its own, or all of them one group.
+    pub fn call(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+        let context = CallContext {
+            epoch: Epoch(0),
+            time: BatchTime(0),
+            partition: PartitionId(0),
+            call: 0,
+            seed: 0,
+        };
+        match self {
+            Self::Transform(instance) => drop(instance.process(&context, rows)?),
+            Self::Reducer(instance) => {
+                let ends = [rows.num_rows() as u32];
+                drop(instance.reduce(&context, &ends, rows, Reduced::Not)?);
+            }
+            Self::Keyed(keyed, instance) => {
+                drop(instance.process(&context, &keys_of(keyed, rows)?)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of linear memory that it has.
+    pub fn memory(&self) -> Option<u64> {
+        match self {
+            Self::Transform(instance) => instance.memory(),
+            Self::Reducer(instance) => instance.memory(),
+            Self::Keyed(_, instance) => instance.memory(),
+        }
+    }
+}
+
+/// Every row as the only one of a key that has no state.
+fn keys_of(keyed: &Keyed, rows: &RecordBatch) -> anyhow::Result<KeyedBatch> {
+    let count = rows.num_rows();
+    let schema = rows.schema();
+    let columns = keyed
+        .keys()
+        .fields()
+        .iter()
+        .map(|field| schema.index_of(field.name()));
+    let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
+    let state = &keyed.state().columns;
+    let none = state
+        .fields()
+        .iter()
+        .map(|field| new_empty_array(field.data_type()));
+    let options = RecordBatchOptions::new().with_row_count(Some(0));
+    Ok(KeyedBatch {
+        keys: with_schema(rows.project(&columns)?, keyed.keys())?,
+        status: vec![status::FIRST | status::LAST; count],
+        state: RecordBatch::try_new_with_options(state.clone(), none.collect(), &options)?,
+        inputs: vec![((1..=count as u32).collect(), rows.clone())],
+    })
+}
+
+fn with_schema(batch: RecordBatch, schema: &SchemaRef) -> anyhow::Result<RecordBatch> {
+    let schema: Arc<Schema> = schema.clone();
+    Ok(RecordBatch::try_new(schema, batch.columns().to_vec())?)
+}

@@ -1,0 +1,116 @@
+//! `wasmill plugin dev`: builds and tests a plugin whenever its sources change.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+
+use crate::cli::output;
+use crate::ids::NodeName;
+
+/// How often files are looked at.
+const INTERVAL: Duration = Duration::from_millis(300);
+/// Folders that tools write, not authors.
+const MADE: [&str; 4] = ["target", "node_modules", "__pycache__", ".git"];
+
+/// Build and test a plugin whenever its sources change
+///
+/// Runs `wasmill plugin test` at once and after every change of a file in the folder. With --checkpoint, builds the plugin and runs an
+/// epoch of a pipeline again with it instead, and shows how what it gives differs from what the epoch gave: the pipeline may be running.
+/// Ends with Ctrl-C.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wasmill plugin dev plugins/split-words
+  wasmill plugin dev . --checkpoint /data/words/checkpoint --step words --epoch 12")]
+pub struct Dev {
+    /// The plugin's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+
+    /// The checkpoint of a pipeline with recorded epochs, a folder or an s3:// address
+    #[arg(long, requires = "step")]
+    checkpoint: Option<String>,
+
+    /// The step of that pipeline whose plugin this is
+    #[arg(long, requires = "checkpoint")]
+    step: Option<NodeName>,
+
+    /// The epoch; the last committed one unless said
+    #[arg(long, requires = "checkpoint")]
+    epoch: Option<u64>,
+}
+
+impl Dev {
+    /// Goes on until it is ended.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn run(self) -> anyhow::Result<()> {
+        loop {
+            let seen = stamps(&self.dir)?;
+            self.once()?;
+            output::write(b"waiting for a change\n")?;
+            while stamps(&self.dir)? == seen {
+                std::thread::sleep(INTERVAL);
+            }
+        }
+    }
+
+    /// What fails says so itself; the next change may mend it.
+    fn once(&self) -> anyhow::Result<()> {
+        let (Some(checkpoint), Some(step)) = (&self.checkpoint, &self.step) else {
+            return wasmill(|command| command.args(["plugin", "test"]).arg(&self.dir)).map(drop);
+        };
+        let aside = tempfile::tempdir()?;
+        let component = aside.path().join("plugin.wasm");
+        let built = wasmill(|command| {
+            let build = command.args(["plugin", "build"]).arg(&self.dir);
+            build.arg("--out").arg(&component)
+        })?;
+        if built {
+            let plugin = format!("{step}={}", component.display());
+            let epoch = self.epoch.map(|epoch| format!("--epoch={epoch}"));
+            wasmill(|command| {
+                let replay = command.args(["replay", checkpoint, "--plugin", &plugin]);
+                replay.args(epoch)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs this program with other arguments; answers whether it succeeded.
+fn wasmill(arguments: impl FnOnce(&mut Command) -> &mut Command) -> anyhow::Result<bool> {
+    let program = std::env::current_exe().context("this program is nowhere")?;
+    let mut command = Command::new(program);
+    arguments(&mut command).stdin(Stdio::null());
+    Ok(command.status()?.success())
+}
+
+type Stamps = BTreeMap<PathBuf, (SystemTime, u64)>;
+
+/// Of each file, when it was changed and its size.
+fn stamps(dir: &Path) -> anyhow::Result<Stamps> {
+    let mut stamps = Stamps::new();
+    add_stamps(dir, &mut stamps).with_context(|| format!("{} cannot be read", dir.display()))?;
+    Ok(stamps)
+}
+
+fn add_stamps(dir: &Path, stamps: &mut Stamps) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // A file that an editor has just replaced is seen the next time.
+        let Ok(metadata) = path.metadata() else {
+            continue;
+        };
+        if metadata.is_file() {
+            stamps.insert(path, (metadata.modified()?, metadata.len()));
+        } else if !MADE.contains(&name.as_ref()) {
+            add_stamps(&path, stamps)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! Plugins in every language: begun with `plugin new`, built with `plugin build`, tested with `plugin test`, and all alike for `plugin conform`.
+//!
+//! The tools come from PyPI and npm, into a folder beside the build that stays there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use wasmill_tests::{folder, plugins, wasmill};
+
+/// Rows of the large case: in a debug build, of interpreted languages.
+const ROWS: &str = "20000";
+
+/// Where tools and compiled plugins are kept between runs.
+fn cache() -> PathBuf {
+    let beside = plugins();
+    beside.with_file_name("plugin-tools")
+}
+
+/// A `wasmill` command, to its end: compiling takes its time.
+fn command(arguments: &[&str]) -> Output {
+    let mut command = wasmill();
+    command.env("WASMILL_CACHE", cache()).args(arguments);
+    output(&mut command)
+}
+
+fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().expect("it starts")
+}
+
+fn text(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(err)
+    )
+}
+
+fn succeeded(output: Output) -> String {
+    assert!(output.status.success(), "{}", text(&output));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn sdk(language: &str) -> PathBuf {
+    PathBuf::from(succeeded(command(&["plugin", "sdk", language])).trim())
+}
+
+fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent()
+        .expect("a folder of the repository")
+        .to_owned()
+}
+
+/// A new plugin of each kind passes its fixtures, and does what the plugin does that it began as; so does the fifth of the examples.
+fn is_whole(language: &str) {
+    succeeded(command(&["plugin", "setup", "--lang", language]));
+    let aside = tempfile::tempdir().expect("a temporary folder");
+    for (kind, suite) in [
+        ("transform", "split-words"),
+        ("keyed", "running-count"),
+        ("reducer", "longest-word"),
+        ("sink", "sink-log"),
+    ] {
+        let dir = aside.path().join(format!("my-{kind}"));
+        let dir = dir.to_str().expect("text");
+        succeeded(command(&[
+            "plugin", "new", dir, "--lang", language, "--kind", kind,
+        ]));
+        let tested = succeeded(command(&["plugin", "test", dir]));
+        assert!(tested.contains("passed  "), "{tested}");
+        let component = format!("{dir}/target/plugins/my-{kind}.wasm");
+        conforms(suite, &["--plugin", &component]);
+        let inspected = succeeded(command(&["plugin", "inspect", &component]));
+        let imports = inspected.lines().filter(|line| line.starts_with("imports"));
+        let imports: Vec<&str> = imports.collect();
+        assert!(
+            imports
+                .iter()
+                .all(|line| line.contains("wasmill:plugin/host") || line.contains("nothing")),
+            "{inspected}"
+        );
+    }
+    let example = sdk(language).join("examples").join("parse-json");
+    conforms("parse-json", &[example.to_str().expect("text")]);
+}
+
+fn conforms(suite: &str, arguments: &[&str]) {
+    let all = [&["plugin", "conform", suite, "--rows", ROWS], arguments].concat();
+    let checked = succeeded(command(&all));
+    assert!(
+        checked.contains(&format!("passed  {ROWS}-rows")),
+        "{checked}"
+    );
+}
+
+#[test]
+fn plugins_in_python_are_begun_built_and_conform() {
+    is_whole("python");
+}
+
+#[test]
+fn plugins_in_javascript_are_begun_built_and_conform() {
+    is_whole("js");
+}
+
+#[test]
+fn plugins_in_c_and_in_zig_without_an_sdk_are_built_and_conform() {
+    is_whole("c");
+    let zig = cache()
+        .join("tools")
+        .join("ziglang-0.15.2")
+        .join("bin/python");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let from = repository().join("tests/foreign/zig-split-words");
+    for file in [
+        "build.sh",
+        "component-type.bin",
+        "plugin.toml",
+        "split_words.zig",
+    ] {
+        std::fs::copy(from.join(file), folder.path().join(file)).expect("it is there");
+    }
+    let dir = folder.path().to_str().expect("text");
+    let mut conform = wasmill();
+    conform
+        .env("WASMILL_CACHE", cache())
+        .env("ZIG", format!("{} -m ziglang", zig.display()))
+        .args(["plugin", "conform", "split-words", dir, "--rows", ROWS]);
+    succeeded(output(&mut conform));
+}
+
+#[test]
+fn plugins_in_rust_conform() {
+    for suite in [
+        "split-words",
+        "parse-json",
+        "running-count",
+        "longest-word",
+        "sink-log",
+    ] {
+        let component = plugins().join(format!("{suite}.wasm"));
+        let component = component.to_str().expect("text");
+        conforms(suite, &["--plugin", component]);
+        let dir = repository().join("plugins").join(suite);
+        let dir = dir.to_str().expect("text");
+        succeeded(command(&["plugin", "test", dir, "--plugin", component]));
+    }
+}
+
+#[test]
+fn a_new_plugin_in_rust_passes_its_fixtures() {
+    let aside = tempfile::tempdir().expect("a temporary folder");
+    let dir = aside.path().join("shout");
+    let dir = dir.to_str().expect("text");
+    let checkout = repository();
+    let checkout = checkout.to_str().expect("text");
+    succeeded(command(&[
+        "plugin", "new", dir, "--lang", "rust", "--sdk", checkout,
+    ]));
+    // The versions of the repository, which are here already.
+    let lock = repository().join("Cargo.lock");
+    std::fs::copy(lock, Path::new(dir).join("Cargo.lock")).expect("it is there");
+    let mut test = wasmill();
+    test.env("WASMILL_CACHE", cache())
+        .env("CARGO_TARGET_DIR", cache().join("crates"))
+        .args(["plugin", "test", dir]);
+    let tested = succeeded(output(&mut test));
+    assert!(tested.contains("4 of 4 fixtures passed"), "{tested}");
+}
+
+#[test]
+fn the_sdk_for_python_passes_its_own_tests() {
+    let sdk = repository().join("guest-sdk/python");
+    let mut tests = Command::new("python3");
+    tests
+        .current_dir(&sdk)
+        .env("PYTHONPATH", "src")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .args(["-m", "unittest", "discover", "tests"]);
+    succeeded(output(&mut tests));
+}
+
+#[test]
+fn the_sdk_for_javascript_passes_its_own_tests() {
+    let sdk = repository().join("guest-sdk/js");
+    let mut install = Command::new("npm");
+    install
+        .current_dir(&sdk)
+        .args(["install", "--no-fund", "--no-audit", "--no-save"]);
+    succeeded(output(&mut install));
+    for script in ["test", "types"] {
+        let mut tests = Command::new("npm");
+        tests.current_dir(&sdk).args(["run", script]);
+        succeeded(output(&mut tests));
+    }
+}
+
+#[test]
+fn the_sdk_for_c_passes_its_own_tests() {
+    let sdk = repository().join("guest-sdk/c");
+    let mut tests = Command::new("make");
+    tests.current_dir(&sdk).arg("test");
+    succeeded(output(&mut tests));
+}
+
+/// A transform in C that keeps a count between calls, where the host does not know of it.
+const COUNTS_CALLS: &str = r#"
+#include <wasmill.h>
+
+static int64_t calls;
+
+static bool count(wm_call *call)
+{
+    calls++;
+    for (uint32_t row = 0; row < call->input.rows; row++) {
+        wm_push_int64(&call->ports[0].columns[0], calls);
+        wm_emit(&call->ports[0], row);
+    }
+    return true;
+}
+
+WASMILL_TRANSFORM(
+    .input = WM_COLUMNS({ "line", WM_UTF8 }),
+    .output = WM_COLUMNS({ "call", WM_INT64 }),
+    .process = count,
+);
+"#;
+
+#[test]
+fn a_plugin_that_is_not_deterministic_and_one_that_gives_something_else_are_told() {
+    succeeded(command(&["plugin", "setup", "--lang", "c"]));
+    let folder = folder(&[
+        (
+            "plugin.toml",
+            "name = \"calls\"\nkind = \"transform\"\nlanguage = \"c\"\n",
+        ),
+        ("src/calls.c", COUNTS_CALLS),
+        (
+            "fixtures/two/case.toml",
+            "schema = { line = \"utf8\" }\nlifetime = \"worker\"\n",
+        ),
+        ("fixtures/two/input/1000.jsonl", "{\"line\":\"a\"}\n"),
+        ("fixtures/two/input/2000.jsonl", "{\"line\":\"b\"}\n"),
+    ]);
+    let dir = folder.path().to_str().expect("text");
+    let hidden = command(&["plugin", "test", dir, "--update"]);
+    assert_eq!(hidden.status.code(), Some(5), "{}", text(&hidden));
+    let said = text(&hidden);
+    assert!(
+        said.contains("the plugin is not deterministic: when the process starts anew"),
+        "{said}"
+    );
+    assert!(said.contains("-{\"call\":2}\n+{\"call\":1}"), "{said}");
+
+    let case = folder.path().join("fixtures/two/case.toml");
+    std::fs::write(case, "schema = { line = \"utf8\" }\n").expect("writable");
+    let report = folder.path().join("report.xml");
+    let report = report.to_str().expect("text");
+    let unlike = command(&["plugin", "test", dir, "--junit", report]);
+    let said = text(&unlike);
+    assert_eq!(unlike.status.code(), Some(5), "{said}");
+    assert!(said.contains("out/2000.jsonl, not as expected"), "{said}");
+    assert!(!said.contains("deterministic"), "{said}");
+    let report = std::fs::read_to_string(report).expect("it was written");
+    assert!(
+        report.contains("failures=\"1\"") && report.contains("2000.jsonl"),
+        "{report}"
+    );
+
+    succeeded(command(&["plugin", "test", dir, "--update"]));
+    let passed = succeeded(command(&["plugin", "test", dir]));
+    assert!(passed.contains("1 of 1 fixtures passed"), "{passed}");
+}
+
+#[test]
+fn what_is_missing_is_named_with_what_to_do() {
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    let nothing = command(&["plugin", "build", empty.path().to_str().expect("text")]);
+    assert!(
+        text(&nothing).contains("`wasmill plugin new` makes one"),
+        "{}",
+        text(&nothing)
+    );
+
+    let folder = folder(&[
+        (
+            "plugin.toml",
+            "name = \"p\"\nkind = \"transform\"\nlanguage = \"python\"\n",
+        ),
+        ("plugin.py", ""),
+    ]);
+    let mut build = wasmill();
+    build.env("WASMILL_CACHE", empty.path()).args([
+        "plugin",
+        "build",
+        folder.path().to_str().expect("text"),
+    ]);
+    let missing = text(&output(&mut build));
+    assert!(
+        missing.contains("run `wasmill plugin setup --lang python`"),
+        "{missing}"
+    );
+    let untested = command(&[
+        "plugin",
+        "test",
+        folder.path().to_str().expect("text"),
+        "--plugin",
+        "x.wasm",
+    ]);
+    assert!(
+        text(&untested).contains("there are no fixtures in"),
+        "{}",
+        text(&untested)
+    );
+}
