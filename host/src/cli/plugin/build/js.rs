@@ -22,9 +22,10 @@ pub fn tool(kit: &Kit) -> anyhow::Result<Tool> {
             vec!["mkdir".into(), "-p".into(), folder.clone().into()],
             copied("package.json"),
             copied("package-lock.json"),
+            // Not `ci`: it wants packages for every other platform too, and registries lack some.
             [
                 "npm",
-                "ci",
+                "install",
                 "--omit=dev",
                 "--no-fund",
                 "--no-audit",
