@@ -170,39 +170,104 @@ fn a_new_plugin_in_rust_passes_its_fixtures() {
     assert!(tested.contains("4 of 4 fixtures passed"), "{tested}");
 }
 
-#[test]
-fn the_sdk_for_python_passes_its_own_tests() {
-    let sdk = repository().join("guest-sdk/python");
-    let mut tests = Command::new("python3");
-    tests
-        .current_dir(&sdk)
-        .env("PYTHONPATH", "src")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .args(["-m", "unittest", "discover", "tests"]);
-    succeeded(output(&mut tests));
+/// The folders of an SDK's examples in the repository.
+fn examples(language: &str) -> Vec<PathBuf> {
+    let folder = repository()
+        .join("guest-sdk")
+        .join(language)
+        .join("examples");
+    let entries = std::fs::read_dir(folder).expect("the SDK has examples");
+    let examples: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    assert_eq!(examples.len(), 5);
+    examples
+}
+
+/// The files of a folder that end in `.c`.
+fn c_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .collect()
 }
 
 #[test]
-fn the_sdk_for_javascript_passes_its_own_tests() {
-    let sdk = repository().join("guest-sdk/js");
-    let mut install = Command::new("npm");
-    install
-        .current_dir(&sdk)
-        .args(["install", "--no-fund", "--no-audit", "--no-save"]);
-    succeeded(output(&mut install));
-    for script in ["test", "types"] {
-        let mut tests = Command::new("npm");
-        tests.current_dir(&sdk).args(["run", script]);
+fn the_sdk_for_python_and_its_examples_pass_their_own_tests() {
+    let sdk = repository().join("guest-sdk/python");
+    let tested = |folder: &Path, arguments: &[&str]| {
+        let mut tests = Command::new("python3");
+        tests
+            .current_dir(folder)
+            .env("PYTHONPATH", sdk.join("src"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .args(["-m", "unittest"])
+            .args(arguments);
         succeeded(output(&mut tests));
+    };
+    tested(&sdk, &["discover", "tests"]);
+    for example in examples("python") {
+        tested(&example, &[]);
+    }
+}
+
+/// In a copy: what npm installs is nothing that a checkout should have.
+#[test]
+fn the_sdk_for_javascript_and_its_examples_pass_their_own_tests() {
+    let aside = tempfile::tempdir().expect("a temporary folder");
+    let mut copy = Command::new("cp");
+    copy.arg("-r")
+        .arg(repository().join("guest-sdk/js"))
+        .arg(aside.path());
+    succeeded(output(&mut copy));
+    let sdk = aside.path().join("js");
+    for arguments in [
+        &["install", "--no-fund", "--no-audit"][..],
+        &["test"],
+        &["run", "types"],
+    ] {
+        let mut npm = Command::new("npm");
+        npm.current_dir(&sdk).args(arguments);
+        succeeded(output(&mut npm));
     }
 }
 
 #[test]
-fn the_sdk_for_c_passes_its_own_tests() {
+fn the_sdk_for_c_and_its_examples_pass_their_own_tests() {
     let sdk = repository().join("guest-sdk/c");
-    let mut tests = Command::new("make");
-    tests.current_dir(&sdk).arg("test");
-    succeeded(output(&mut tests));
+    let aside = tempfile::tempdir().expect("a temporary folder");
+    let library = [c_files(&sdk.join("src")), c_files(&sdk.join("testing"))].concat();
+    let of_sdk = c_files(&sdk.join("tests"))
+        .into_iter()
+        .map(|test| vec![test]);
+    let of_examples = examples("c").into_iter().map(|example| {
+        [
+            c_files(&example.join("src")),
+            c_files(&example.join("tests")),
+        ]
+        .concat()
+    });
+    for (number, sources) in of_sdk.chain(of_examples).enumerate() {
+        let program = aside.path().join(number.to_string());
+        let mut compile = Command::new("cc");
+        compile
+            .args([
+                "-std=c11",
+                "-g",
+                "-O1",
+                "-fsanitize=address,undefined",
+                "-fno-sanitize-recover=undefined",
+            ])
+            .arg("-I")
+            .arg(sdk.join("include"))
+            .args(&sources)
+            .args(&library)
+            .arg("-o")
+            .arg(&program);
+        succeeded(output(&mut compile));
+        succeeded(output(&mut Command::new(&program)));
+    }
 }
 
 /// A transform in C that keeps a count between calls, where the host does not know of it.
