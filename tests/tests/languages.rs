@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use wasmill_tests::{folder, plugins, wasmill};
+use wasmill_tests::{Running, folder, plugins, wasmill};
 
 /// Rows of the large case: in a debug build, of interpreted languages.
 const ROWS: &str = "20000";
@@ -337,6 +337,67 @@ fn a_plugin_that_is_not_deterministic_and_one_that_gives_something_else_are_told
     succeeded(command(&["plugin", "test", dir, "--update"]));
     let passed = succeeded(command(&["plugin", "test", dir]));
     assert!(passed.contains("1 of 1 fixtures passed"), "{passed}");
+}
+
+/// A plugin that is built by copying one that is there.
+fn copied() -> tempfile::TempDir {
+    let component = plugins().join("split-words.wasm");
+    let manifest = format!(
+        "name = \"copied\"\nkind = \"transform\"\nlanguage = \"other\"\nbuild = [\"cp\", {component:?}, \"copy.wasm\"]\ncomponent = \"copy.wasm\"\n"
+    );
+    folder(&[
+        ("plugin.toml", &manifest),
+        ("fixtures/one/case.toml", "schema = { line = \"utf8\" }\n"),
+        ("fixtures/one/input/1000.jsonl", "{\"line\":\"to be\"}\n"),
+        (
+            "fixtures/one/expected/out/1000.jsonl",
+            "{\"word\":\"to\"}\n{\"word\":\"be\"}\n",
+        ),
+    ])
+}
+
+#[test]
+fn a_plugin_is_built_and_tested_again_when_a_file_changes() {
+    let folder = copied();
+    let mut dev = wasmill();
+    dev.env("WASMILL_CACHE", cache())
+        .args(["plugin", "dev"])
+        .arg(folder.path());
+    let dev = Running::start(&mut dev);
+    dev.wait_for("1 of 1 fixtures passed");
+    dev.wait_for("waiting for a change");
+    let input = folder.path().join("fixtures/one/input/1000.jsonl");
+    std::fs::write(input, "{\"line\":\"to be or\"}\n").expect("writable");
+    dev.wait_for("+{\"word\":\"or\"}");
+    dev.wait_for("waiting for a change");
+    dev.signal("INT");
+    drop(dev.end());
+}
+
+#[test]
+fn what_a_plugin_costs_is_measured() {
+    let folder = copied();
+    let dir = folder.path().to_str().expect("text");
+    let measured = succeeded(command(&[
+        "plugin", "bench", dir, "--rows", "100", "--format", "json",
+    ]));
+    let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
+    assert_eq!(measured["rows"], 100);
+    for figure in [
+        "compile_us",
+        "load_us",
+        "instance_and_first_call_us",
+        "call_of_one_row_us",
+        "ns_per_row",
+        "memory",
+    ] {
+        assert!(
+            measured[figure].as_f64() > Some(0.0),
+            "{figure}: {measured}"
+        );
+    }
+    let text = succeeded(command(&["plugin", "bench", dir, "--rows", "1"]));
+    assert!(text.contains("is the fixed cost of a call"), "{text}");
 }
 
 #[test]

@@ -10,20 +10,20 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use ring::{digest, hmac};
 use wasmtime::component::Component;
 
 use crate::error::Failure;
 use crate::ids::Digest;
 
-const MAC_BYTES: usize = 32;
+const MAC_BYTES: usize = digest::SHA256_OUTPUT_LEN;
 const KEY_BYTES: usize = 32;
 
 /// A folder of compiled components.
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
-    key: [u8; KEY_BYTES],
+    key: hmac::Key,
 }
 
 impl Cache {
@@ -39,7 +39,7 @@ impl Cache {
         let key = key(&folder.join("key")).map_err(failed)?;
         Ok(Self {
             folder: folder.to_owned(),
-            key,
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         })
     }
 
@@ -82,7 +82,7 @@ impl Cache {
             .checked_sub(MAC_BYTES)
             .ok_or(io::ErrorKind::InvalidData)?;
         let found = code.split_off(start);
-        match self.mac(name, &code) == found[..] {
+        match self.mac(name, &code).as_ref() == found {
             true => Ok(code),
             false => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -95,47 +95,33 @@ impl Cache {
     fn write(&self, path: &Path, name: &str, code: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(code)?;
-        file.write_all(&self.mac(name, code))?;
+        file.write_all(self.mac(name, code).as_ref())?;
         file.persist(path)?;
         Ok(())
     }
 
     /// HMAC-SHA-256 of the entry's name and code.
-    fn mac(&self, name: &str, code: &[u8]) -> [u8; MAC_BYTES] {
-        let pad = |byte: u8| {
-            let mut block = [byte; 64];
-            block
-                .iter_mut()
-                .zip(&self.key)
-                .for_each(|(pad, key)| *pad ^= key);
-            block
-        };
-        let inner = Sha256::new()
-            .chain_update(pad(0x36))
-            .chain_update(name)
-            .chain_update(code)
-            .finalize();
-        Sha256::new()
-            .chain_update(pad(0x5c))
-            .chain_update(inner)
-            .finalize()
-            .into()
+    fn mac(&self, name: &str, code: &[u8]) -> hmac::Tag {
+        let mut mac = hmac::Context::with_key(&self.key);
+        mac.update(name.as_bytes());
+        mac.update(code);
+        mac.sign()
     }
 }
 
 fn entry_name(engine: &wasmtime::Engine, digest: Digest) -> String {
-    let mut settings = Settings(Sha256::new());
+    let mut settings = Settings(Vec::new());
     engine.precompile_compatibility_hash().hash(&mut settings);
-    let settings = Digest(settings.0.finalize().into());
+    let settings = Digest::of(&settings.0);
     format!("{}-{}.code", digest.hex(), &settings.hex()[..32])
 }
 
-/// Feeds what is hashed to SHA-256: the standard library's hasher promises nothing from one release to the next.
-struct Settings(Sha256);
+/// Gathers what is to be hashed: the standard library's hasher promises nothing from one release to the next.
+struct Settings(Vec<u8>);
 
 impl Hasher for Settings {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     fn finish(&self) -> u64 {

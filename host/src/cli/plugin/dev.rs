@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 
+use super::build::folder::{Folder, Recipe};
 use crate::cli::output;
 use crate::ids::NodeName;
 
@@ -49,13 +50,29 @@ impl Dev {
     /// When the folder cannot be read.
     pub fn run(self) -> anyhow::Result<()> {
         loop {
-            let seen = stamps(&self.dir)?;
+            let seen = self.stamps()?;
             self.once()?;
             output::write(b"waiting for a change\n")?;
-            while stamps(&self.dir)? == seen {
+            while self.stamps()? == seen {
                 std::thread::sleep(INTERVAL);
             }
         }
+    }
+
+    /// Of each file of the author's, when it was changed and its size.
+    fn stamps(&self) -> anyhow::Result<Stamps> {
+        let mut stamps = Stamps::new();
+        add_stamps(&self.dir, &mut stamps)
+            .with_context(|| format!("{} cannot be read", self.dir.display()))?;
+        // A file that is wrong at the moment says so when it is built.
+        if let Ok(Folder {
+            recipe: Recipe::Command { component, .. },
+            ..
+        }) = Folder::read(&self.dir)
+        {
+            stamps.remove(&self.dir.join(component));
+        }
+        Ok(stamps)
     }
 
     /// What fails says so itself; the next change may mend it.
@@ -90,13 +107,6 @@ fn wasmill(arguments: impl FnOnce(&mut Command) -> &mut Command) -> anyhow::Resu
 }
 
 type Stamps = BTreeMap<PathBuf, (SystemTime, u64)>;
-
-/// Of each file, when it was changed and its size.
-fn stamps(dir: &Path) -> anyhow::Result<Stamps> {
-    let mut stamps = Stamps::new();
-    add_stamps(dir, &mut stamps).with_context(|| format!("{} cannot be read", dir.display()))?;
-    Ok(stamps)
-}
 
 fn add_stamps(dir: &Path, stamps: &mut Stamps) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {

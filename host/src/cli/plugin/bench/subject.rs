@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use arrow::array::{RecordBatch, RecordBatchOptions, new_empty_array};
@@ -11,9 +12,12 @@ use arrow::json::ReaderBuilder;
 use crate::cli::plugin::test::{Case, Described};
 use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::plugin::{
-    CallContext, Component, Keyed, KeyedBatch, KeyedInstance, Reduced, Reducer, ReducerInstance,
-    Transform, TransformInstance, status,
+    CallContext, Component, Keyed, KeyedBatch, KeyedInstance, Limits, Reduced, Reducer,
+    ReducerInstance, Transform, TransformInstance, status,
 };
+
+/// A call may take as long as it takes: that is what is measured.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A described plugin.
 pub enum Subject {
@@ -32,7 +36,11 @@ pub enum Instance<'a> {
 impl Subject {
     /// Of a component and the columns and settings of a fixture.
     pub fn new(component: &Component, case: &Case) -> anyhow::Result<Self> {
-        Ok(match Described::new(component, case)? {
+        let limits = Limits {
+            deadline: PATIENCE,
+            ..Limits::default()
+        };
+        Ok(match Described::new(component, case, &limits)? {
             Described::Transform(transform) => Self::Transform(transform),
             Described::Reducer(reducer) => Self::Reducer(reducer),
             Described::Keyed(keyed) => Self::Keyed(keyed),

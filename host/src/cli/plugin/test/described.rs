@@ -21,27 +21,27 @@ pub enum Described {
 
 impl Described {
     /// Lets the plugin describe itself.
-    pub fn new(component: &Component, case: &Case) -> anyhow::Result<Self> {
+    pub fn new(component: &Component, case: &Case, limits: &Limits) -> anyhow::Result<Self> {
         let config = match case.setting("config") {
             Some(config) => serde_json::to_value(config)?,
             None => json!({}),
         };
-        let (name, limits) = (NodeName::from(NODE), Limits::default());
-        let (schemas, grants) = (case.schemas()?, Grants::default());
+        let (name, grants) = (NodeName::from(NODE), Grants::default());
+        let schemas = case.schemas()?;
         let input = &schemas[0];
         Ok(match component.world() {
             World::Transform => {
-                let described = Transform::new(component, &name, &config, input, &limits, &grants);
+                let described = Transform::new(component, &name, &config, input, limits, &grants);
                 Self::Transform(described?)
             }
             World::Reducer => {
-                let described = Reducer::new(component, &name, &config, input, &limits, &grants);
+                let described = Reducer::new(component, &name, &config, input, limits, &grants);
                 Self::Reducer(described?)
             }
             World::Keyed => {
                 let keys = keys(case, input)?;
                 let described =
-                    Keyed::new(component, &name, &config, &keys, &schemas, &limits, &grants);
+                    Keyed::new(component, &name, &config, &keys, &schemas, limits, &grants);
                 Self::Keyed(described?)
             }
             World::Sink => Self::Sink,

@@ -22,7 +22,7 @@ use crate::deliver::Output;
 use crate::error::{Failure, Fault};
 use crate::ids::{BatchTime, Epoch, NodeName};
 use crate::pipeline::{Checked, PipelineFile, Plan};
-use crate::plugin::{Component, Engine, World};
+use crate::plugin::{Component, Engine, Limits, World};
 use crate::replay::{Diverted, replay};
 use crate::run::{self, Options, REJECTED, Stop};
 
@@ -226,7 +226,7 @@ impl<'a> Trial<'a> {
 
     /// The names of the ports of what the plugin makes of the case's columns.
     fn ports(&self) -> anyhow::Result<Vec<String>> {
-        let ports = match Described::new(&self.component, self.case)? {
+        let ports = match Described::new(&self.component, self.case, &Limits::default())? {
             Described::Transform(transform) => transform.ports().to_vec(),
             Described::Keyed(keyed) => keyed.ports().to_vec(),
             Described::Reducer(_) => return Ok(vec!["out".to_owned()]),
