@@ -116,6 +116,25 @@ mod tests {
     }
 
     #[test]
+    fn a_float_is_the_nearest_there_is() {
+        let schema = json!({"x": "float64"});
+        // Read by way of fewer digits the first ends in 0848, the second in 67.
+        let lines = [
+            r#"{"x":-0.00036760762260408476}"#,
+            r#"{"x":123456789012345680000}"#,
+        ];
+        let run = run(schema, &lines);
+        let read = run.json("out").into_iter().map(|row| {
+            let row: serde_json::Value = serde_json::from_str(&row).expect("JSON");
+            row["x"].as_f64().expect("a number")
+        });
+        assert_eq!(
+            read.collect::<Vec<_>>(),
+            [-0.000_367_607_622_604_084_76, 123_456_789_012_345_680_000.0]
+        );
+    }
+
+    #[test]
     fn bad_rows_are_rejected_and_the_others_go_on() {
         let schema = json!({"n": "int64", "note": "utf8?"});
         let lines = [
