@@ -6,14 +6,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::checkpoint::Records;
-use crate::deliver::{FilesSink, Output, SinkConfig};
+use crate::deliver::{FilesSink, SinkConfig};
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName};
 use crate::pipeline::{NodeKind, Plan};
-use crate::run::{self, Options, REJECTED, Stop};
+use crate::run::{self, Options, REJECTED};
 use crate::telemetry::NodeCounts;
 
 /// What an epoch gave.
@@ -42,13 +41,9 @@ pub fn replay(
     let folder = tempfile::tempdir().map_err(unusable)?;
     let sinks = Diverted::all(&mut plan, folder.path());
     let options = Options {
-        workers,
-        cluster: None,
-        output: Output::new(io::sink()),
-        status: Arc::default(),
-        stop: Stop::default(),
         accept_changes,
         recorded: Some(records.clone()),
+        ..Options::unseen(workers)
     };
     let summary = run::run(plan, options)?;
     Ok(Replayed {

@@ -75,6 +75,7 @@ fn is_whole(language: &str) {
         let inspected = succeeded(command(&["plugin", "inspect", &component]));
         let imports = inspected.lines().filter(|line| line.starts_with("imports"));
         let imports: Vec<&str> = imports.collect();
+        assert!(!imports.is_empty(), "{inspected}");
         assert!(
             imports
                 .iter()
@@ -111,7 +112,7 @@ fn plugins_in_c_and_in_zig_without_an_sdk_are_built_and_conform() {
     let zig = cache()
         .join("tools")
         .join("ziglang-0.15.2")
-        .join("bin/python");
+        .join("bin/python-zig");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let from = repository().join("tests/foreign/zig-split-words");
     for file in [
@@ -124,10 +125,14 @@ fn plugins_in_c_and_in_zig_without_an_sdk_are_built_and_conform() {
     }
     let dir = folder.path().to_str().expect("text");
     let mut conform = wasmill();
-    conform
-        .env("WASMILL_CACHE", cache())
-        .env("ZIG", format!("{} -m ziglang", zig.display()))
-        .args(["plugin", "conform", "split-words", dir, "--rows", ROWS]);
+    conform.env("WASMILL_CACHE", cache()).env("ZIG", zig).args([
+        "plugin",
+        "conform",
+        "split-words",
+        dir,
+        "--rows",
+        ROWS,
+    ]);
     succeeded(output(&mut conform));
 }
 

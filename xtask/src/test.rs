@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that the tests need, then all tests.
 
+use anyhow::bail;
+
 use crate::plugins::Plugins;
 use crate::sh;
 
@@ -13,6 +15,9 @@ pub struct Test {
 
 impl Test {
     pub fn run(self) -> anyhow::Result<()> {
+        if self.arguments.is_empty() {
+            check_languages()?;
+        }
         Plugins::default().run()?;
         build_s3_server()?;
         let mut tests = sh::cargo();
@@ -28,6 +33,21 @@ impl Test {
         }
         Ok(())
     }
+}
+
+/// Plugins of other languages are built by tests, with tools that these install.
+fn check_languages() -> anyhow::Result<()> {
+    let venv = ["-c", "import venv, ensurepip"];
+    if !sh::works(sh::command("python3").args(venv)) {
+        bail!("the tests need Python 3 with venv: on Debian, apt-get install python3-venv");
+    }
+    let is_new = "process.exit(process.versions.node.split('.')[0] >= 20 ? 0 : 1)";
+    if !sh::works(sh::command("node").args(["-e", is_new]))
+        || !sh::works(sh::command("npm").arg("--version"))
+    {
+        bail!("the tests need Node.js 20 or later with npm: https://nodejs.org");
+    }
+    Ok(())
 }
 
 /// The object store that some tests start. It has dependencies and a folder of its own.

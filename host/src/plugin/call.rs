@@ -24,6 +24,17 @@ pub struct CallContext {
     pub seed: u64,
 }
 
+impl CallContext {
+    /// Of a call that belongs to no epoch.
+    pub const NONE: Self = Self {
+        epoch: Epoch(0),
+        time: BatchTime(0),
+        partition: PartitionId(0),
+        call: 0,
+        seed: 0,
+    };
+}
+
 /// Rows from one call, checked.
 #[derive(Debug)]
 pub struct Produced {

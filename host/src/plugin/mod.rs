@@ -30,6 +30,8 @@ mod tests;
 mod transform;
 mod trap;
 
+use serde::Deserialize;
+
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
 pub use chunk::{CALL_BYTES, CALL_ROWS, bytes as bytes_of, chunks};
 pub use engine::{Component, Engine};
@@ -48,16 +50,17 @@ pub(crate) mod testing {
     pub use super::tests::load;
 }
 
-/// Which of our worlds a component implements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which of our worlds a component implements; in files and on the command line as [`World::interface`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum World {
-    /// `transform-plugin`.
+    /// Rows in, rows out
     Transform,
-    /// `reducer-plugin`.
+    /// Many rows into one
     Reducer,
-    /// `keyed-plugin`.
+    /// Rows of a key, with what is remembered of it
     Keyed,
-    /// `sink-plugin`.
+    /// Rows to the outside
     Sink,
 }
 

@@ -15,6 +15,7 @@ pub mod status;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +53,21 @@ pub struct Options {
     pub accept_changes: bool,
     /// To use these records instead of the pipeline's checkpoint, and to take no input but that of the epochs which they have planned and not committed.
     pub recorded: Option<Records>,
+}
+
+impl Options {
+    /// Of a run in this process alone, which prints nothing and shows nobody how it goes.
+    pub fn unseen(workers: usize) -> Self {
+        Self {
+            workers,
+            cluster: None,
+            output: Output::new(io::sink()),
+            status: Arc::default(),
+            stop: Stop::default(),
+            accept_changes: false,
+            recorded: None,
+        }
+    }
 }
 
 /// This process's place among several.

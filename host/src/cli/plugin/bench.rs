@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use serde_json::json;
 
-use super::build;
+use super::build::Which;
 use super::test::Case;
 use crate::cli::check::Format;
 use crate::cli::engine::EngineOptions;
@@ -34,13 +34,8 @@ const DOMINATES: f64 = 0.5;
 /// one row, and full calls. Compare figures of one run of one machine alone.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
-    /// The plugin's folder
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-
-    /// A component to measure instead of building the folder's
-    #[arg(long, value_name = "FILE")]
-    plugin: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
 
     /// The fixture whose rows are taken; the first unless said
     #[arg(long, value_name = "NAME")]
@@ -77,11 +72,8 @@ impl Bench {
     /// # Errors
     /// When the plugin cannot be built or refuses the rows, or a call fails.
     pub fn run(self) -> anyhow::Result<()> {
-        let plugin = match &self.plugin {
-            Some(plugin) => plugin.clone(),
-            None => build::component_of(&self.dir, &self.engine)?,
-        };
-        let case = Case::all(&self.dir.join("fixtures"), self.case.as_deref())?.remove(0);
+        let plugin = self.which.component(&self.engine)?;
+        let case = Case::all(&self.which.dir.join("fixtures"), self.case.as_deref())?.remove(0);
         let figures = Figures::measure(&plugin, &case, self.rows as usize)?;
         let text = match self.format {
             Format::Json => format!("{:#}\n", figures.as_json()),

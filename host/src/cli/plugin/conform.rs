@@ -2,12 +2,11 @@
 
 mod large;
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::ValueEnum;
 
-use super::build;
+use super::build::Which;
 use super::build::kit::Kit;
 use super::test::{Case, Given, Logged, Trial, Verdict, diff, is_rejected, read};
 use crate::cli::engine::EngineOptions;
@@ -28,13 +27,8 @@ pub struct Conform {
     #[arg(value_enum)]
     suite: Suite,
 
-    /// The plugin's folder
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-
-    /// A component to check instead of building the folder's
-    #[arg(long, value_name = "FILE")]
-    plugin: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
 
     /// Rows of the large case
     #[arg(long, default_value_t = 1_000_000)]
@@ -77,10 +71,7 @@ impl Conform {
     /// # Errors
     /// When the plugin cannot be built, or the cases not be run.
     pub fn run(self) -> anyhow::Result<Exit> {
-        let plugin = match &self.plugin {
-            Some(plugin) => plugin.clone(),
-            None => build::component_of(&self.dir, &self.engine)?,
-        };
+        let plugin = self.which.component(&self.engine)?;
         let kit = Kit::open(&self.engine.folder()?)?;
         let engine = self.engine.clone().open()?;
         let logged = Logged::start();
@@ -100,7 +91,7 @@ impl Conform {
         }
         let aside = tempfile::tempdir()?;
         let began = Instant::now();
-        let (case, expected) = large::case(self.suite.name(), self.rows, aside.path())?;
+        let (case, expected) = large::case(self.suite, self.rows, aside.path())?;
         let given = Trial::new(&case, &engine, &plugin, &logged)?.at_one_go()?;
         let wrong = large::differs(&expected, &given);
         tell(Verdict::new(&case.name, began.elapsed(), wrong))?;

@@ -7,14 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 
-use super::build::folder::{Folder, Recipe};
+use super::build::folder::{Folder, Recipe, is_made};
 use crate::cli::output;
 use crate::ids::NodeName;
 
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_millis(300);
-/// Folders that tools write, not authors.
-const MADE: [&str; 4] = ["target", "node_modules", "__pycache__", ".git"];
 
 /// Build and test a plugin whenever its sources change
 ///
@@ -111,14 +109,13 @@ type Stamps = BTreeMap<PathBuf, (SystemTime, u64)>;
 fn add_stamps(dir: &Path, stamps: &mut Stamps) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
         // A file that an editor has just replaced is seen the next time.
         let Ok(metadata) = path.metadata() else {
             continue;
         };
         if metadata.is_file() {
             stamps.insert(path, (metadata.modified()?, metadata.len()));
-        } else if !MADE.contains(&name.as_ref()) {
+        } else if !is_made(path.file_name().unwrap_or_default()) {
             add_stamps(&path, stamps)?;
         }
     }

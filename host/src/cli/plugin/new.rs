@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::build::folder::{Kind, Language};
+use super::build::folder::Language;
 use super::build::kit::Kit;
 use crate::cli::engine::EngineOptions;
+use crate::plugin::World;
 
 /// Begin a plugin
 ///
@@ -27,7 +28,7 @@ pub struct New {
 
     /// What it is
     #[arg(long, value_enum, default_value = "transform")]
-    kind: Kind,
+    kind: World,
 
     /// Of a plugin in Rust: a checkout of Wasmill whose SDK it uses, instead of the published one
     #[arg(long, value_name = "DIR")]
@@ -71,7 +72,11 @@ impl New {
             self.dir.join(".gitignore"),
             "target/\nnode_modules/\n__pycache__/\n",
         )?;
-        let (dir, language, kind) = (self.dir.display(), self.lang.as_str(), self.kind.as_str());
+        let (dir, language, kind) = (
+            self.dir.display(),
+            self.lang.as_str(),
+            self.kind.interface(),
+        );
         println!(
             "{dir}/ is a {kind} in {language}\n\n  cd {dir}\n  wasmill plugin setup --lang {language}    # once: the tools that build it\n  wasmill plugin test                  # builds it, and runs it on fixtures/\n\n{}",
             own_tests(self.lang)
@@ -102,12 +107,12 @@ impl New {
 }
 
 /// The plugin that a new one of a kind begins as.
-fn template(kind: Kind) -> &'static str {
+fn template(kind: World) -> &'static str {
     match kind {
-        Kind::Transform => "split-words",
-        Kind::Reducer => "longest-word",
-        Kind::Keyed => "running-count",
-        Kind::Sink => "sink-log",
+        World::Transform => "split-words",
+        World::Reducer => "longest-word",
+        World::Keyed => "running-count",
+        World::Sink => "sink-log",
     }
 }
 

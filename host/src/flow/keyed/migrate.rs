@@ -6,7 +6,6 @@ use arrow::compute::{concat, filter_record_batch, take};
 use crate::checkpoint::MARKS;
 use crate::error::Failure;
 use crate::flow::caller;
-use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::pipeline::plan::KeyedStep;
 use crate::plugin::{CallContext, chunks};
 
@@ -23,18 +22,11 @@ pub fn migrated(
     let old = filter_record_batch(&old, live).map_err(bug)?;
     let columns: Vec<usize> = (0..old.num_columns()).collect();
     let mut instance = step.keyed.open().map_err(|error| caller::failure(&error))?;
-    let context = CallContext {
-        epoch: Epoch(0),
-        time: BatchTime(0),
-        partition: PartitionId(0),
-        call: 0,
-        seed: 0,
-    };
     let new = &step.keyed.state().columns;
     let mut made: Vec<Vec<ArrayRef>> = vec![Vec::new(); new.fields().len()];
     for rows in chunks(&old, &columns) {
         let batch = old.slice(rows.start, rows.len());
-        let answer = instance.migrate(&context, version, &batch);
+        let answer = instance.migrate(&CallContext::NONE, version, &batch);
         let states = answer.map_err(|error| {
             let mut failure = caller::failure(&error);
             failure.message = format!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use wasmill::ids::{BatchTime, Epoch, NodeName, PartitionId};
+use wasmill::ids::NodeName;
 use wasmill::plugin::{CallContext, Engine, Grants, Limits, Transform, TransformInstance};
 
 use crate::Options;
@@ -58,14 +58,7 @@ fn rows(rows: usize, bytes: usize) -> anyhow::Result<RecordBatch> {
 }
 
 fn process(instance: &mut TransformInstance, input: &RecordBatch) -> anyhow::Result<()> {
-    let context = CallContext {
-        epoch: Epoch(0),
-        time: BatchTime(0),
-        partition: PartitionId(0),
-        call: 0,
-        seed: 0,
-    };
-    let produced = instance.process(&context, input)?;
+    let produced = instance.process(&CallContext::NONE, input)?;
     let rows: usize = produced.outputs.iter().map(|output| output.rows).sum();
     anyhow::ensure!(
         rows == input.num_rows(),

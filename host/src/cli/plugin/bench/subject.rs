@@ -10,7 +10,6 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
 
 use crate::cli::plugin::test::{Case, Described};
-use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::plugin::{
     CallContext, Component, Keyed, KeyedBatch, KeyedInstance, Limits, Reduced, Reducer,
     ReducerInstance, Transform, TransformInstance, status,
@@ -77,21 +76,14 @@ impl Subject {
 impl Instance<'_> {
     /// One call on these rows: each a key of its own, or all of them one group.
     pub fn call(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
-        let context = CallContext {
-            epoch: Epoch(0),
-            time: BatchTime(0),
-            partition: PartitionId(0),
-            call: 0,
-            seed: 0,
-        };
         match self {
-            Self::Transform(instance) => drop(instance.process(&context, rows)?),
+            Self::Transform(instance) => drop(instance.process(&CallContext::NONE, rows)?),
             Self::Reducer(instance) => {
                 let ends = [rows.num_rows() as u32];
-                drop(instance.reduce(&context, &ends, rows, Reduced::Not)?);
+                drop(instance.reduce(&CallContext::NONE, &ends, rows, Reduced::Not)?);
             }
             Self::Keyed(keyed, instance) => {
-                drop(instance.process(&context, &keys_of(keyed, rows)?)?);
+                drop(instance.process(&CallContext::NONE, &keys_of(keyed, rows)?)?);
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! Plugins in C: one call of a Clang that has a libc for WebAssembly, Zig's or the distribution's.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use super::folder::Folder;
 use super::kit::Kit;
 use super::tool::{self, Tool};
 
@@ -30,14 +31,16 @@ pub fn tool(kit: &Kit) -> Tool {
     let folder = kit.tool("ziglang", ZIG);
     Tool {
         name: "ziglang",
-        file: folder.join("bin").join("python"),
+        // A script of the package's; the environment's own are there before it.
+        file: folder.join("bin").join("python-zig"),
         install: tool::pip(folder, &format!("ziglang=={ZIG}")),
     }
 }
 
 /// The core module of a folder's `src/*.c`.
-pub fn build(folder: &Path, kind: &str, kit: &Kit) -> anyhow::Result<Vec<u8>> {
-    let compiler = compiler(kit)?;
+pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
+    let (compiler, kind) = (compiler(kit)?, folder.world()?);
+    let folder = &folder.path;
     let sdk = kit.sdk("c");
     let aside = tempfile::tempdir()?;
     let out = aside.path().join("plugin.wasm");
@@ -70,13 +73,13 @@ pub fn build(folder: &Path, kind: &str, kit: &Kit) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The C files of a folder, in the order of their names: so the same sources are the same module.
-fn sources(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("{} cannot be read", folder.display()))?;
-    let mut sources: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
-        .collect();
+fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let files = std::fs::read_dir(folder).and_then(|entries| {
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        paths.collect::<std::io::Result<Vec<PathBuf>>>()
+    });
+    let mut sources = files.with_context(|| format!("{} cannot be read", folder.display()))?;
+    sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
     if sources.is_empty() {
         bail!("there is no C file in {}", folder.display());
     }
@@ -86,24 +89,18 @@ fn sources(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
 
 /// Zig if it is installed, else a Clang that links a module.
 fn compiler(kit: &Kit) -> anyhow::Result<Vec<OsString>> {
-    if let Ok(python) = tool(kit).find("c") {
-        return Ok(vec![
-            python.into(),
-            "-m".into(),
-            "ziglang".into(),
-            "cc".into(),
-        ]);
-    }
+    let missing = match tool(kit).find("c") {
+        Ok(zig) => return Ok(vec![zig.into(), "cc".into()]),
+        Err(missing) => missing,
+    };
     let clang = vec![OsString::from("clang")];
-    if links(&clang) {
-        return Ok(clang);
-    }
-    tool(kit).find("c").map(|_| Vec::new()).with_context(|| {
-        format!(
-            "or, on Debian 12 as root: apt-get install {}",
+    match links(&clang) {
+        true => Ok(clang),
+        false => bail!(
+            "{missing}, or, on Debian 12 as root, `apt-get install {}`",
             PACKAGES.join(" ")
-        )
-    })
+        ),
+    }
 }
 
 fn links(compiler: &[OsString]) -> bool {
@@ -130,4 +127,22 @@ fn links(compiler: &[OsString]) -> bool {
         done.success().then_some(())
     };
     probe().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_without_the_compiler_is_no_compiler() {
+        let cache = tempfile::tempdir().unwrap();
+        let kit = Kit::open(cache.path()).unwrap();
+        let bin = kit.tool("ziglang", ZIG).join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        // What is left when the second command of the installation fails.
+        std::fs::write(bin.join("python"), "").unwrap();
+        assert!(tool(&kit).find("c").is_err());
+        std::fs::write(bin.join("python-zig"), "").unwrap();
+        assert_eq!(tool(&kit).find("c").unwrap(), bin.join("python-zig"));
+    }
 }

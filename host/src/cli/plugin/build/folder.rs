@@ -1,9 +1,12 @@
 //! A plugin's folder, and what `plugin.toml` says of it.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+
+use crate::plugin::World;
 
 /// A language that a plugin can be built from without being told how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -30,30 +33,12 @@ impl Language {
     }
 }
 
-/// The world that a plugin implements, as `plugin.toml` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Rows in, rows out
-    Transform,
-    /// Many rows into one
-    Reducer,
-    /// Rows of a key, with what is remembered of it
-    Keyed,
-    /// Rows to the outside
-    Sink,
-}
+/// Folders that tools write, not authors.
+const MADE: [&str; 4] = ["target", "node_modules", "__pycache__", ".git"];
 
-impl Kind {
-    /// Its name in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Transform => "transform",
-            Self::Reducer => "reducer",
-            Self::Keyed => "keyed",
-            Self::Sink => "sink",
-        }
-    }
+/// Whether a folder of this name within a plugin's is a tool's.
+pub fn is_made(name: &OsStr) -> bool {
+    MADE.iter().any(|made| name == *made)
 }
 
 /// A plugin's folder.
@@ -64,7 +49,7 @@ pub struct Folder {
     /// What the component is called.
     pub name: String,
     /// The world, where the file says it.
-    pub kind: Option<Kind>,
+    pub kind: Option<World>,
     /// How it is built.
     pub recipe: Recipe,
 }
@@ -86,7 +71,7 @@ pub enum Recipe {
 #[serde(deny_unknown_fields)]
 struct Manifest {
     name: String,
-    kind: Kind,
+    kind: World,
     language: String,
     build: Option<Vec<String>>,
     component: Option<PathBuf>,
@@ -122,6 +107,12 @@ impl Folder {
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read {}", file.display()))?;
         Self::from_manifest(path, &text).with_context(|| format!("{} is wrong", file.display()))
+    }
+
+    /// The world's name, which plugins that are no crates have to say.
+    pub fn world(&self) -> anyhow::Result<&'static str> {
+        let kind = self.kind.map(World::interface);
+        kind.with_context(|| format!("{FILE} says no `kind`"))
     }
 
     fn from_manifest(path: PathBuf, text: &str) -> anyhow::Result<Self> {

@@ -17,7 +17,8 @@ pub fn tool(kit: &Kit) -> anyhow::Result<Tool> {
     let copied = |name: &str| vec!["cp".into(), sdk.join(name).into(), folder.join(name).into()];
     Ok(Tool {
         name: "componentize-js",
-        file: folder.join("node_modules"),
+        // npm writes it when all packages are there.
+        file: folder.join("node_modules").join(".package-lock.json"),
         install: vec![
             vec!["mkdir".into(), "-p".into(), folder.clone().into()],
             copied("package.json"),
@@ -41,7 +42,8 @@ pub fn tool(kit: &Kit) -> anyhow::Result<Tool> {
 
 /// The component of a folder's package.
 pub fn build(folder: &Path, kit: &Kit) -> anyhow::Result<Vec<u8>> {
-    let packages = tool(kit)?.find("js")?;
+    let installed = tool(kit)?.find("js")?;
+    let packages = installed.parent().expect("it lies among the packages");
     let sdk = kit.sdk("js");
     let link = sdk.join("node_modules");
     if !link.exists() {
@@ -61,4 +63,21 @@ pub fn build(folder: &Path, kit: &Kit) -> anyhow::Result<Vec<u8>> {
         .arg(kit.wit());
     tool::run(command)?;
     std::fs::read(&out).context("the SDK's script made no component")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_which_some_are_missing_are_not_installed() {
+        let cache = tempfile::tempdir().unwrap();
+        let kit = Kit::open(cache.path()).unwrap();
+        let tool = || tool(&kit).unwrap();
+        let packages = tool().file.parent().unwrap().to_owned();
+        std::fs::create_dir_all(packages.join("esbuild")).unwrap();
+        assert!(tool().find("js").is_err());
+        std::fs::write(packages.join(".package-lock.json"), "{}").unwrap();
+        assert!(tool().find("js").is_ok());
+    }
 }

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 
 use crate::cli::engine::EngineOptions;
 use crate::plugin::component::{self, Parsed};
-use folder::{Folder, Kind, Language, Recipe};
+use folder::{Folder, Language, Recipe};
 use kit::Kit;
 use toolchain::Toolchain;
 
@@ -67,12 +67,29 @@ pub struct Made {
     pub out: PathBuf,
 }
 
-/// Makes the component of a plugin's folder; answers where it is.
-///
-/// # Errors
-/// As for [`Build::run`].
-pub fn component_of(dir: &Path, engine: &EngineOptions) -> anyhow::Result<PathBuf> {
-    made(dir, None, engine).map(|(made, _)| made.out)
+/// Which plugin a command is about: a folder's, or a component that is there.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The plugin's folder
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+
+    /// A component, instead of building the folder's
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+}
+
+impl Which {
+    /// The component's file, built if it is the folder's.
+    ///
+    /// # Errors
+    /// As for [`Build::run`].
+    pub fn component(&self, engine: &EngineOptions) -> anyhow::Result<PathBuf> {
+        match &self.plugin {
+            Some(plugin) => Ok(plugin.clone()),
+            None => made(&self.dir, None, engine).map(|(made, _)| made.out),
+        }
+    }
 }
 
 fn made(
@@ -81,20 +98,12 @@ fn made(
     engine: &EngineOptions,
 ) -> anyhow::Result<(Made, Parsed)> {
     let folder = Folder::read(dir)?;
+    let kit = || Kit::open(&engine.folder()?);
     let mut made = match &folder.recipe {
         Recipe::Of(Language::Rust) => rust::build(&folder.path)?,
-        Recipe::Of(language) => {
-            let kit = Kit::open(&engine.folder()?)?;
-            let kind = folder.kind.map_or("", Kind::as_str);
-            of_folder(
-                &folder,
-                match language {
-                    Language::Python => python::build(&folder.path, kind, &kit)?,
-                    Language::Js => js::build(&folder.path, &kit)?,
-                    Language::Rust | Language::C => c::build(&folder.path, kind, &kit)?,
-                },
-            )
-        }
+        Recipe::Of(Language::Python) => of_folder(&folder, python::build(&folder, &kit()?)?),
+        Recipe::Of(Language::Js) => of_folder(&folder, js::build(&folder.path, &kit()?)?),
+        Recipe::Of(Language::C) => of_folder(&folder, c::build(&folder, &kit()?)?),
         Recipe::Command { build, component } => {
             let mut command = Command::new(&build[0]);
             command.args(&build[1..]).current_dir(&folder.path);
@@ -111,13 +120,12 @@ fn made(
     let parsed = component::parse(&made.bytes)
         .with_context(|| format!("`{}` is not a plugin", made.name))?;
     if let Some(kind) = folder.kind
-        && kind.as_str() != parsed.world.interface()
+        && kind != parsed.world
     {
         anyhow::bail!(
-            "plugin.toml says that `{}` is a {}, and it is a {}",
+            "plugin.toml says that `{}` is a {kind}, and it is a {}",
             made.name,
-            kind.as_str(),
-            parsed.world.interface()
+            parsed.world
         );
     }
     write(&made.out, &parsed.bytes)?;

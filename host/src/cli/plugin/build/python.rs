@@ -1,10 +1,11 @@
 //! Plugins in Python: componentize-py, in a virtual environment of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::folder::{Folder, is_made};
 use super::kit::Kit;
 use super::tool::{self, Tool};
 
@@ -22,12 +23,13 @@ pub fn tool(kit: &Kit) -> Tool {
 }
 
 /// The component of a folder's `plugin.py`.
-pub fn build(folder: &Path, kind: &str, kit: &Kit) -> anyhow::Result<Vec<u8>> {
+pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
+    let kind = folder.world()?;
     let tool = tool(kit).find("python")?;
     // The tool writes beside what it reads.
     let aside = tempfile::tempdir()?;
     let (plugin, sdk) = (aside.path().join("plugin"), aside.path().join("sdk"));
-    copy(folder, &plugin)?;
+    copy(&folder.path, &plugin)?;
     copy(&kit.sdk("python").join("src"), &sdk)?;
     let out = aside.path().join("plugin.wasm");
     let mut command = Command::new(tool);
@@ -49,17 +51,16 @@ pub fn build(folder: &Path, kind: &str, kit: &Kit) -> anyhow::Result<Vec<u8>> {
     std::fs::read(&out).context("componentize-py made no component")
 }
 
-/// Python's files below a folder, without what tools have made.
+/// The author's files below a folder.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let path = entry?.path();
-        let name = PathBuf::from(path.file_name().unwrap_or_default());
-        let is_made = name == Path::new("__pycache__") || name.to_string_lossy().starts_with('.');
-        if path.is_dir() && !is_made && name != Path::new("target") {
-            copy(&path, &to.join(name))?;
-        } else if path.is_file() {
+        let name = path.file_name().unwrap_or_default();
+        if path.is_file() {
             std::fs::copy(&path, to.join(name))?;
+        } else if !is_made(name) {
+            copy(&path, &to.join(name))?;
         }
     }
     Ok(())

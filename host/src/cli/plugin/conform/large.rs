@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::Suite;
 use crate::cli::plugin::test::{Case, Given};
 
 /// A plugin of a language that is interpreted takes its time over a full call.
@@ -13,13 +14,13 @@ const LIMITS: &str = "limits = { deadline = \"60s\" }\n";
 const KEYS: u64 = 1000;
 
 /// A case of so many rows, and its output.
-pub fn case(suite: &str, rows: u64, folder: &Path) -> anyhow::Result<(Case, Given)> {
+pub fn case(suite: Suite, rows: u64, folder: &Path) -> anyhow::Result<(Case, Given)> {
     let (file, input, expected) = match suite {
-        "split-words" => split_words(rows),
-        "parse-json" => parse_json(rows),
-        "running-count" => running_count(rows),
-        "longest-word" => longest_word(rows),
-        _ => sink_log(rows),
+        Suite::SplitWords => split_words(rows),
+        Suite::ParseJson => parse_json(rows),
+        Suite::RunningCount => running_count(rows),
+        Suite::LongestWord => longest_word(rows),
+        Suite::SinkLog => sink_log(rows),
     };
     let folder = folder.join(format!("{rows}-rows"));
     std::fs::create_dir_all(folder.join("input"))?;

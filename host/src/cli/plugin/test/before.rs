@@ -48,39 +48,21 @@ pub fn put(plan: &Plan, states: &str) -> anyhow::Result<()> {
         positions: BTreeMap::new(),
     })?;
     let store = records.store_of(checkpoint.generation());
-    let (node, shape) = (NodeName::from(NODE), step.keyed.state());
+    let node = NodeName::from(NODE);
     let keys = 1..1 + step.key_schema.fields().len();
     let mut state = resume.state;
     let kept = state.entry(node.clone()).or_default();
     let by_key = by_partition(&rows, &rows.columns()[keys.clone()], plan.partitions);
     for (partition, rows) in by_key.map_err(unusable)? {
-        let memory = Arc::new(StateMemory::new(plan.state.clone()));
-        let mut table = Table::new(&step.key_schema, &shape.columns, memory)?;
-        let timers = rows.column(0).as_primitive::<Int64Type>();
-        let changes = (0..rows.num_rows()).map(|row| Change {
-            state: Some(true),
-            timer: Some(timers.is_valid(row).then(|| timers.value(row))),
-        });
-        let changes: Vec<Change> = changes.collect();
-        let mut selection = table.select(&rows.columns()[keys.clone()])?;
-        let states = &rows.columns()[keys.end..];
-        table.apply(&mut selection, 0..changes.len(), &changes, states)?;
-        let (delta, mut segments) = (table.delta(&selection)?, Vec::new());
-        let place = (&node, partition);
-        store.add(
-            place,
-            &mut segments,
-            epoch,
-            &delta,
-            shape.version,
-            keys.len(),
-        )?;
-        let next_timer = table.next_timer()?;
-        let of_partition = PartitionState {
+        let (delta, next_timer) = changes(plan, step, &rows)?;
+        let (place, mut segments) = ((&node, partition), Vec::new());
+        let version = step.keyed.state().version;
+        store.add(place, &mut segments, epoch, &delta, version, keys.len())?;
+        let state = PartitionState {
             segments,
             next_timer,
         };
-        kept.partitions.insert(partition, of_partition);
+        kept.partitions.insert(partition, state);
     }
     checkpoint.commit(CommitRecord {
         first: epoch,
@@ -91,6 +73,26 @@ pub fn put(plan: &Plan, states: &str) -> anyhow::Result<()> {
         pending: Pending::new(),
     })?;
     Ok(())
+}
+
+/// What a table of these rows gives to be kept, and its first timer.
+fn changes(
+    plan: &Plan,
+    step: &KeyedStep,
+    rows: &RecordBatch,
+) -> Result<(RecordBatch, Option<i64>), Failure> {
+    let memory = Arc::new(StateMemory::new(plan.state.clone()));
+    let mut table = Table::new(&step.key_schema, &step.keyed.state().columns, memory)?;
+    let timers = rows.column(0).as_primitive::<Int64Type>();
+    let changes = (0..rows.num_rows()).map(|row| Change {
+        state: Some(true),
+        timer: Some(timers.is_valid(row).then(|| timers.value(row))),
+    });
+    let changes: Vec<Change> = changes.collect();
+    let (keys, states) = rows.columns()[1..].split_at(step.key_schema.fields().len());
+    let mut selection = table.select(keys)?;
+    table.apply(&mut selection, 0..changes.len(), &changes, states)?;
+    Ok((table.delta(&selection)?, table.next_timer()?))
 }
 
 /// The timer, the key, the state, in the order of the keys: so a table's changes are kept.

@@ -1,6 +1,6 @@
 //! A fixture: a folder with the input of a plugin and what it is to give.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -60,7 +60,11 @@ impl Case {
             cases.retain(|case| case.name == only);
         }
         match cases.is_empty() {
-            true => bail!("there is no such case in {}", folder.display()),
+            true => bail!(
+                "there is no fixture {}in {}",
+                only.map_or_else(String::new, |only| format!("`{only}` ")),
+                folder.display()
+            ),
             false => Ok(cases),
         }
     }
@@ -139,12 +143,7 @@ impl Case {
     /// The batch times of all inputs, each with the files that are its input.
     pub fn batches(&self) -> anyhow::Result<BTreeMap<BatchTime, Vec<PathBuf>>> {
         let mut batches = BTreeMap::<_, Vec<PathBuf>>::new();
-        let folders: BTreeSet<&Path> = self
-            .inputs
-            .iter()
-            .map(|(_, _, path)| path.as_path())
-            .collect();
-        for folder in folders {
+        for (_, _, folder) in &self.inputs {
             let entries = std::fs::read_dir(folder)
                 .with_context(|| format!("{} cannot be read", folder.display()))?;
             for entry in entries {
@@ -180,80 +179,88 @@ impl Case {
         component: &Path,
         input: &Path,
     ) -> String {
-        let text = |text: &str| toml::Value::from(text);
-        let path = |path: &Path| toml::Value::from(path.to_string_lossy().into_owned());
-        let table = |entries: Vec<(&str, toml::Value)>| {
-            let entries = entries.into_iter();
-            let entries = entries.map(|(name, value)| (name.to_owned(), value));
-            entries.collect::<toml::Table>()
+        let (mut steps, mut sinks) = (toml::Table::new(), toml::Table::new());
+        let node = self.node(world, component);
+        match world {
+            World::Sink => sinks.insert(NODE.into(), node.into()),
+            _ => steps.insert(NODE.into(), node.into()),
         };
-        let is_only = self.file.schema.is_some();
-        let sources = self.inputs.iter().map(|(name, schema, _)| {
-            let folder = if is_only {
-                input.to_owned()
-            } else {
-                input.join(name)
+        for port in ports {
+            let input = match world {
+                World::Reducer => NODE.to_owned(),
+                _ => format!("{NODE}.{port}"),
             };
-            let source = table(vec![
-                ("type", text("queue")),
+            let mut sink = diverted();
+            sink.insert("input".into(), input.into());
+            sinks.insert(port.clone(), sink.into());
+        }
+        let epoch = table([("trigger", "available-now".into())]);
+        let checkpoint = table([("path", "checkpoint".into()), ("retain", 1_000_000.into())]);
+        let pipeline = table([
+            ("name", "fixture".into()),
+            ("epoch", epoch.into()),
+            ("checkpoint", checkpoint.into()),
+            ("sources", self.sources(input).into()),
+            ("steps", steps.into()),
+            ("sinks", sinks.into()),
+            ("rejected", diverted().into()),
+        ]);
+        pipeline.to_string()
+    }
+
+    /// A queue for each input, of the batches below `input`.
+    fn sources(&self, input: &Path) -> toml::Table {
+        let sources = self.inputs.iter().map(|(name, schema, _)| {
+            let folder = match self.has_one_input() {
+                true => input.to_owned(),
+                false => input.join(name),
+            };
+            let source = table([
+                ("type", "queue".into()),
                 ("path", path(&folder)),
-                ("format", text("json")),
+                ("format", "json".into()),
                 ("schema", schema.clone().into()),
             ]);
             (name.clone(), source.into())
         });
-        let sources: toml::Table = sources.collect();
+        sources.collect()
+    }
+
+    /// The step or sink that the plugin is.
+    fn node(&self, world: World, component: &Path) -> toml::Table {
         let mut node = self.file.node.clone();
         node.insert(NODE.into(), path(component));
+        if world == World::Sink {
+            node.insert("type".into(), NODE.into());
+        }
         if world != World::Reducer {
-            node.entry("on_error").or_insert(text("reject"));
+            node.entry("on_error").or_insert("reject".into());
         }
-        match is_only {
-            true => node.insert("input".into(), text(ONLY_INPUT)),
-            false => node.insert(
-                "inputs".into(),
-                toml::Value::Array(self.inputs.iter().map(|(name, ..)| text(name)).collect()),
-            ),
+        let names = self.inputs.iter().map(|(name, ..)| name.clone().into());
+        match self.has_one_input() {
+            true => node.insert("input".into(), ONLY_INPUT.into()),
+            false => node.insert("inputs".into(), toml::Value::Array(names.collect())),
         };
-        let file_sink = || vec![("type", text("files")), ("path", text("unused"))];
-        let (mut steps, mut sinks) = (toml::Table::new(), toml::Table::new());
-        match world {
-            World::Sink => {
-                node.insert("type".into(), text("plugin"));
-                sinks.insert(NODE.into(), node.into());
-            }
-            _ => {
-                steps.insert(NODE.into(), node.into());
-                for port in ports {
-                    let mut sink = file_sink();
-                    let input = match world {
-                        World::Reducer => NODE.to_owned(),
-                        _ => format!("{NODE}.{port}"),
-                    };
-                    sink.push(("input", text(&input)));
-                    sinks.insert(port.clone(), table(sink).into());
-                }
-            }
-        }
-        let pipeline = table(vec![
-            ("name", text("fixture")),
-            (
-                "epoch",
-                table(vec![("trigger", text("available-now"))]).into(),
-            ),
-            (
-                "checkpoint",
-                table(vec![
-                    ("path", text("checkpoint")),
-                    ("retain", 1_000_000.into()),
-                ])
-                .into(),
-            ),
-            ("sources", sources.into()),
-            ("steps", steps.into()),
-            ("sinks", sinks.into()),
-            ("rejected", table(file_sink()).into()),
-        ]);
-        pipeline.to_string()
+        node
     }
+
+    fn has_one_input(&self) -> bool {
+        self.file.schema.is_some()
+    }
+}
+
+/// A sink whose rows go where they can be looked at, whatever it says.
+fn diverted() -> toml::Table {
+    table([("type", "files".into()), ("path", "unused".into())])
+}
+
+fn table<const N: usize>(entries: [(&str, toml::Value); N]) -> toml::Table {
+    let entries = entries.into_iter();
+    entries
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+fn path(path: &Path) -> toml::Value {
+    path.to_string_lossy().into_owned().into()
 }

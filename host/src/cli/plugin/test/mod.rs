@@ -11,7 +11,7 @@ mod trial;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::build;
+use super::build::Which;
 use crate::cli::engine::EngineOptions;
 use crate::cli::exit::Exit;
 use crate::cli::output;
@@ -37,13 +37,8 @@ pub use trial::{Given, Trial, is_rejected};
   wasmill plugin test plugins/split-words --update    Write down what it gives as what is expected
   wasmill plugin test . --plugin other.wasm    Test another component with these fixtures")]
 pub struct Test {
-    /// The plugin's folder
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-
-    /// A component to test instead of building the folder's
-    #[arg(long, value_name = "FILE")]
-    plugin: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
 
     /// Only the fixture of this name
     #[arg(long, value_name = "NAME")]
@@ -67,11 +62,8 @@ impl Test {
     /// # Errors
     /// When there are none, one is not understood, or the plugin cannot be built.
     pub fn run(self) -> anyhow::Result<Exit> {
-        let plugin = match &self.plugin {
-            Some(plugin) => plugin.clone(),
-            None => build::component_of(&self.dir, &self.engine)?,
-        };
-        let cases = Case::all(&self.dir.join("fixtures"), self.case.as_deref())?;
+        let plugin = self.which.component(&self.engine)?;
+        let cases = Case::all(&self.which.dir.join("fixtures"), self.case.as_deref())?;
         let engine = self.engine.clone().open()?;
         let logged = Logged::start();
         let mut verdicts = Vec::new();

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -18,13 +16,12 @@ use super::logged::Logged;
 use crate::checkpoint::Records;
 use crate::cli::remembered::Remembered;
 use crate::config::Level;
-use crate::deliver::Output;
 use crate::error::{Failure, Fault};
 use crate::ids::{BatchTime, Epoch, NodeName};
 use crate::pipeline::{Checked, PipelineFile, Plan};
 use crate::plugin::{Component, Engine, Limits, World};
 use crate::replay::{Diverted, replay};
-use crate::run::{self, Options, REJECTED, Stop};
+use crate::run::{self, Options, REJECTED};
 
 /// What a plugin gives, as the files that would expect it: their names below `expected`, and their texts.
 pub type Given = BTreeMap<String, String>;
@@ -155,33 +152,25 @@ impl<'a> Trial<'a> {
     /// Runs the pipeline once for each of `lives`, over the batches up to then.
     fn run(&self, name: &str, lives: &[&[BatchTime]], workers: usize) -> anyhow::Result<Given> {
         let folder = self.folder.path().join(name);
-        let mut records = None;
-        let mut sinks = None;
+        let mut plan = self.plan(name)?;
+        if let Some(state) = self.case.state()? {
+            before::put(&plan, &state)?;
+        }
+        let to = folder.join("given");
+        let sinks = match self.component.world() {
+            World::Sink => Diverted::rejected(&mut plan, &to),
+            _ => Diverted::all(&mut plan, &to),
+        };
         for times in lives {
             self.lay_out(&folder, times)?;
-            let mut plan = self.plan(name)?;
-            if records.is_none()
-                && let Some(state) = self.case.state()?
-            {
-                before::put(&plan, &state)?;
-            }
-            records = Some(Self::records(&plan)?);
-            let given = folder.join("given");
-            sinks = Some(match self.component.world() {
-                World::Sink => Diverted::rejected(&mut plan, &given),
-                _ => Diverted::all(&mut plan, &given),
-            });
-            run::run(plan, options(workers))?;
+            run::run(plan.clone(), Options::unseen(workers))?;
         }
-        let mut given = Given::new();
-        if let Some((sinks, records)) = sinks.zip(records) {
-            let epochs = self.epochs()?;
-            for (epoch, time) in &epochs {
-                add_rows(&mut given, sinks.rows(*epoch)?, *time)?;
-            }
-            if let Some((last, _)) = epochs.last() {
-                add_state(&mut given, records, *last)?;
-            }
+        let (mut given, epochs) = (Given::new(), self.epochs()?);
+        for (epoch, time) in &epochs {
+            add_rows(&mut given, sinks.rows(*epoch)?, *time)?;
+        }
+        if let Some((last, _)) = epochs.last() {
+            add_state(&mut given, Self::records(&plan)?, *last)?;
         }
         Ok(given)
     }
@@ -233,18 +222,6 @@ impl<'a> Trial<'a> {
             Described::Sink => return Ok(Vec::new()),
         };
         Ok(ports.into_iter().map(|port| port.name).collect())
-    }
-}
-
-fn options(workers: usize) -> Options {
-    Options {
-        workers,
-        cluster: None,
-        output: Output::new(io::sink()),
-        status: Arc::default(),
-        stop: Stop::default(),
-        accept_changes: false,
-        recorded: None,
     }
 }
 
