@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_MODULE, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
 use wasmparser::Parser;
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{Resolve, WorldId, WorldItem, WorldKey};
@@ -116,6 +119,7 @@ fn componentize(module: &[u8]) -> Result<Vec<u8>, Failure> {
     let component = ComponentEncoder::default()
         .validate(true)
         .module(module)
+        .and_then(|encoder| encoder.adapter(WASI_MODULE, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER))
         .and_then(|encoder| encoder.encode());
     component
         .map_err(|error| Failure::user(format!("the module cannot become a component: {error:#}")))

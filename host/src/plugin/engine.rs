@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,10 +13,12 @@ use wasmtime::{Config, WasmBacktraceDetails};
 use super::World;
 use super::bindings::wasmill::plugin::host;
 use super::cache::Cache;
+use super::capture::Captures;
 use super::component::{ImportedFunction, Parsed, parse};
 use super::host::State;
-use super::http;
+use super::http::OUTGOING_HANDLER;
 use super::limits::Limits;
+use super::wasi;
 use crate::error::Failure;
 use crate::ids::Digest;
 
@@ -24,6 +26,9 @@ use crate::ids::Digest;
 const TICK: Duration = Duration::from_millis(5);
 /// Stack of a sink's fiber beyond what its guest may use, for the host functions that it calls.
 const FIBER_HOST_STACK: u64 = 1 << 20;
+
+/// The interface of `host.log`.
+const HOST: &str = "wasmill:plugin/host@0.1.0";
 
 /// One wasmtime engine and its compile cache; cheap to clone. A process needs one.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ struct Inner {
     cache: Cache,
     /// By stack size, the one bound that wasmtime fixes per engine. All but the default's are made on demand.
     runtimes: Mutex<BTreeMap<u64, Arc<Runtime>>>,
+    captures: OnceLock<Captures>,
 }
 
 impl fmt::Debug for Engine {
@@ -44,11 +50,42 @@ impl fmt::Debug for Engine {
 /// An engine with what components can be linked to.
 pub(super) struct Runtime {
     pub engine: wasmtime::Engine,
-    /// `host.log`.
-    pub bare: Linker<State>,
-    /// And what `grants.http` opens.
-    pub with_http: Linker<State>,
+    pub steps: Links,
+    pub sinks: Links,
 }
+
+/// What components of some worlds can be linked to.
+pub(super) struct Links {
+    /// `host.log`, the stubs of WASI, and in sinks what `grants.http` opens.
+    pub calls: Linker<State>,
+    /// The same names, where all that leads outside of the plugin traps.
+    pub describe: Linker<State>,
+}
+
+impl Links {
+    /// What `link` adds to the log; `outside` are the functions that lead out of the plugin, by interface and name.
+    fn new(
+        engine: &wasmtime::Engine,
+        link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
+        outside: &[(&str, &str)],
+    ) -> wasmtime::Result<Self> {
+        let mut calls = Linker::new(engine);
+        host::add_to_linker::<State, State>(&mut calls, |state| &mut state.log)?;
+        link(&mut calls)?;
+        let mut describe = calls.clone();
+        describe.allow_shadowing(true);
+        for (interface, function) in outside {
+            let mut interface = describe.instance(interface)?;
+            interface.func_new(function, |_, _, _, _| {
+                Err(wasmtime::Error::msg(ONLY_COMPUTES))
+            })?;
+        }
+        Ok(Self { calls, describe })
+    }
+}
+
+/// What an import says that is called in `describe`.
+pub(super) const ONLY_COMPUTES: &str = "`describe` only computes";
 
 /// Deadlines in ticks of the engine's clock. The first tick may come at once, so one is added.
 pub(super) fn ticks(deadline: Duration) -> u64 {
@@ -65,7 +102,17 @@ impl Engine {
         Ok(Self(Arc::new(Inner {
             cache,
             runtimes: Mutex::default(),
+            captures: OnceLock::new(),
         })))
+    }
+
+    /// Has calls that fail kept in `folder`, from now on and for good.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn capture_to(&self, folder: &Path) -> Result<(), Failure> {
+        self.0.captures.set(Captures::open(folder)?).ok();
+        Ok(())
     }
 
     /// Loads and compiles a component, or a core module with wit-bindgen metadata.
@@ -122,16 +169,24 @@ impl Engine {
 impl Runtime {
     fn new(stack: u64) -> wasmtime::Result<Self> {
         let engine = wasmtime::Engine::new(&config(stack))?;
-        let mut bare = Linker::new(&engine);
-        host::add_to_linker::<State, State>(&mut bare, |state| &mut state.log)?;
-        let mut with_http = bare.clone();
-        http::link(&mut with_http)?;
+        let log = (HOST, "log");
+        let steps = Links::new(&engine, wasi::link_to_steps, &[log])?;
+        let requests = (OUTGOING_HANDLER, "handle");
+        let sinks = Links::new(&engine, wasi::link_to_sinks, &[log, requests])?;
         start_ticking(&engine)?;
         Ok(Self {
             engine,
-            bare,
-            with_http,
+            steps,
+            sinks,
         })
+    }
+
+    /// What components of a world are linked to.
+    pub fn links(&self, world: World) -> &Links {
+        match world {
+            World::Transform | World::Reducer | World::Keyed => &self.steps,
+            World::Sink => &self.sinks,
+        }
     }
 }
 
@@ -150,8 +205,8 @@ fn config(stack: u64) -> Config {
         .relaxed_simd_deterministic(true)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
-        // Not from the environment: what is compiled must not depend on it.
-        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        // Lines for a guest that has DWARF. Not from the environment: what is compiled must not depend on it.
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 
@@ -197,6 +252,16 @@ impl Component {
     /// SHA-256 of the file's bytes.
     pub fn digest(&self) -> Digest {
         self.0.parsed.digest
+    }
+
+    /// The component, also of what was loaded as a core module.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0.parsed.bytes
+    }
+
+    /// Where its failed calls are kept, if anywhere.
+    pub(super) fn captures(&self) -> Option<&Captures> {
+        self.0.engine.0.captures.get()
     }
 
     /// The world it implements.

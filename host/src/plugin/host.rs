@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 use wasmtime::component::HasData;
 
 use super::bindings::wasmill::plugin::host;
-use super::http::Http;
+use super::call::CallContext;
 use super::limits::{Limiter, Limits};
+use super::wasi::Wasi;
 use crate::ids::{Epoch, NodeName, PartitionId};
 
 /// What the store of an instance holds.
 pub(super) struct State {
     pub limiter: Limiter,
     pub log: InstanceLog,
-    /// Present exactly if `wasi:http` is granted and linked.
-    pub http: Option<Box<Http>>,
+    /// Present exactly if the component imports any of it.
+    pub wasi: Option<Box<Wasi>>,
 }
 
 impl State {
-    pub fn new(limits: &Limits, log: &Arc<Log>, http: Option<Box<Http>>) -> Self {
+    pub fn new(limits: &Limits, log: &Arc<Log>, wasi: Option<Box<Wasi>>) -> Self {
         let log = InstanceLog {
             log: log.clone(),
             place: None,
@@ -28,7 +29,28 @@ impl State {
         Self {
             limiter: Limiter::new(limits),
             log,
-            http,
+            wasi,
+        }
+    }
+
+    /// Makes the state that of a call.
+    pub fn begin(&mut self, context: &CallContext) {
+        self.log.place = Some((context.epoch, context.partition));
+        if let Some(wasi) = &mut self.wasi {
+            wasi.begin(context);
+        }
+    }
+
+    /// Logs what the guest has printed.
+    pub fn drain(&mut self) {
+        if let Some(wasi) = &self.wasi {
+            let printed = wasi.printed();
+            self.log.printed(&printed.output, OUTPUT);
+            self.log.printed(&printed.error, WARNING);
+            let last = || Some(shown(String::from_utf8_lossy(&printed.error).trim()));
+            if !printed.error.is_empty() {
+                self.log.last_error = self.log.last_error.take().or_else(last);
+            }
         }
     }
 }
@@ -51,6 +73,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 const LINE_BYTES: usize = 4 << 10;
 /// The level of an error in `wit/host.wit`.
 const ERROR: u8 = 4;
+/// The levels at which standard output and standard error are logged.
+const OUTPUT: u8 = 2;
+const WARNING: u8 = 3;
 
 /// The log of one bound plugin, shared by its instances; lets through a number of lines a second and counts the others.
 #[derive(Debug)]
@@ -79,6 +104,11 @@ impl Log {
             plugin,
             window: Mutex::new(window),
         }
+    }
+
+    /// The step or sink.
+    pub fn node(&self) -> &NodeName {
+        &self.node
     }
 
     /// Whether one more line fits; says at most once a window how many did not.
@@ -142,6 +172,12 @@ macro_rules! event {
 }
 
 impl InstanceLog {
+    fn printed(&mut self, bytes: &[u8], level: u8) {
+        for line in String::from_utf8_lossy(bytes).lines() {
+            self.write(level, line);
+        }
+    }
+
     fn write(&mut self, level: u8, message: &str) {
         use tracing::Level;
 

@@ -32,6 +32,7 @@ impl<G> Live<G> {
                 let answer = open(&mut store, &guest)?;
                 Ok((guest, answer))
             });
+        store.data_mut().drain();
         match opened {
             Ok((guest, Ok(()))) => Ok(Self(Some((store, guest)))),
             Ok((_, Err(error))) => Err(refused(error, 0)),
@@ -63,10 +64,11 @@ impl<G> Live<G> {
             ));
         };
         store.set_epoch_deadline(ticks(bound.limits.deadline));
-        let log = &mut store.data_mut().log;
-        log.place = Some((context.epoch, context.partition));
-        log.last_error = None;
-        let result = match call(&mut store, &guest) {
+        store.data_mut().log.last_error = None;
+        store.data_mut().begin(context);
+        let answer = call(&mut store, &guest);
+        store.data_mut().drain();
+        let result = match answer {
             Ok(Ok(answer)) => check(answer).map_err(CallError::Contract),
             Ok(Err(error)) => Err(refused(error, rows)),
             Err(error) => Err(bound.classify(&mut store, &error, &bound.limits)),

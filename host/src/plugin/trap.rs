@@ -1,6 +1,6 @@
 //! What went wrong in a call, told from the runtime's error.
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
 
 use super::call::CallError;
 use super::limits::{LimitReached, Limits};
@@ -68,10 +68,30 @@ fn stack(error: &wasmtime::Error) -> Vec<String> {
         return Vec::new();
     };
     let frames = backtrace.frames().iter().take(FRAMES);
-    frames
-        .map(|frame| match frame.func_name() {
-            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+    frames.flat_map(functions).collect()
+}
+
+/// The function of a frame; where there is DWARF, also those that were inlined into it, with their lines.
+fn functions(frame: &FrameInfo) -> Vec<String> {
+    if frame.symbols().is_empty() {
+        return vec![match frame.func_name() {
+            Some(name) => demangled(name),
             None => format!("function {}", frame.func_index()),
-        })
-        .collect()
+        }];
+    }
+    let symbols = frame.symbols().iter();
+    let function = |symbol: &FrameSymbol| {
+        let name = symbol.name().or(frame.func_name()).map(demangled);
+        let name = name.unwrap_or_else(|| format!("function {}", frame.func_index()));
+        match (symbol.file(), symbol.line()) {
+            (Some(file), Some(line)) => format!("{name} ({file}:{line})"),
+            (Some(file), None) => format!("{name} ({file})"),
+            (None, _) => name,
+        }
+    };
+    symbols.map(function).collect()
+}
+
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
 }

@@ -16,7 +16,10 @@ use crate::config::format_size;
 use crate::pipeline::columns;
 use crate::pipeline::search::SearchPath;
 use crate::plugin::component::{self, Parsed};
-use crate::plugin::{Engine, Grants, Limits, Transform};
+use crate::plugin::{Engine, Grants, Limits, Transform, is_answered};
+
+/// What becomes of imports of WASI.
+const STUBS: &str = "answered by stubs: no environment, files or network; the batch time as clock, random numbers by seed, output to the log";
 
 /// Say what a plugin is: its world, imports, size and digest
 ///
@@ -189,6 +192,9 @@ fn text(path: &Path, size: usize, parsed: &Parsed, described: Option<&Described>
             .iter()
             .map(|import| ("imports", import.to_string())),
     );
+    if parsed.imports.iter().any(is_answered) {
+        lines.push(("wasi", STUBS.to_owned()));
+    }
     if let Some(described) = described {
         lines.push(("reads", described.reads.join(", ")));
         for (name, made, carry) in &described.ports {
@@ -217,6 +223,7 @@ fn as_json(path: &Path, size: usize, parsed: &Parsed, described: Option<&Describ
         "size": size,
         "digest": parsed.digest.to_string(),
         "imports": parsed.imports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "stubbed": parsed.imports.iter().filter(|import| is_answered(import)).map(ToString::to_string).collect::<Vec<_>>(),
     });
     if let Some(described) = described {
         json["reads"] = described.reads.clone().into();

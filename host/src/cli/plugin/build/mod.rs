@@ -39,6 +39,10 @@ pub struct Build {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
+    /// Keep what says which line an instruction comes from, in languages that are compiled; traps then show lines
+    #[arg(long)]
+    debug: bool,
+
     #[command(flatten)]
     engine: EngineOptions,
 }
@@ -49,7 +53,7 @@ impl Build {
     /// # Errors
     /// A missing tool, code that does not compile, a folder that is no plugin.
     pub fn run(self) -> anyhow::Result<()> {
-        let (made, parsed) = made(&self.dir, self.out, &self.engine)?;
+        let (made, parsed) = made(&self.dir, self.out, self.debug, &self.engine)?;
         print!("{}", report(&made, &parsed));
         Ok(())
     }
@@ -87,7 +91,7 @@ impl Which {
     pub fn component(&self, engine: &EngineOptions) -> anyhow::Result<PathBuf> {
         match &self.plugin {
             Some(plugin) => Ok(plugin.clone()),
-            None => made(&self.dir, None, engine).map(|(made, _)| made.out),
+            None => made(&self.dir, None, false, engine).map(|(made, _)| made.out),
         }
     }
 }
@@ -95,15 +99,16 @@ impl Which {
 fn made(
     dir: &Path,
     out: Option<PathBuf>,
+    debug: bool,
     engine: &EngineOptions,
 ) -> anyhow::Result<(Made, Parsed)> {
     let folder = Folder::read(dir)?;
     let kit = || Kit::open(&engine.folder()?);
     let mut made = match &folder.recipe {
-        Recipe::Of(Language::Rust) => rust::build(&folder.path)?,
+        Recipe::Of(Language::Rust) => rust::build(&folder.path, debug)?,
         Recipe::Of(Language::Python) => of_folder(&folder, python::build(&folder, &kit()?)?),
         Recipe::Of(Language::Js) => of_folder(&folder, js::build(&folder.path, &kit()?)?),
-        Recipe::Of(Language::C) => of_folder(&folder, c::build(&folder, &kit()?)?),
+        Recipe::Of(Language::C) => of_folder(&folder, c::build(&folder, &kit()?, debug)?),
         Recipe::Command { build, component } => {
             let mut command = Command::new(&build[0]);
             command.args(&build[1..]).current_dir(&folder.path);
