@@ -297,3 +297,46 @@ fn a_timeout_loses_the_smallest_chunk_that_the_budget_reached() {
     let others = [&lines[..range.start], &lines[range.end..]].concat();
     assert!(delivered(&folder.path().join("out")) == others, "{summary}");
 }
+
+#[test]
+fn a_failing_call_is_captured_with_its_row_and_made_again_elsewhere() {
+    let deed = Deed {
+        input: INPUT,
+        code: "unreachable",
+        limits: "",
+        message: "the plugin trapped",
+        located: true,
+    };
+    let captures = tempfile::tempdir().expect("writable");
+    let capture = captures.path().to_str().expect("a text");
+    let (folder, ended) = deed.run("reject", &["--capture", capture]);
+    ended.succeeded();
+    drop(folder);
+    let file = captures.path().join("copy-epoch-0-partition-0.capture");
+    let replay = |arguments: &[&str]| {
+        run(wasmill()
+            .args(["plugin", "replay"])
+            .arg(&file)
+            .args(arguments))
+    };
+    let again = replay(&[]).failed_with(3);
+    for text in [
+        "`copy`, epoch 0, partition 0",
+        ", 1 rows",
+        "row 617!",
+        "then     the plugin trapped",
+        "now      the plugin trapped",
+        "\n  in ",
+    ] {
+        assert!(again.out.contains(text), "no `{text}` in:\n{}", again.out);
+    }
+    let mended = captures.path().join("mended.wasm");
+    std::fs::write(&mended, Guest::default().module()).expect("writable");
+    let now = replay(&["--plugin", mended.to_str().expect("a text")]).succeeded();
+    assert!(
+        now.out
+            .contains("now      1 rows on `out`, one for each row"),
+        "{}",
+        now.out
+    );
+}

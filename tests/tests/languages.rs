@@ -134,6 +134,25 @@ fn plugins_in_c_and_in_zig_without_an_sdk_are_built_and_conform() {
         ROWS,
     ]);
     succeeded(output(&mut conform));
+    what_a_c_library_asks_of_wasi_is_answered_the_same_in_every_run();
+}
+
+/// The compiler is there when this is called.
+fn what_a_c_library_asks_of_wasi_is_answered_the_same_in_every_run() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(repository().join("tests/foreign/c-on-wasi/."))
+        .arg(folder.path())
+        .status();
+    assert!(copied.expect("cp starts").success());
+    let dir = folder.path().to_str().expect("text");
+    let tested = succeeded(command(&["plugin", "test", dir]));
+    assert!(tested.contains("passed  asked"), "{tested}");
+    let component = format!("{dir}/target/plugins/asks-wasi.wasm");
+    let inspected = succeeded(command(&["plugin", "inspect", &component]));
+    assert!(inspected.contains("wasi:random/random"), "{inspected}");
+    assert!(inspected.contains("answered by stubs"), "{inspected}");
 }
 
 #[test]
