@@ -194,21 +194,23 @@ impl Bound {
         };
         let node = self.log.node();
         let place = (node.clone(), context.epoch, context.partition);
-        captures.keep(error, place, rows, || Capture {
-            header: Header {
-                wasmill: env!("CARGO_PKG_VERSION").into(),
-                plugin: self.component.name().into(),
-                digest: self.component.digest(),
-                world: self.component.world(),
-                node: node.clone(),
-                config: self.config.parse().expect("written from a value"),
-                limits: self.limits.clone(),
-                context: *context,
-                rows,
-                error: error.to_string(),
-            },
-            called: called(),
-            component: self.component.bytes().to_vec(),
+        captures.keep(error, place, rows, || {
+            Ok(Capture {
+                header: Header {
+                    wasmill: env!("CARGO_PKG_VERSION").into(),
+                    plugin: self.component.name().into(),
+                    digest: self.component.digest(),
+                    world: self.component.world(),
+                    node: node.clone(),
+                    config: self.config.parse().expect("written from a value"),
+                    limits: self.limits.clone(),
+                    context: *context,
+                    rows,
+                    error: error.to_string(),
+                },
+                called: called(),
+                component: self.component.bytes()?.into_owned(),
+            })
         });
     }
 

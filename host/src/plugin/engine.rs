@@ -1,8 +1,9 @@
 //! The runtime, set up once per process, and what it compiled.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::World;
 use super::bindings::wasmill::plugin::host;
 use super::cache::Cache;
 use super::capture::Captures;
-use super::component::{ImportedFunction, Parsed, parse};
+use super::component::{About, ImportedFunction, parse};
 use super::host::State;
 use super::http::OUTGOING_HANDLER;
 use super::limits::Limits;
@@ -120,14 +121,20 @@ impl Engine {
     /// # Errors
     /// When the file cannot be read, or is no plugin; the message names it.
     pub fn load(&self, path: &Path) -> Result<Component, Failure> {
-        let bytes = std::fs::read(path).map_err(|error| {
-            Failure::user(format!("plugin {} cannot be read: {error}", path.display()))
-        })?;
+        let failed =
+            |error| Failure::user(format!("plugin {} cannot be read: {error}", path.display()));
+        let before = std::fs::metadata(path).map_err(failed)?;
         let name = path
             .file_stem()
             .unwrap_or(path.as_os_str())
             .to_string_lossy();
-        self.load_bytes(&name, &bytes)
+        if let Some(about) = self.0.cache.recall(path) {
+            return self.loaded(&name, about, Source::File(path.to_owned()));
+        }
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let component = self.load_bytes(&name, &bytes)?;
+        self.0.cache.remember(path, &before, &component.0.about);
+        Ok(component)
     }
 
     /// Loads and compiles what [`Self::load`] would find in a file; `name` is how messages call it.
@@ -139,10 +146,15 @@ impl Engine {
             message: format!("plugin `{name}`: {}", failure.message),
             ..failure
         })?;
+        self.loaded(name, parsed.about, Source::Bytes(parsed.bytes))
+    }
+
+    fn loaded(&self, name: &str, about: About, source: Source) -> Result<Component, Failure> {
         let component = Component(Arc::new(Loaded {
             engine: self.clone(),
             name: name.into(),
-            parsed,
+            about,
+            source,
         }));
         component.compiled(Limits::default().stack)?;
         Ok(component)
@@ -231,14 +243,23 @@ pub struct Component(Arc<Loaded>);
 struct Loaded {
     engine: Engine,
     name: Arc<str>,
-    parsed: Parsed,
+    about: About,
+    source: Source,
+}
+
+/// Where a component's bytes are, for whoever needs them.
+enum Source {
+    /// Here.
+    Bytes(Vec<u8>),
+    /// In a file that was read before, by this process or another.
+    File(PathBuf),
 }
 
 impl fmt::Debug for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Component")
             .field(&self.0.name)
-            .field(&self.0.parsed.digest)
+            .field(&self.0.about.digest)
             .finish()
     }
 }
@@ -251,12 +272,27 @@ impl Component {
 
     /// SHA-256 of the file's bytes.
     pub fn digest(&self) -> Digest {
-        self.0.parsed.digest
+        self.0.about.digest
     }
 
     /// The component, also of what was loaded as a core module.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0.parsed.bytes
+    ///
+    /// # Errors
+    /// When its file is not what it was.
+    pub(super) fn bytes(&self) -> Result<Cow<'_, [u8]>, Failure> {
+        let Loaded { about, source, .. } = &*self.0;
+        let path = match source {
+            Source::Bytes(bytes) => return Ok(Cow::Borrowed(bytes)),
+            Source::File(path) => path,
+        };
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let same = read.and_then(|bytes| match parse(&bytes) {
+            Ok(parsed) if parsed.about == *about => Ok(Cow::Owned(parsed.bytes)),
+            _ => Err("it has changed since it was loaded".to_owned()),
+        });
+        same.map_err(|wrong| {
+            Failure::user(format!("plugin {} cannot be read: {wrong}", path.display()))
+        })
     }
 
     /// Where its failed calls are kept, if anywhere.
@@ -266,12 +302,12 @@ impl Component {
 
     /// The world it implements.
     pub fn world(&self) -> World {
-        self.0.parsed.world
+        self.0.about.world
     }
 
     /// The functions it imports.
     pub fn imports(&self) -> &[ImportedFunction] {
-        &self.0.parsed.imports
+        &self.0.about.imports
     }
 
     /// Its code for engines with this stack size, compiled or from the cache.
@@ -282,11 +318,13 @@ impl Component {
         let Loaded {
             engine,
             name,
-            parsed,
+            about,
+            ..
         } = &*self.0;
         let runtime = engine.runtime(stack)?;
-        let compiled = engine.0.cache.get(&runtime.engine, parsed.digest, || {
-            wasmtime::component::Component::from_binary(&runtime.engine, &parsed.bytes)
+        let compiled = engine.0.cache.get(&runtime.engine, about.digest, || {
+            let bytes = self.bytes().map_err(wasmtime::Error::new)?;
+            wasmtime::component::Component::from_binary(&runtime.engine, &bytes)
         });
         let compiled = compiled.map_err(|error| {
             Failure::user(format!("plugin `{name}` cannot be compiled: {error:#}"))

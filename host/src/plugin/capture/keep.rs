@@ -55,7 +55,7 @@ impl Captures {
         error: &CallError,
         place: Place,
         rows: usize,
-        capture: impl FnOnce() -> Capture,
+        capture: impl FnOnce() -> Result<Capture, Failure>,
     ) {
         if !is_lasting(error) {
             return;
@@ -70,7 +70,11 @@ impl Captures {
         let file = self.folder.join(format!(
             "{node}-epoch-{epoch}-partition-{partition}.capture"
         ));
-        match capture().write(&file) {
+        let written = capture().and_then(|capture| {
+            let written = capture.write(&file);
+            written.map_err(|error| Failure::external(error.to_string()))
+        });
+        match written {
             Ok(()) => {
                 if worth == Worth::First {
                     tracing::warn!(%node, %epoch, %partition, file = %file.display(),

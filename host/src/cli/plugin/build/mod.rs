@@ -125,12 +125,12 @@ fn made(
     let parsed = component::parse(&made.bytes)
         .with_context(|| format!("`{}` is not a plugin", made.name))?;
     if let Some(kind) = folder.kind
-        && kind != parsed.world
+        && kind != parsed.about.world
     {
         anyhow::bail!(
             "plugin.toml says that `{}` is a {kind}, and it is a {}",
             made.name,
-            parsed.world
+            parsed.about.world
         );
     }
     write(&made.out, &parsed.bytes)?;
@@ -184,8 +184,8 @@ fn write(out: &Path, component: &[u8]) -> anyhow::Result<()> {
 }
 
 fn report(made: &Made, parsed: &Parsed) -> String {
-    let world = parsed.world;
-    let imports = match component::by_interface(&parsed.imports) {
+    let world = parsed.about.world;
+    let imports = match component::by_interface(&parsed.about.imports) {
         none if none.is_empty() => "nothing".to_owned(),
         interfaces => interfaces.join("\n          "),
     };
@@ -195,7 +195,7 @@ fn report(made: &Made, parsed: &Parsed) -> String {
         made.name,
         version.unwrap_or_default(),
         made.out.display(),
-        parsed.version,
+        parsed.about.version,
         parsed.bytes.len().div_ceil(1024),
         crate::ids::Digest::of(&parsed.bytes),
     )
