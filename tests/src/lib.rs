@@ -5,7 +5,10 @@
 //! [`webdav`] one for files, [`pipeline`] a folder that one runs in, [`manifest`] reads as the readers of a `files` sink do, [`torture`] kills.
 
 pub mod golden;
+#[path = "../../host/src/plugin/tests/guests.rs"]
+pub mod guests;
 pub mod guide;
+pub mod hostile;
 pub mod http;
 pub mod manifest;
 pub mod pipeline;

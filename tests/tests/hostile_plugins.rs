@@ -5,13 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 use wasmill::ids::Digest;
-use wasmill_tests::{Ended, delivered, folder, run, wasmill};
-
-#[expect(dead_code, reason = "the host's own tests use more of it")]
-#[path = "../../host/src/plugin/tests/guests.rs"]
-mod guests;
-
-use guests::{ECHO, Guest};
+use wasmill::plugin::Engine;
+use wasmill_tests::guests::{ECHO, Guest};
+use wasmill_tests::{Ended, delivered, folder, hostile, run, wasmill};
 
 /// Rows, and the number of the one at fault, which alone has the mark that the plugins look for.
 #[derive(Clone, Copy)]
@@ -339,4 +335,22 @@ fn a_failing_call_is_captured_with_its_row_and_made_again_elsewhere() {
         "{}",
         now.out
     );
+}
+
+#[test]
+fn every_component_that_means_harm_ends_with_an_error_that_says_what_it_did() {
+    let cache = tempfile::tempdir().expect("writable");
+    let engine = Engine::new(cache.path()).expect("an empty folder is a cache");
+    let all = hostile::all();
+    assert!(all.len() >= 25, "{}", all.len());
+    let mut wrong = String::new();
+    for component in &all {
+        let met = component.meet(&engine);
+        let said = met.error.unwrap_or_default();
+        if !said.contains(component.expected) {
+            let (name, expected) = (component.name, component.expected);
+            wrong += &format!("{name}: not `{expected}`, but `{said}`\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }
