@@ -37,5 +37,7 @@ pub mod flow;
 pub mod run;
 
 pub mod replay;
+// Hosting.
+pub mod jobs;
 // The binary's face.
 pub mod cli;
