@@ -93,11 +93,6 @@ number!(
     BatchTime(i64)
 );
 
-/// A tenant of a server: whose pipelines, plugins, logs and figures nobody else sees.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TenantId(Arc<str>);
-
 /// Longest name on a server: that of a folder, a host name or a label anywhere.
 const NAME_BYTES: usize = 63;
 
@@ -120,40 +115,55 @@ fn checked(name: &str) -> Result<Arc<str>, WrongName> {
     }
 }
 
-impl TenantId {
-    /// Reads a tenant's name.
-    ///
-    /// # Errors
-    /// When it has a character that no name on a server has, or is too long or empty.
-    pub fn parse(name: &str) -> Result<Self, WrongName> {
-        checked(name).map(Self)
-    }
+macro_rules! server_name {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(Arc<str>);
 
-    /// The name as written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl $type {
+            /// Reads such a name.
+            ///
+            /// # Errors
+            /// When it has a character that no name on a server has, or is too long or empty.
+            pub fn parse(name: &str) -> Result<Self, WrongName> {
+                checked(name).map(Self)
+            }
+
+            /// The name as written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = WrongName;
+
+            fn try_from(name: String) -> Result<Self, WrongName> {
+                Self::parse(&name)
+            }
+        }
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
 }
 
-impl TryFrom<String> for TenantId {
-    type Error = WrongName;
-
-    fn try_from(name: String) -> Result<Self, WrongName> {
-        Self::parse(&name)
-    }
-}
-
-impl From<TenantId> for String {
-    fn from(tenant: TenantId) -> Self {
-        tenant.0.as_ref().to_owned()
-    }
-}
-
-impl fmt::Display for TenantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
+server_name!(
+    /// A tenant of a server: whose pipelines, plugins, logs and figures nobody else sees.
+    TenantId
+);
+server_name!(
+    /// A plugin of a tenant's catalog, of which there are numbered versions.
+    PluginName
+);
 
 impl PipelineName {
     /// Reads the name of a pipeline of a server. A pipeline that runs on its own is called as its file says.

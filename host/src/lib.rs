@@ -39,5 +39,7 @@ pub mod run;
 pub mod replay;
 // Hosting.
 pub mod jobs;
+
+pub mod server;
 // The binary's face.
 pub mod cli;

@@ -88,7 +88,7 @@ fn location(table: &mut Table) -> Option<Location> {
                 table.problem(span, message, Some(help.to_owned()));
             }
         }
-        return Some(Location::Folder(table.resolve(path.get_ref())));
+        return Some(Location::Folder(table.resolve(&path)));
     };
     if bucket.name.is_empty() {
         let help = "write path = \"s3://BUCKET/PREFIX\"";

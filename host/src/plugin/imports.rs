@@ -3,6 +3,7 @@
 //! Decided by the functions that a component imports. An interface that is imported for its types alone (every component
 //! imports `wasmill:plugin/types`) asks for nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::component::{ImportedFunction, by_interface};
@@ -74,6 +75,7 @@ impl Grants {
     pub fn from_table(mut table: Table<'_>) -> Self {
         let mut http = Vec::new();
         for text in table.strings("http") {
+            table.check_http(&text);
             let host = HostPort::parse(text.get_ref()).unwrap_or_else(|| {
                 let message = format!("`{}` is not a host", text.get_ref());
                 let help = "write the host, and the port if it is not the scheme's own: \"api.example.com\", \"127.0.0.1:8080\"";
@@ -108,6 +110,20 @@ fn belongs(function: &ImportedFunction, interfaces: &[&str]) -> bool {
         let rest = function.interface.strip_prefix(known);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     })
+}
+
+/// What a component asks for beyond what every plugin gets, by the functions that it imports: `http`, which can be granted, and the
+/// interfaces that nothing grants.
+pub fn capabilities(functions: &[ImportedFunction]) -> Vec<String> {
+    let asked = functions
+        .iter()
+        .filter(|function| !belongs(function, &EVERY_PLUGIN));
+    let asked = asked.map(|function| match belongs(function, &HTTP) {
+        true => "http".to_owned(),
+        false if function.interface.is_empty() => function.function.clone(),
+        false => function.interface.clone(),
+    });
+    asked.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Checks the functions that the plugin `name` imports.
@@ -209,6 +225,21 @@ mod tests {
         );
         assert!(failure.help.unwrap().contains("grants"));
         assert_eq!(check("hook", &functions, &http()), Ok(()));
+    }
+
+    #[test]
+    fn what_a_plugin_asks_for_is_named_once() {
+        let functions = names(&[
+            "wasi:filesystem/types@0.2.0#[method]descriptor.open-at",
+            "wasi:http/outgoing-handler@0.2.3#handle",
+            "wasi:io/poll@0.2.0#poll",
+            "wasmill:plugin/host@0.1.0#log",
+        ]);
+        assert_eq!(
+            capabilities(&functions),
+            ["http", "wasi:filesystem/types@0.2.0"]
+        );
+        assert!(capabilities(&functions[3..]).is_empty());
     }
 
     #[test]
