@@ -14,6 +14,7 @@ mod progress;
 mod remembered;
 mod replay;
 mod run;
+mod runner;
 mod signals;
 mod state;
 mod summary;
@@ -79,6 +80,8 @@ enum Command {
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Runner(runner::Runner),
 }
 
 /// Runs the command that the process was started with.
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)
         }
+        Command::Runner(runner) => runner.run(log),
     };
     let exit = done.unwrap_or_else(|error| {
         log.report(&error);
