@@ -15,6 +15,8 @@ pub mod abort;
 pub mod batch;
 pub mod config;
 pub mod telemetry;
+pub mod thread;
+pub mod throttle;
 // User code.
 pub mod plugin;
 // Data in.

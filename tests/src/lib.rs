@@ -48,15 +48,20 @@ pub fn plugins() -> PathBuf {
     folder
 }
 
-/// The `wasmill` command of this build, which finds the plugins and no setting of the person who runs the tests.
-pub fn wasmill() -> Command {
+/// The `wasmill` program of this build.
+pub fn binary() -> PathBuf {
     let binary = build_dir().join("wasmill");
     assert!(
         binary.exists(),
         "{} is not there: run `cargo xtask plugins`",
         binary.display()
     );
-    let mut command = Command::new(binary);
+    binary
+}
+
+/// The `wasmill` command of this build, which finds the plugins and no setting of the person who runs the tests.
+pub fn wasmill() -> Command {
+    let mut command = Command::new(binary());
     command
         .env("WASMILL_PLUGINS", plugins())
         .env_remove("FAILPOINTS")

@@ -15,6 +15,7 @@ mod progress;
 mod remembered;
 mod replay;
 mod run;
+mod runner;
 mod serve;
 mod signals;
 mod state;
@@ -93,6 +94,8 @@ enum Command {
     Tenant(client::tenant::TenantCommand),
     Audit(client::audit::Audit),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Runner(runner::Runner),
 }
 
 /// Runs the command that the process was started with.
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)
         }
+        Command::Runner(runner) => runner.run(log),
     };
     let exit = done.unwrap_or_else(|error| {
         log.report(&error);

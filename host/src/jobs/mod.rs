@@ -3,10 +3,20 @@
 //! [`Jobs`] is told what should run ([`Desired`]) and sees to it: pipelines run in processes of the same binary, one per tenant, that it
 //! starts, watches, and starts again. It remembers nothing: who says what should run says it again after a start, and every pipeline goes on
 //! from its last commit.
+//!
+//! [`job`] decides what is to be done about a job, [`supervise`] does it, over [`link`]s to runners that speak [`protocol`] and are [`runner`];
+//! a run's [`voice`] is what its pipeline says.
 
+mod backoff;
+mod book;
+mod job;
+mod link;
 mod log;
+mod protocol;
+pub mod runner;
 mod status;
 mod supervise;
+mod voice;
 
 use std::path::PathBuf;
 
