@@ -80,9 +80,9 @@ impl DataFolder {
         self.root.join("cache")
     }
 
-    /// What runners leave.
-    pub fn runners(&self) -> PathBuf {
-        self.root.join("runners")
+    /// The folder itself, in which jobs have `runners/`.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where a component is, if it was pushed.

@@ -77,7 +77,7 @@ impl Server {
         let catalog = Catalog::open(&folder.catalog())?;
         let admin_token = admin_token(&catalog, options.new_admin_token)?;
         let jobs = Jobs::start(JobsOptions {
-            data: folder.runners(),
+            data: folder.root().to_owned(),
             binary: options.binary.clone(),
             in_process: options.in_process,
             cache: folder.cache(),
