@@ -2,13 +2,14 @@
 //!
 //! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
 //! running, [`golden`] compares a folder's pipeline with what it should give, [`http`] is a server for webhooks,
-//! [`webdav`] one for files, [`pipeline`] a folder that one runs in, [`manifest`] reads as the readers of a `files` sink do, [`torture`] kills.
+//! [`webdav`] one for files, [`pipeline`] a folder that one runs in, [`manifest`] reads as the readers of a `files` sink do, [`server`] is a `wasmill serve`, [`torture`] kills.
 
 pub mod golden;
 pub mod http;
 pub mod manifest;
 pub mod pipeline;
 pub mod s3;
+pub mod server;
 pub mod torture;
 pub mod webdav;
 

@@ -76,12 +76,16 @@ impl Serve {
         let tls = self.tls_cert.zip(self.tls_key);
         let scheme = if tls.is_some() { "https" } else { "http" };
         if tls.is_none() && !self.insecure && !self.listen.ip().is_loopback() {
-            let message = format!("other machines can reach {}, and tokens would come in the clear", self.listen);
+            let message = format!(
+                "other machines can reach {}, and tokens would come in the clear",
+                self.listen
+            );
             let help = "give it a certificate with --tls-cert and --tls-key, or say --insecure where something before it has one";
             return Err(WrongUsage(Failure::user(message).help(help)).into());
         }
         // Before anything runs, so that no signal is missed.
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals cannot be listened to")?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM]).context("signals cannot be listened to")?;
         let server = Server::start(ServerOptions {
             data: self.data,
             listen: self.listen,
@@ -94,7 +98,9 @@ impl Serve {
         })?;
         if let Some(token) = server.admin_token() {
             output::write(format!("{token}\n").as_bytes())?;
-            tracing::info!("the line on standard output is the administrator's token; it is not shown again");
+            tracing::info!(
+                "the line on standard output is the administrator's token; it is not shown again"
+            );
         }
         tracing::info!("listening on {scheme}://{}", server.address());
         signals.forever().next();

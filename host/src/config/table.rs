@@ -9,8 +9,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::units::{parse_duration, parse_size};
 use super::confines::Refused;
+use super::units::{parse_duration, parse_size};
 use super::{Confines, Problems, Span, did_you_mean, nearest};
 
 /// Parses the text of a pipeline file that stands in the folder `base`. `None` when it is not TOML; why is in `problems`.

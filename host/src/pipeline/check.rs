@@ -116,8 +116,7 @@ impl PipelineFile {
         find: &Find<'_>,
         problems: Problems,
     ) -> Checked {
-        let plan =
-            table.and_then(|table| check(spec::read(table), self, engine, find, &problems));
+        let plan = table.and_then(|table| check(spec::read(table), self, engine, find, &problems));
         let problems = problems.take();
         let stopped = problems.iter().any(|problem| problem.level == Level::Error);
         Checked {

@@ -7,8 +7,13 @@ use super::catalog::pipeline::{PipelineVersion, PluginUse};
 /// A line for each change of a definition; none if nothing changes.
 pub fn changes(before: Option<&PipelineVersion>, after: &PipelineVersion) -> Vec<String> {
     let Some(before) = before else {
-        let plugins = after.plugins.iter().map(|used| format!("{} is {}", used.node, called(used)));
-        return std::iter::once("a new pipeline".to_owned()).chain(plugins).collect();
+        let plugins = after
+            .plugins
+            .iter()
+            .map(|used| format!("{} is {}", used.node, called(used)));
+        return std::iter::once("a new pipeline".to_owned())
+            .chain(plugins)
+            .collect();
     };
     let mut changes = Vec::new();
     if before.text != after.text {
@@ -21,14 +26,23 @@ pub fn changes(before: Option<&PipelineVersion>, after: &PipelineVersion) -> Vec
         match before.plugins.iter().find(|one| one.node == used.node) {
             None => changes.push(format!("{}: {}", used.node, called(used))),
             Some(one) if one.digest != used.digest => {
-                changes.push(format!("{}: {} -> {}", used.node, called(one), called(used)));
+                changes.push(format!(
+                    "{}: {} -> {}",
+                    used.node,
+                    called(one),
+                    called(used)
+                ));
             }
             Some(_) => (),
         }
     }
     for used in &before.plugins {
         if !after.plugins.iter().any(|one| one.node == used.node) {
-            changes.push(format!("{}: no plugin any more, was {}", used.node, called(used)));
+            changes.push(format!(
+                "{}: no plugin any more, was {}",
+                used.node,
+                called(used)
+            ));
         }
     }
     changes
@@ -56,7 +70,9 @@ pub fn of_texts(before: &str, after: &str) -> String {
     if before == after {
         return String::new();
     }
-    TextDiff::from_lines(before, after).unified_diff().to_string()
+    TextDiff::from_lines(before, after)
+        .unified_diff()
+        .to_string()
 }
 
 fn called(used: &PluginUse) -> String {
@@ -71,14 +87,16 @@ mod tests {
     use crate::ids::PluginName;
 
     fn version(text: &str, plugins: &[(&str, u32, &[&str])]) -> PipelineVersion {
-        let plugins = plugins.iter().map(|(node, version, capabilities)| PluginUse {
-            node: (*node).to_owned(),
-            reference: "words".into(),
-            plugin: PluginName::parse("words").unwrap(),
-            version: *version,
-            digest: version.to_string(),
-            capabilities: capabilities.iter().map(ToString::to_string).collect(),
-        });
+        let plugins = plugins
+            .iter()
+            .map(|(node, version, capabilities)| PluginUse {
+                node: (*node).to_owned(),
+                reference: "words".into(),
+                plugin: PluginName::parse("words").unwrap(),
+                version: *version,
+                digest: version.to_string(),
+                capabilities: capabilities.iter().map(ToString::to_string).collect(),
+            });
         PipelineVersion {
             version: 1,
             workers: 1,

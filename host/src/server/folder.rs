@@ -42,7 +42,10 @@ impl DataFolder {
     /// When it cannot be written, or another server has it.
     pub fn open(root: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
-            Failure::external(format!("the data folder {} cannot be used: {error}", root.display()))
+            Failure::external(format!(
+                "the data folder {} cannot be used: {error}",
+                root.display()
+            ))
         };
         let root = std::path::absolute(root).map_err(failed)?;
         make_private(&root).map_err(failed)?;
@@ -147,7 +150,10 @@ impl DataFolder {
     /// When the disk refuses.
     pub fn remove_pipeline(&self, tenant: &TenantId, pipeline: &PipelineName) -> io::Result<()> {
         let gone = self.stage()?;
-        match fs::rename(self.pipeline(tenant, pipeline), gone.path().join("pipeline")) {
+        match fs::rename(
+            self.pipeline(tenant, pipeline),
+            gone.path().join("pipeline"),
+        ) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => gone.close(),
         }
@@ -162,7 +168,9 @@ impl DataFolder {
     }
 
     fn pipeline(&self, tenant: &TenantId, pipeline: &PipelineName) -> PathBuf {
-        self.tenant(tenant).join("pipelines").join(pipeline.as_str())
+        self.tenant(tenant)
+            .join("pipelines")
+            .join(pipeline.as_str())
     }
 }
 
@@ -236,7 +244,11 @@ mod tests {
     #[test]
     fn what_was_not_finished_is_gone_after_a_start() {
         let root = tempfile::tempdir().unwrap();
-        let left = DataFolder::open(root.path()).unwrap().stage().unwrap().keep();
+        let left = DataFolder::open(root.path())
+            .unwrap()
+            .stage()
+            .unwrap()
+            .keep();
         DataFolder::open(root.path()).unwrap();
         assert!(!left.exists());
     }

@@ -73,7 +73,10 @@ impl Service {
             });
         };
         if plan.name != *name {
-            let message = format!("the file calls its pipeline `{}`, and not `{name}`", plan.name);
+            let message = format!(
+                "the file calls its pipeline `{}`, and not `{name}`",
+                plan.name
+            );
             return Err(Refusal::invalid(message));
         }
         folder::write(&staging.path().join(FILE), whole.as_bytes())?;
@@ -117,7 +120,9 @@ impl Finder<'_> {
             })?;
         fs::hard_link(self.service.folder.component(version.digest), &link).map_err(|error| {
             tracing::error!(digest = %version.digest, "a component cannot be linked: {error}");
-            Failure::external(format!("the server has lost the component of plugin `{written}`"))
+            Failure::external(format!(
+                "the server has lost the component of plugin `{written}`"
+            ))
         })?;
         self.found.borrow_mut().insert(written.to_owned(), version);
         Ok(link)

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use catalog::Catalog;
 use catalog::audit::{self, Change};
 use catalog::token::{self, Secret};
-use catalog::Catalog;
 use folder::DataFolder;
 use refusal::Refusal;
 

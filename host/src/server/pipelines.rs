@@ -175,7 +175,11 @@ impl Service {
                 audit::write(db, &line)?;
             }
             Ok(Applied {
-                version: if changes.is_empty() { number } else { after.version },
+                version: if changes.is_empty() {
+                    number
+                } else {
+                    after.version
+                },
                 changed: !changes.is_empty(),
                 changes,
                 warnings: staged.warnings.clone(),
@@ -262,7 +266,10 @@ impl Service {
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let status = self.jobs.status(tenant, name);
         let is_over = status.is_none_or(|status| {
-            matches!(status.phase, Phase::Stopped | Phase::Failed | Phase::Finished)
+            matches!(
+                status.phase,
+                Phase::Stopped | Phase::Failed | Phase::Finished
+            )
         });
         self.catalog.change(|db| {
             let before = pipeline::get(db, tenant, name)?;
@@ -402,7 +409,10 @@ fn allow_workers(tenant: &Tenant, definition: &Definition) -> Result<(), Refusal
     if (1..=most).contains(&definition.workers) {
         return Ok(());
     }
-    let message = format!("a pipeline of this tenant has 1 to {most} workers, and not {}", definition.workers);
+    let message = format!(
+        "a pipeline of this tenant has 1 to {most} workers, and not {}",
+        definition.workers
+    );
     Err(Refusal::invalid(message).help("`max_workers` of the tenant's policy says so"))
 }
 
@@ -412,13 +422,18 @@ fn allow_one_more(db: &rusqlite::Connection, tenant: &Tenant) -> Result<(), Refu
         return Ok(());
     }
     let message = format!("the tenant has {most} pipelines, and may have no more");
-    Err(Refusal::conflict(message).help("remove one, or ask who runs the server for a larger `max_pipelines`"))
+    Err(Refusal::conflict(message)
+        .help("remove one, or ask who runs the server for a larger `max_pipelines`"))
 }
 
 fn allow_capabilities(definition: &Definition, more: &[String]) -> Result<(), Refusal> {
     if definition.allow || more.is_empty() {
         return Ok(());
     }
-    let message = format!("it asks for more than the version before: {}", more.join("; "));
-    Err(Refusal::conflict(message).help("apply it with `--allow` (`\"allow\": true`) if that is meant"))
+    let message = format!(
+        "it asks for more than the version before: {}",
+        more.join("; ")
+    );
+    Err(Refusal::conflict(message)
+        .help("apply it with `--allow` (`\"allow\": true`) if that is meant"))
 }

@@ -30,7 +30,11 @@ impl Connection {
     /// When none is meant.
     pub fn open(remote: &Remote) -> anyhow::Result<Self> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let mut saved = match (&remote.context, variable("WASMILL_URL"), variable("WASMILL_TOKEN")) {
+        let mut saved = match (
+            &remote.context,
+            variable("WASMILL_URL"),
+            variable("WASMILL_TOKEN"),
+        ) {
             (None, Some(url), Some(token)) => Saved {
                 url,
                 token,
@@ -150,12 +154,16 @@ impl Connection {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.saved.url.trim_end_matches('/'));
-        self.http.request(method, url).bearer_auth(&self.saved.token)
+        self.http
+            .request(method, url)
+            .bearer_auth(&self.saved.token)
     }
 
     fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
         let response = self.done(request)?;
-        let answer = response.json().context("the server's answer is not as expected")?;
+        let answer = response
+            .json()
+            .context("the server's answer is not as expected")?;
         Ok(answer)
     }
 

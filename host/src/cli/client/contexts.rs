@@ -41,8 +41,10 @@ impl Contexts {
         let config = folder("XDG_CONFIG_HOME").map(PathBuf::from);
         let home = || Some(PathBuf::from(folder("HOME")?).join(".config"));
         let config = config.or_else(home).ok_or_else(|| {
-            Failure::external("there is no folder to keep logins in: neither XDG_CONFIG_HOME nor HOME is set")
-                .help("set WASMILL_URL and WASMILL_TOKEN instead of logging in")
+            Failure::external(
+                "there is no folder to keep logins in: neither XDG_CONFIG_HOME nor HOME is set",
+            )
+            .help("set WASMILL_URL and WASMILL_TOKEN instead of logging in")
         })?;
         Ok(config.join("wasmill").join("config.toml"))
     }
@@ -59,7 +61,8 @@ impl Contexts {
             }
             Err(error) => return Err(error).context(format!("{} cannot be read", path.display())),
         };
-        toml::from_str(&text).with_context(|| format!("{} is not as it was written", path.display()))
+        toml::from_str(&text)
+            .with_context(|| format!("{} is not as it was written", path.display()))
     }
 
     /// Writes the file, readable by its owner alone, all of it or nothing.

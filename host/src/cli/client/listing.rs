@@ -28,7 +28,9 @@ impl Listing {
 
     /// Adds a row for each of these.
     pub fn rows<T>(self, items: &[T], row: impl Fn(&T) -> Vec<String>) -> Self {
-        items.iter().fold(self, |listing, item| listing.row(row(item)))
+        items
+            .iter()
+            .fold(self, |listing, item| listing.row(row(item)))
     }
 
     /// Prints it, or what it was made of.
@@ -54,7 +56,9 @@ impl Listing {
         let mut text = String::new();
         for row in lines {
             let cells = row.iter().zip(&widths);
-            let line: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+            let line: Vec<String> = cells
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
             text.push_str(line.join("  ").trim_end());
             text.push('\n');
         }
@@ -80,6 +84,9 @@ mod tests {
         let listing = Listing::of(&["NAME", "STATE"])
             .row(["a".into(), "running".into()])
             .row(["word-count".into(), String::new()]);
-        assert_eq!(listing.text(), "NAME        STATE\na           running\nword-count\n");
+        assert_eq!(
+            listing.text(),
+            "NAME        STATE\na           running\nword-count\n"
+        );
     }
 }

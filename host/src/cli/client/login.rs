@@ -71,7 +71,10 @@ impl Login {
         contexts.contexts.insert(self.name.clone(), saved);
         contexts.current = Some(self.name.clone());
         contexts.write(&path)?;
-        let said = format!("logged in as {}, kept as context `{}`\n", who.who, self.name);
+        let said = format!(
+            "logged in as {}, kept as context `{}`\n",
+            who.who, self.name
+        );
         output::write(said.as_bytes())
     }
 }
@@ -115,7 +118,9 @@ impl Context {
             }
             Self::Show { output } => {
                 contexts.get(None)?;
-                show(&contexts, output, |name| Some(name) == contexts.current.as_deref())
+                show(&contexts, output, |name| {
+                    Some(name) == contexts.current.as_deref()
+                })
             }
         }
     }
@@ -140,7 +145,12 @@ fn show(contexts: &Contexts, form: Form, wanted: impl Fn(&str) -> bool) -> anyho
     let listing = Listing::of(&["", "NAME", "URL", "TENANT"]);
     let listing = listing.rows(&rows, |row| {
         let mark = if row["current"] == true { "*" } else { "" };
-        vec![mark.to_owned(), text(&row["name"]), text(&row["url"]), text(&row["tenant"])]
+        vec![
+            mark.to_owned(),
+            text(&row["name"]),
+            text(&row["url"]),
+            text(&row["tenant"]),
+        ]
     });
     listing.show(form, &rows)
 }

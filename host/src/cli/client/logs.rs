@@ -63,5 +63,10 @@ fn text(line: &LogLine) -> String {
         LogLevel::Error => "ERROR",
     };
     let node = line.node.as_ref().map(|node| format!("{node}: "));
-    format!("{:.3} {level:5} {}{}", line.time, node.unwrap_or_default(), line.message)
+    format!(
+        "{:.3} {level:5} {}{}",
+        line.time,
+        node.unwrap_or_default(),
+        line.message
+    )
 }

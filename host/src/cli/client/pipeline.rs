@@ -148,8 +148,11 @@ impl Apply {
             return Ok(());
         }
         if !difference.more_capabilities.is_empty() && !self.allow {
-            let failure = Failure::user("its plugins ask for more than those of the version before");
-            return Err(failure.help("apply it with --allow if that is meant").into());
+            let failure =
+                Failure::user("its plugins ask for more than those of the version before");
+            return Err(failure
+                .help("apply it with --allow if that is meant")
+                .into());
         }
         if !difference.changes.is_empty() && !self.yes && !asked("Apply this?")? {
             return output::write(b"nothing was applied\n");
@@ -169,7 +172,13 @@ impl Apply {
 
 fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
     let mut text = String::new();
-    for Diagnostic { line, column, message, .. } in &difference.warnings {
+    for Diagnostic {
+        line,
+        column,
+        message,
+        ..
+    } in &difference.warnings
+    {
         text.push_str(&format!("warning: {line}:{column}: {message}\n"));
     }
     if difference.changes.is_empty() {
@@ -180,7 +189,10 @@ fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
     if difference.from_version > 0 {
         text.push_str(&difference.diff);
     }
-    text.push_str(&format!("{name}, now at version {}:\n", difference.from_version));
+    text.push_str(&format!(
+        "{name}, now at version {}:\n",
+        difference.from_version
+    ));
     for change in &difference.changes {
         text.push_str(&format!("  {change}\n"));
     }
@@ -199,7 +211,9 @@ fn asked(question: &str) -> anyhow::Result<bool> {
     let mut terminal = std::io::stderr();
     write!(terminal, "{question} [y/N] ").and_then(|()| terminal.flush())?;
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("the answer cannot be read")?;
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("the answer cannot be read")?;
     Ok(matches!(answer.trim(), "y" | "yes" | "Y"))
 }
 
@@ -222,7 +236,12 @@ impl PipelineCommand {
                 let (connection, path) = named.open("/logs")?;
                 let events = connection.of_tenant("/events")?;
                 let form = named.remote.output;
-                logs::show(&connection, &path, follow.then_some((&events, &named.name)), form)
+                logs::show(
+                    &connection,
+                    &path,
+                    follow.then_some((&events, &named.name)),
+                    form,
+                )
             }
             Self::Pause(named) => named.want("pause"),
             Self::Resume(named) => named.want("resume"),
@@ -236,7 +255,11 @@ impl PipelineCommand {
                 output::write(format!("removed {}\n", named.name).as_bytes())
             }
             Self::Versions(named) => named.versions(),
-            Self::Rollback { to, accept_changes, named } => named.rollback(to, accept_changes),
+            Self::Rollback {
+                to,
+                accept_changes,
+                named,
+            } => named.rollback(to, accept_changes),
         }
     }
 }
@@ -252,7 +275,10 @@ impl Named {
 
     fn want(self, what: &str) -> anyhow::Result<()> {
         let (connection, path) = self.open(&format!("/{what}"))?;
-        show(&[connection.post::<PipelineView>(&path)?], self.remote.output)
+        show(
+            &[connection.post::<PipelineView>(&path)?],
+            self.remote.output,
+        )
     }
 
     fn show(self) -> anyhow::Result<()> {
@@ -274,7 +300,11 @@ impl Named {
         let listing = listing.rows(&versions, |version| {
             let plugins = version.plugins.iter();
             let plugins = plugins.map(|one| format!("{}={}@{}", one.node, one.plugin, one.version));
-            let mark = if version.version == view.pipeline.version { " *" } else { "" };
+            let mark = if version.version == view.pipeline.version {
+                " *"
+            } else {
+                ""
+            };
             vec![
                 format!("{}{mark}", version.version),
                 version.workers.to_string(),
@@ -292,13 +322,20 @@ impl Named {
             Some(version) => version,
             None => {
                 let view: PipelineView = connection.get(&path)?;
-                let before = view.pipeline.version.checked_sub(1).filter(|before| *before > 0);
+                let before = view
+                    .pipeline
+                    .version
+                    .checked_sub(1)
+                    .filter(|before| *before > 0);
                 before.ok_or_else(|| {
                     Failure::user(format!("{} is at its first version", self.name))
                 })?
             }
         };
-        let to = Rollback { version, accept_changes };
+        let to = Rollback {
+            version,
+            accept_changes,
+        };
         let path = format!("{path}/rollback");
         let view: PipelineView = connection.send(Method::POST, &path, &to)?;
         show(&[view], self.remote.output)
@@ -318,7 +355,9 @@ impl Named {
             output::write(format!("\n{failure}\n").as_bytes())?;
         }
         let nodes: Vec<_> = status.figures.nodes.iter().collect();
-        let listing = Listing::of(&["NODE", "ROWS IN", "ROWS OUT", "BYTES IN", "CALLS", "SKIPPED", "REJECTED"]);
+        let listing = Listing::of(&[
+            "NODE", "ROWS IN", "ROWS OUT", "BYTES IN", "CALLS", "SKIPPED", "REJECTED",
+        ]);
         let listing = listing.rows(&nodes, |(name, counts)| {
             let counts = [
                 counts.rows_in,
@@ -350,12 +389,13 @@ fn phase(status: &JobStatus) -> String {
 }
 
 fn show(views: &[PipelineView], form: Form) -> anyhow::Result<()> {
-    let listing = Listing::of(&["PIPELINE", "VERSION", "WANTED", "STATE", "RESTARTS", "EPOCHS", "ROWS"]);
+    let listing = Listing::of(&[
+        "PIPELINE", "VERSION", "WANTED", "STATE", "RESTARTS", "EPOCHS", "ROWS",
+    ]);
     let listing = listing.rows(views, |view| {
         let status = view.status.as_ref();
-        let of_status = |read: &dyn Fn(&JobStatus) -> String| {
-            status.map_or_else(|| "-".to_owned(), read)
-        };
+        let of_status =
+            |read: &dyn Fn(&JobStatus) -> String| status.map_or_else(|| "-".to_owned(), read);
         vec![
             view.pipeline.name.to_string(),
             view.pipeline.version.to_string(),

@@ -32,8 +32,9 @@ impl Push {
     /// When the server refuses.
     pub fn run(self) -> anyhow::Result<()> {
         let file = self.file.display();
-        let bytes = std::fs::read(&self.file)
-            .map_err(|error| WrongUsage(Failure::user(format!("{file} cannot be read: {error}"))))?;
+        let bytes = std::fs::read(&self.file).map_err(|error| {
+            WrongUsage(Failure::user(format!("{file} cannot be read: {error}")))
+        })?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let name = self.name.unwrap_or_else(|| stem.into_owned());
         let connection = Connection::open(&self.remote)?;
@@ -85,8 +86,15 @@ impl Named {
         }
         let text = format!(
             "plugin        {}@{}\ndigest        {}\nworld         {}-plugin {}\nsize          {} bytes\nasks for      {}\npushed        {} by {}\n",
-            version.name, version.version, version.digest, version.world, version.contract, version.size,
-            asks(&version), version.pushed, version.pushed_by,
+            version.name,
+            version.version,
+            version.digest,
+            version.world,
+            version.contract,
+            version.size,
+            asks(&version),
+            version.pushed,
+            version.pushed_by,
         );
         output::write(text.as_bytes())
     }
@@ -99,7 +107,10 @@ impl Named {
         let connection = Connection::open(&self.remote)?;
         let name = segment(&Reference::parse(&self.plugin)?.name.to_string());
         let path = connection.of_tenant(&format!("/plugins/{name}"))?;
-        show(&connection.get::<Vec<PluginVersion>>(&path)?, self.remote.output)
+        show(
+            &connection.get::<Vec<PluginVersion>>(&path)?,
+            self.remote.output,
+        )
     }
 
     /// Removes a version.
@@ -107,7 +118,11 @@ impl Named {
     /// # Errors
     /// When the server refuses.
     pub fn rm(self) -> anyhow::Result<()> {
-        let Reference { name, pick: Pick::Version(number) } = Reference::parse(&self.plugin)? else {
+        let Reference {
+            name,
+            pick: Pick::Version(number),
+        } = Reference::parse(&self.plugin)?
+        else {
             let failure = Failure::user("only one version is removed at a time");
             return Err(WrongUsage(failure.help("name it: NAME@VERSION")).into());
         };
@@ -162,8 +177,10 @@ fn find(connection: &Connection, written: &str) -> anyhow::Result<(PluginVersion
         Pick::Digest(digest) => version.digest == digest,
     });
     let found = found.ok_or_else(|| {
-        Failure::user(format!("there is no plugin `{written}`"))
-            .help(format!("`wasmill plugin versions {}` lists what there is", reference.name))
+        Failure::user(format!("there is no plugin `{written}`")).help(format!(
+            "`wasmill plugin versions {}` lists what there is",
+            reference.name
+        ))
     })?;
     let path = format!("{path}/versions/{}", found.version);
     Ok((found, path))
@@ -177,7 +194,15 @@ fn asks(version: &PluginVersion) -> String {
 }
 
 fn show(versions: &[PluginVersion], form: Form) -> anyhow::Result<()> {
-    let listing = Listing::of(&["PLUGIN", "WORLD", "DIGEST", "BYTES", "ASKS FOR", "PUSHED BY", "PUSHED"]);
+    let listing = Listing::of(&[
+        "PLUGIN",
+        "WORLD",
+        "DIGEST",
+        "BYTES",
+        "ASKS FOR",
+        "PUSHED BY",
+        "PUSHED",
+    ]);
     let listing = listing.rows(versions, |version| {
         let mut digest = version.digest.to_string();
         digest.truncate("sha256:".len() + 12);

@@ -130,7 +130,11 @@ impl TokenCommand {
     fn run(self) -> anyhow::Result<()> {
         let tokens = |name: &str| format!("/v1/tenants/{}/tokens", segment(name));
         match self {
-            Self::Create { name, label, remote } => {
+            Self::Create {
+                name,
+                label,
+                remote,
+            } => {
                 let connection = Connection::open(&remote)?;
                 let new = NewToken { label };
                 let made: ShownToken = connection.send(Method::POST, &tokens(&name), &new)?;
@@ -148,7 +152,13 @@ impl TokenCommand {
                 let listing = listing.rows(&list, |token| {
                     let created = time(Some(token.created));
                     let (used, revoked) = (time(token.used), time(token.revoked));
-                    vec![token.id.to_string(), token.label.clone(), created, used, revoked]
+                    vec![
+                        token.id.to_string(),
+                        token.label.clone(),
+                        created,
+                        used,
+                        revoked,
+                    ]
                 });
                 listing.show(remote.output, &list)
             }

@@ -145,7 +145,9 @@ async fn named<S: Send + Sync>(
     let params = params.map_err(|rejection| Refusal::invalid(rejection.body_text()))?;
     let found = params.iter().find(|(key, _)| *key == place);
     found.map(|(_, value)| value.to_owned()).ok_or_else(|| {
-        Refusal::internal(format!("a handler wants a {place}, and its address names none"))
+        Refusal::internal(format!(
+            "a handler wants a {place}, and its address names none"
+        ))
     })
 }
 

@@ -85,7 +85,10 @@ mod tests {
         let attempts = Attempts::new(1);
         let start = Instant::now();
         for number in 0..3 * ADDRESSES as u32 {
-            attempts.is_too_many(address(number), start + Duration::from_millis(number.into()));
+            attempts.is_too_many(
+                address(number),
+                start + Duration::from_millis(number.into()),
+            );
         }
         assert_eq!(attempts.by_address.lock().unwrap().len(), ADDRESSES);
     }

@@ -69,11 +69,16 @@ async fn authenticate(api: &Api, peer: SocketAddr, secret: String) -> Result<Cal
     let caller = api
         .run(move |service| service.catalog.change(|db| token::caller(db, &secret)))
         .await?;
-    caller.ok_or_else(|| match api.attempts.is_too_many(peer.ip(), Instant::now()) {
-        true => Refusal::new(Code::TooManyAttempts, "too many wrong tokens came from this address")
+    caller.ok_or_else(
+        || match api.attempts.is_too_many(peer.ip(), Instant::now()) {
+            true => Refusal::new(
+                Code::TooManyAttempts,
+                "too many wrong tokens came from this address",
+            )
             .help("try again in a minute"),
-        false => unauthorized("the token opens nothing: it is wrong, or was revoked"),
-    })
+            false => unauthorized("the token opens nothing: it is wrong, or was revoked"),
+        },
+    )
 }
 
 /// The tenant that is named, or that there is none: the same for one that is not there and for one that is another's.
@@ -94,8 +99,8 @@ async fn known_tenant(api: &Api, caller: &Caller, name: &str) -> Result<TenantId
 /// The request with all of its body.
 async fn received(api: &Api, request: Request) -> Result<Request, Refusal> {
     let route = request.extensions().get::<MatchedPath>();
-    let takes_component = request.method() == Method::PUT
-        && route.is_some_and(|route| route.as_str() == COMPONENTS);
+    let takes_component =
+        request.method() == Method::PUT && route.is_some_and(|route| route.as_str() == COMPONENTS);
     let most = match takes_component {
         true => COMPONENT_BYTES,
         false => OTHER_BYTES,
@@ -118,7 +123,9 @@ async fn received(api: &Api, request: Request) -> Result<Request, Refusal> {
     match whole {
         Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
         Err(error) if is_limit(&error) => Err(too_large()),
-        Err(error) => Err(Refusal::invalid(format!("the body did not come in: {error}"))),
+        Err(error) => Err(Refusal::invalid(format!(
+            "the body did not come in: {error}"
+        ))),
     }
 }
 

@@ -24,8 +24,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::refusal::{Code, Refusal};
 use super::Service;
+use super::refusal::{Code, Refusal};
 use attempts::Attempts;
 
 pub use answer::{NewTenant, NewToken, ShownToken, Who};
@@ -63,7 +63,11 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(plugins::show, plugins::remove))
         .routes(routes!(plugins::pull))
         .routes(routes!(pipelines::list))
-        .routes(routes!(pipelines::show, pipelines::apply, pipelines::remove))
+        .routes(routes!(
+            pipelines::show,
+            pipelines::apply,
+            pipelines::remove
+        ))
         .routes(routes!(pipelines::plan))
         .routes(routes!(pipelines::versions))
         .routes(routes!(pipelines::version))
@@ -106,7 +110,12 @@ fn secure(document: &mut OpenApi) {
     components.add_security_scheme(SCHEME, scheme);
     let guarded = document.paths.paths.iter_mut();
     for (_, item) in guarded.filter(|(path, _)| path.starts_with("/v1/")) {
-        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        let methods = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+        ];
         for operation in methods.into_iter().flatten() {
             let needs = utoipa::openapi::security::SecurityRequirement::new(SCHEME, [""; 0]);
             operation.security = Some(vec![needs]);
@@ -117,10 +126,14 @@ fn secure(document: &mut OpenApi) {
 const SCHEME: &str = "token";
 
 async fn nothing_here() -> Refusal {
-    Refusal::new(Code::NotFound, "there is nothing at this address").help("/openapi.json lists what there is")
+    Refusal::new(Code::NotFound, "there is nothing at this address")
+        .help("/openapi.json lists what there is")
 }
 
 async fn not_in_this_way() -> Refusal {
-    Refusal::new(Code::MethodNotAllowed, "what is at this address cannot be asked in this way")
-        .help("/openapi.json lists what there is")
+    Refusal::new(
+        Code::MethodNotAllowed,
+        "what is at this address cannot be asked in this way",
+    )
+    .help("/openapi.json lists what there is")
 }

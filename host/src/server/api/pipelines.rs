@@ -18,8 +18,13 @@ use crate::server::refusal::Refusal;
 /// All pipelines, with how they stand.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/pipelines", tag = "pipelines", params(("tenant" = String, Path)),
     responses((status = 200, body = Vec<PipelineView>)))]
-pub async fn list(State(api): State<Arc<Api>>, TenantAt(tenant): TenantAt) -> Answer<Vec<PipelineView>> {
-    api.run(move |service| service.views(&tenant)).await.map(Json)
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+) -> Answer<Vec<PipelineView>> {
+    api.run(move |service| service.views(&tenant))
+        .await
+        .map(Json)
 }
 
 /// A pipeline, with how it stands.
@@ -45,8 +50,7 @@ pub async fn plan(
     Sent(definition): Sent<Definition>,
 ) -> Answer<Difference> {
     let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let planned =
-        api.run(move |service| service.plan(&tenant, &name, &definition));
+    let planned = api.run(move |service| service.plan(&tenant, &name, &definition));
     planned.await.map(Json)
 }
 
@@ -62,9 +66,7 @@ pub async fn apply(
     Sent(definition): Sent<Definition>,
 ) -> Answer<Applied> {
     let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let applied = api.run(move |service| {
-        service.apply(&caller, &tenant, &name, &definition)
-    });
+    let applied = api.run(move |service| service.apply(&caller, &tenant, &name, &definition));
     applied.await.map(Json)
 }
 
@@ -146,9 +148,7 @@ pub async fn remove(
     TenantAt(tenant): TenantAt,
     PipelineAt(name): PipelineAt,
 ) -> Result<StatusCode, Refusal> {
-    let removed = api.run(move |service| {
-        service.remove_pipeline(&caller, &tenant, &name)
-    });
+    let removed = api.run(move |service| service.remove_pipeline(&caller, &tenant, &name));
     removed.await.map(|()| StatusCode::NO_CONTENT)
 }
 

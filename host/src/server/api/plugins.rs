@@ -17,7 +17,10 @@ use crate::server::refusal::Refusal;
 /// The newest version of each plugin.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/plugins", tag = "plugins", params(("tenant" = String, Path)),
     responses((status = 200, body = Vec<PluginVersion>)))]
-pub async fn list(State(api): State<Arc<Api>>, TenantAt(tenant): TenantAt) -> Answer<Vec<PluginVersion>> {
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+) -> Answer<Vec<PluginVersion>> {
     let list = api.run(move |service| service.catalog.read(|db| plugin::list(db, &tenant)));
     list.await.map(Json)
 }
@@ -49,9 +52,7 @@ pub async fn push(
     PluginAt(name): PluginAt,
     bytes: Bytes,
 ) -> Answer<PluginVersion> {
-    let pushed = api.run(move |service| {
-        service.push(&caller, &tenant, &name, &bytes)
-    });
+    let pushed = api.run(move |service| service.push(&caller, &tenant, &name, &bytes));
     pushed.await.map(Json)
 }
 
@@ -87,9 +88,7 @@ pub async fn pull(
     PluginAt(name): PluginAt,
     NumberAt(version): NumberAt,
 ) -> Result<impl IntoResponse, Refusal> {
-    let pulled = api.run(move |service| {
-        service.pull(&tenant, &name, version)
-    });
+    let pulled = api.run(move |service| service.pull(&tenant, &name, version));
     Ok(([(header::CONTENT_TYPE, "application/wasm")], pulled.await?))
 }
 
@@ -103,8 +102,6 @@ pub async fn remove(
     PluginAt(name): PluginAt,
     NumberAt(version): NumberAt,
 ) -> Result<StatusCode, Refusal> {
-    let removed = api.run(move |service| {
-        service.remove_plugin(&caller, &tenant, &name, version)
-    });
+    let removed = api.run(move |service| service.remove_plugin(&caller, &tenant, &name, version));
     removed.await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -36,8 +36,9 @@ pub struct Listener {
 /// When the address is taken, or the certificate cannot be used.
 pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listener, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::external(format!("cannot listen on {}: {error}", options.listen))
-            .help("another program may have taken the port, or the address may be another machine's")
+        Failure::external(format!("cannot listen on {}: {error}", options.listen)).help(
+            "another program may have taken the port, or the address may be another machine's",
+        )
     };
     let runtime = Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -60,7 +61,9 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
     let guard = runtime.enter();
     let task = match &options.tls {
         None => {
-            let mut server = axum_server::from_tcp(socket).map_err(failed)?.handle(handle.clone());
+            let mut server = axum_server::from_tcp(socket)
+                .map_err(failed)?
+                .handle(handle.clone());
             let mut http = server.http_builder().http1();
             http.timer(TokioTimer::new()).header_read_timeout(timeout);
             runtime.spawn(server.serve(app))
@@ -69,8 +72,10 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
             let config = runtime.block_on(RustlsConfig::from_pem_file(certificate, key));
             let config = config.map_err(|error| {
                 let (certificate, key) = (certificate.display(), key.display());
-                Failure::user(format!("the certificate {certificate} and the key {key} cannot be used: {error}"))
-                    .help("both are PEM files, the certificate with those that signed it behind it")
+                Failure::user(format!(
+                    "the certificate {certificate} and the key {key} cannot be used: {error}"
+                ))
+                .help("both are PEM files, the certificate with those that signed it behind it")
             })?;
             let server = axum_server::from_tcp_rustls(socket, config).map_err(failed)?;
             let mut server = server.handle(handle.clone());

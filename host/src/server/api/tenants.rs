@@ -35,7 +35,9 @@ pub async fn list(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
 ) -> Answer<Vec<tenant::Tenant>> {
-    let mut tenants = api.run(|service| service.catalog.read(tenant::list)).await?;
+    let mut tenants = api
+        .run(|service| service.catalog.read(tenant::list))
+        .await?;
     tenants.retain(|tenant| caller.sees(&tenant.name));
     Ok(Json(tenants))
 }
@@ -89,7 +91,8 @@ pub async fn set_policy(
         service.catalog.change(|db| {
             let before = tenant::get(db, &name)?.policy;
             tenant::set_policy(db, &name, &policy)?;
-            let as_text = |policy: &Policy| serde_json::to_string(policy).map_err(Refusal::internal);
+            let as_text =
+                |policy: &Policy| serde_json::to_string(policy).map_err(Refusal::internal);
             let change = Change {
                 who: &caller.who,
                 tenant: Some(&name),
@@ -179,7 +182,9 @@ fn checked_label(label: &str) -> Result<&str, Refusal> {
     if !label.is_empty() && label.len() <= 63 && is_printable {
         return Ok(label);
     }
-    Err(Refusal::invalid("a label has 1 to 63 bytes, and no control characters"))
+    Err(Refusal::invalid(
+        "a label has 1 to 63 bytes, and no control characters",
+    ))
 }
 
 /// Which lines of the audit log.

@@ -34,8 +34,11 @@ impl Catalog {
     /// When it cannot be read, or is of a newer program.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |error: &dyn std::fmt::Display| {
-            Failure::external(format!("the catalog {} cannot be opened: {error}", path.display()))
-                .help("a catalog that a newer wasmill has written is not read by an older one")
+            Failure::external(format!(
+                "the catalog {} cannot be opened: {error}",
+                path.display()
+            ))
+            .help("a catalog that a newer wasmill has written is not read by an older one")
         };
         let mut connection = Connection::open(path).map_err(|error| failed(&error))?;
         prepare(&connection).map_err(|error| failed(&error))?;

@@ -216,7 +216,12 @@ pub fn add(
         "INSERT INTO pipeline (tenant, name, newest, current, wanted, accept_changes)
          VALUES (?1, ?2, ?3, ?3, 'running', ?4)
          ON CONFLICT DO UPDATE SET newest = ?3, current = ?3, accept_changes = ?4",
-        params![tenant.as_str(), name.as_str(), version.version, accept_changes],
+        params![
+            tenant.as_str(),
+            name.as_str(),
+            version.version,
+            accept_changes
+        ],
     )?;
     db.execute(
         "INSERT INTO pipeline_version VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -344,6 +349,10 @@ mod tests {
         catalog.change(|db| remove(db, &acme, &count)).unwrap();
         assert!(catalog.read(|db| get(db, &acme, &count)).is_err());
         remove_plugin().unwrap();
-        assert!(!catalog.read(|db| plugin::is_used(db, component.digest)).unwrap());
+        assert!(
+            !catalog
+                .read(|db| plugin::is_used(db, component.digest))
+                .unwrap()
+        );
     }
 }

@@ -88,12 +88,18 @@ impl Reference {
                 let read = Digest::try_from(digest.to_owned()).map_err(|_| wrong())?;
                 // One way of writing it, since it becomes the name of a file.
                 let is_plain = read.to_string() == digest;
-                (name, is_plain.then_some(Pick::Digest(read)).ok_or_else(wrong)?)
+                (
+                    name,
+                    is_plain.then_some(Pick::Digest(read)).ok_or_else(wrong)?,
+                )
             }
             Some((name, number)) => {
                 let read: u32 = number.parse().map_err(|_| wrong())?;
                 let is_plain = read.to_string() == number;
-                (name, is_plain.then_some(Pick::Version(read)).ok_or_else(wrong)?)
+                (
+                    name,
+                    is_plain.then_some(Pick::Version(read)).ok_or_else(wrong)?,
+                )
             }
         };
         let name = PluginName::parse(name).map_err(|_| wrong())?;
@@ -154,9 +160,8 @@ fn unknown(db: &Connection, tenant: &TenantId, name: &PluginName) -> Refusal {
     let known = list(db, tenant).unwrap_or_default();
     let known = known.iter().map(|version| version.name.as_str());
     Refusal {
-        help: did_you_mean(name.as_str(), known).or_else(|| {
-            Some("push it first: `wasmill plugin push FILE`".into())
-        }),
+        help: did_you_mean(name.as_str(), known)
+            .or_else(|| Some("push it first: `wasmill plugin push FILE`".into())),
         ..refusal
     }
 }
@@ -184,8 +189,11 @@ pub fn find(
             Pick::Newest => "at all".to_owned(),
         };
         let name = &reference.name;
-        Refusal::new(Code::NotFound, format!("plugin `{name}` has no version {what}"))
-            .help(format!("the newest is {name}@{newest}"))
+        Refusal::new(
+            Code::NotFound,
+            format!("plugin `{name}` has no version {what}"),
+        )
+        .help(format!("the newest is {name}@{newest}"))
     })
 }
 
@@ -258,8 +266,11 @@ pub fn remove(
         )
         .optional()?;
     if let Some((pipeline, version)) = user {
-        let message = format!("version {version} of pipeline `{pipeline}` is made of {name}@{number}");
-        return Err(Refusal::conflict(message).help("a plugin stays as long as a pipeline could go back to it; remove the pipeline first"));
+        let message =
+            format!("version {version} of pipeline `{pipeline}` is made of {name}@{number}");
+        return Err(Refusal::conflict(message).help(
+            "a plugin stays as long as a pipeline could go back to it; remove the pipeline first",
+        ));
     }
     db.execute(
         "DELETE FROM plugin_version WHERE tenant = ? AND name = ? AND version = ?",
@@ -376,7 +387,10 @@ mod tests {
             &format!("words@{}", digest.to_uppercase().replace("SHA", "sha")),
         ] {
             let failure = Reference::parse(wrong).unwrap_err();
-            assert!(failure.message.contains("not a plugin of the catalog"), "{wrong}");
+            assert!(
+                failure.message.contains("not a plugin of the catalog"),
+                "{wrong}"
+            );
         }
     }
 }

@@ -94,7 +94,11 @@ pub fn create(db: &Connection, name: &TenantId, policy: &Policy) -> Result<(), R
     }
     db.execute(
         "INSERT INTO tenant (name, policy, created) VALUES (?, ?, ?)",
-        params![name.as_str(), to_json(policy), milliseconds(Timestamp::now())],
+        params![
+            name.as_str(),
+            to_json(policy),
+            milliseconds(Timestamp::now())
+        ],
     )?;
     Ok(())
 }

@@ -40,7 +40,10 @@ impl Secret {
         getrandom::fill(&mut bytes).map_err(|error| {
             Failure::external(format!("the system gives no random bytes: {error}"))
         })?;
-        Ok(Self(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))))
+        Ok(Self(format!(
+            "{PREFIX}{}",
+            BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        )))
     }
 
     /// As it is shown once.
@@ -163,14 +166,16 @@ pub fn revoke(db: &Connection, tenant: Option<&TenantId>, id: TokenId) -> Result
 /// # Errors
 /// When the catalog cannot be used.
 pub fn caller(db: &Connection, secret: &str) -> Result<Option<Caller>, Refusal> {
-    let mut query =
-        db.prepare_cached("SELECT * FROM token WHERE hash = ? AND revoked IS NULL")?;
+    let mut query = db.prepare_cached("SELECT * FROM token WHERE hash = ? AND revoked IS NULL")?;
     let Some(token) = query.query_row([hash(secret)], token).optional()? else {
         return Ok(None);
     };
     let now = Timestamp::now();
     let minute = SignedDuration::from_mins(1);
-    if token.used.is_none_or(|used| now.duration_since(used) >= minute) {
+    if token
+        .used
+        .is_none_or(|used| now.duration_since(used) >= minute)
+    {
         let values = params![milliseconds(now), token.id.0];
         db.execute("UPDATE token SET used = ? WHERE id = ?", values)?;
     }
@@ -202,7 +207,10 @@ mod tests {
             .unwrap();
         let who = || catalog.read(|db| caller(db, secret.reveal())).unwrap();
         let found = who().unwrap();
-        assert_eq!((found.who.as_str(), found.tenant.as_ref()), ("acme/laptop", Some(&acme)));
+        assert_eq!(
+            (found.who.as_str(), found.tenant.as_ref()),
+            ("acme/laptop", Some(&acme))
+        );
         assert!(!found.sees(&TenantId::parse("other").unwrap()));
         let shown = catalog.read(|db| list(db, Some(&acme))).unwrap();
         assert!(shown[0].used.is_some());
