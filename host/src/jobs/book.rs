@@ -22,6 +22,8 @@ pub struct Book {
     pub runs: BTreeMap<RunId, Key>,
     /// Those that are not gone.
     pub runners: BTreeMap<RunnerId, Runner>,
+    /// Thousandths of a processor that the plugins of tenants may have.
+    pub quotas: BTreeMap<TenantId, u32>,
     /// Nothing is started any more.
     pub is_closed: bool,
     /// Of runs and runners, counted together.
@@ -116,8 +118,12 @@ impl Book {
         entry.filter(|entry| !entry.is_removed)
     }
 
-    /// Notes that a runner was started.
+    /// Notes that a runner was started, and tells it its quota.
     pub fn add_runner(&mut self, id: RunnerId, tenant: TenantId, link: Link) {
+        if let Some(millicores) = self.quotas.get(&tenant).copied() {
+            let millicores = Some(millicores);
+            link.order(Order::Quota { millicores });
+        }
         let runner = Runner {
             tenant,
             link,
@@ -170,6 +176,18 @@ impl Book {
             (runner == id).then(|| (run, key.clone()))
         });
         on_it.collect()
+    }
+
+    /// Notes a tenant's quota, and tells its runners.
+    pub fn set_quota(&mut self, tenant: &TenantId, millicores: Option<u32>) {
+        match millicores {
+            Some(millicores) => self.quotas.insert(tenant.clone(), millicores),
+            None => self.quotas.remove(tenant),
+        };
+        let runners = self.runners.values();
+        for runner in runners.filter(|runner| runner.tenant == *tenant) {
+            runner.link.order(Order::Quota { millicores });
+        }
     }
 
     /// Gives an order to the runner of a job's run.

@@ -21,7 +21,7 @@ const EXIT_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub enum Heard {
     /// It has said something.
-    Report(Report),
+    Report(Box<Report>),
     /// It is gone, and this is how; the last that is heard.
     Gone(String),
 }
@@ -161,7 +161,7 @@ fn listen(stdout: impl Read, tell: &mut impl FnMut(Heard)) {
     let mut stdout = BufReader::new(stdout);
     loop {
         match hear(&mut stdout) {
-            Ok(Some(report)) => tell(Heard::Report(report)),
+            Ok(Some(report)) => tell(Heard::Report(Box::new(report))),
             Ok(None) => return,
             Err(error) => {
                 // Whatever it is, it is no runner any more.

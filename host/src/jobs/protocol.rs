@@ -32,6 +32,11 @@ pub enum Order {
         /// The language that the supervisor speaks.
         protocol: u32,
     },
+    /// Let plugins have so much of the processor from now on.
+    Quota {
+        /// Thousandths of a core, for all of them together; all there is without it.
+        millicores: Option<u32>,
+    },
     /// Begin a run.
     Start(Start),
     /// Let a run deliver what it has, and end it.
@@ -156,7 +161,15 @@ mod tests {
             accept_changes: false,
         });
         let mut wire = Vec::new();
-        for order in [Order::Hello { protocol: 1 }, start, Order::Drain { run }] {
+        let quota = Order::Quota {
+            millicores: Some(250),
+        };
+        for order in [
+            Order::Hello { protocol: 1 },
+            start,
+            Order::Drain { run },
+            quota,
+        ] {
             say(&mut wire, &order).unwrap();
         }
         let figures = Report::Figures {
@@ -174,6 +187,7 @@ mod tests {
             r#"{"order":"hello","protocol":1}"#.to_owned(),
             r#"{"order":"start","run":7,"pipeline":"counts","file":"p/pipeline.toml","checkpoint":"c","workers":2,"accept_changes":false}"#.to_owned(),
             r#"{"order":"drain","run":7}"#.to_owned(),
+            r#"{"order":"quota","millicores":250}"#.to_owned(),
             format!(r#"{{"report":"figures","runs":[[7,{zeros}]]}}"#),
             format!(
                 r#"{{"report":"failed","run":7,"failure":{{"fault":"User","message":"no","place":{{"node":null,"epoch":null,"partition":null,"row":null,"origin":null}},"help":null}},"figures":{zeros}}}"#
@@ -183,7 +197,7 @@ mod tests {
             String::from_utf8(wire).unwrap().trim_end(),
             expected.join("\n")
         );
-        let mut back = expected[4].as_bytes().to_vec();
+        let mut back = expected[5].as_bytes().to_vec();
         back.push(b'\n');
         assert_eq!(hear(&mut back.as_slice()).unwrap(), Some(failed));
     }

@@ -109,6 +109,11 @@ impl Runner {
                     ))
                     .help("restart the server: the program on disk has been replaced"));
                 }
+                Order::Quota { millicores } => {
+                    if let Ok(engine) = &self.engine {
+                        engine.quota().set(millicores);
+                    }
+                }
                 Order::Start(start) => self.start(start),
                 Order::Drain { run } => self.with(run, |live| live.stop.request()),
                 Order::Kill { run } => self.with(run, Live::kill),

@@ -21,7 +21,7 @@ use crate::thread;
 /// How exact waits are, whose shortest is half a second.
 const TICK: Duration = Duration::from_millis(100);
 /// A runner says something every second. One that has said nothing for so long will not any more, or helps nobody.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(15);
 /// Events that a listener may be behind.
 const EVENTS: usize = 4096;
 
@@ -81,6 +81,11 @@ impl Jobs {
         let (key, happened) = book.want(desired);
         self.0.happen(&mut book, &key, happened);
         book.tidy();
+    }
+
+    /// Lets all plugins of a tenant together have so many thousandths of a processor from now on; `None` is all there is.
+    pub fn set_quota(&self, tenant: &TenantId, millicores: Option<u32>) {
+        self.0.book().set_quota(tenant, millicores);
     }
 
     /// Stops a job and forgets it.
@@ -217,7 +222,7 @@ impl Shared {
                 if let Some(runner) = book.runners.get_mut(&id) {
                     runner.heard = Instant::now();
                 }
-                self.take(&mut book, id, report);
+                self.take(&mut book, id, *report);
             }
             Heard::Gone(how) => self.lose(&mut book, id, &how),
         }

@@ -2,20 +2,22 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, Schema};
-use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre, Linker};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::wasmill::plugin::types::{Error, ErrorKind as GuestErrorKind, FieldParam};
 use super::call::{CallError, ErrorKind};
 use super::columns::Asked;
-use super::engine::{Component, Runtime, ticks};
+use super::engine::{Component, Runtime};
 use super::host::{Log, State};
 use super::http::Http;
 use super::imports::{self, Grants, HostPort};
 use super::limits::Limits;
 use super::live::Answer;
+use super::meter::Meter;
 use super::{World, trap};
 use crate::batch;
 use crate::config::nearest;
@@ -23,7 +25,7 @@ use crate::error::Failure;
 use crate::ids::NodeName;
 
 /// Time for `describe`: it only computes, and `wasmill check` waits for it.
-const DESCRIBE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A component linked, configured and limited. `describe` has not been called yet.
 #[derive(Clone)]
@@ -37,6 +39,12 @@ pub(super) struct Bound {
     log: Arc<Log>,
     /// Empty without a grant.
     hosts: Arc<[HostPort]>,
+}
+
+/// Sets an instance's clock for a call.
+pub(super) fn begin(store: &mut Store<State>, deadline: Duration) {
+    let ticks = store.data_mut().meter.begin(deadline);
+    store.set_epoch_deadline(ticks);
 }
 
 impl Bound {
@@ -85,7 +93,7 @@ impl Bound {
     /// A store for one instance, its clock set for the first call.
     pub fn store(&self) -> Store<State> {
         let http = (!self.hosts.is_empty()).then(|| Box::new(Http::new(self.hosts.clone())));
-        self.limited(State::new(&self.limits, &self.log, http), &self.limits)
+        self.limited(self.state(&self.limits, http), &self.limits)
     }
 
     /// What `describe` runs in: an instance whose every import traps, and a deadline of its own.
@@ -99,14 +107,23 @@ impl Bound {
             deadline: DESCRIBE_DEADLINE.min(self.limits.deadline),
             ..self.limits.clone()
         };
-        let store = self.limited(State::new(&limits, &self.log, None), &limits);
+        let store = self.limited(self.state(&limits, None), &limits);
         Ok((store, pre, limits))
+    }
+
+    fn state(&self, limits: &Limits, http: Option<Box<Http>>) -> State {
+        let meter = Meter::new(self.component.quota().clone());
+        State::new(limits, meter, &self.log, http)
     }
 
     fn limited(&self, state: State, limits: &Limits) -> Store<State> {
         let mut store = Store::new(&self.runtime.engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.set_epoch_deadline(ticks(limits.deadline));
+        store.epoch_deadline_callback(|mut store| match store.data_mut().meter.goes_on() {
+            true => Ok(UpdateDeadline::Continue(1)),
+            false => Err(Trap::Interrupt.into()),
+        });
+        begin(&mut store, limits.deadline);
         // What a call may hand back is what the host may have to copy.
         store.set_hostcall_fuel(usize::try_from(limits.output).unwrap_or(usize::MAX));
         store

@@ -17,6 +17,7 @@ use super::component::{ImportedFunction, Parsed, parse};
 use super::host::State;
 use super::http;
 use super::limits::Limits;
+use super::quota::Quota;
 use crate::error::Failure;
 use crate::ids::Digest;
 
@@ -31,6 +32,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     cache: Cache,
+    quota: Arc<Quota>,
     /// By stack size, the one bound that wasmtime fixes per engine. All but the default's are made on demand.
     runtimes: Mutex<BTreeMap<u64, Arc<Runtime>>>,
 }
@@ -64,6 +66,7 @@ impl Engine {
         let cache = Cache::open(cache)?;
         Ok(Self(Arc::new(Inner {
             cache,
+            quota: Arc::default(),
             runtimes: Mutex::default(),
         })))
     }
@@ -99,6 +102,11 @@ impl Engine {
         }));
         component.compiled(Limits::default().stack)?;
         Ok(component)
+    }
+
+    /// How much processor time its plugins may take.
+    pub fn quota(&self) -> &Quota {
+        &self.0.quota
     }
 
     fn runtime(&self, stack: u64) -> Result<Arc<Runtime>, Failure> {
@@ -207,6 +215,10 @@ impl Component {
     /// The functions it imports.
     pub fn imports(&self) -> &[ImportedFunction] {
         &self.0.parsed.imports
+    }
+
+    pub(super) fn quota(&self) -> &Arc<Quota> {
+        &self.0.engine.0.quota
     }
 
     /// Its code for engines with this stack size, compiled or from the cache.

@@ -8,19 +8,21 @@ use wasmtime::component::HasData;
 use super::bindings::wasmill::plugin::host;
 use super::http::Http;
 use super::limits::{Limiter, Limits};
+use super::meter::Meter;
 use crate::ids::{Epoch, NodeName, PartitionId};
 use crate::throttle::Throttle;
 
 /// What the store of an instance holds.
 pub(super) struct State {
     pub limiter: Limiter,
+    pub meter: Meter,
     pub log: InstanceLog,
     /// Present exactly if `wasi:http` is granted and linked.
     pub http: Option<Box<Http>>,
 }
 
 impl State {
-    pub fn new(limits: &Limits, log: &Arc<Log>, http: Option<Box<Http>>) -> Self {
+    pub fn new(limits: &Limits, meter: Meter, log: &Arc<Log>, http: Option<Box<Http>>) -> Self {
         let log = InstanceLog {
             log: log.clone(),
             place: None,
@@ -28,6 +30,7 @@ impl State {
         };
         Self {
             limiter: Limiter::new(limits),
+            meter,
             log,
             http,
         }

@@ -4,9 +4,8 @@ use wasmtime::Store;
 use wasmtime::component::Instance;
 
 use super::bindings::wasmill::plugin::types::{Context, Error};
-use super::bound::{Bound, refused};
+use super::bound::{Bound, begin, refused};
 use super::call::{CallContext, CallError};
-use super::engine::ticks;
 use super::host::State;
 
 /// One call's answer: the runtime's error, the plugin's own, or a value.
@@ -32,6 +31,7 @@ impl<G> Live<G> {
                 let answer = open(&mut store, &guest)?;
                 Ok((guest, answer))
             });
+        store.data_mut().meter.end();
         match opened {
             Ok((guest, Ok(()))) => Ok(Self(Some((store, guest)))),
             Ok((_, Err(error))) => Err(refused(error, 0)),
@@ -62,11 +62,13 @@ impl<G> Live<G> {
                 "it was called again after it had trapped".into(),
             ));
         };
-        store.set_epoch_deadline(ticks(bound.limits.deadline));
+        begin(&mut store, bound.limits.deadline);
         let log = &mut store.data_mut().log;
         log.place = Some((context.epoch, context.partition));
         log.last_error = None;
-        let result = match call(&mut store, &guest) {
+        let answer = call(&mut store, &guest);
+        store.data_mut().meter.end();
+        let result = match answer {
             Ok(Ok(answer)) => check(answer).map_err(CallError::Contract),
             Ok(Err(error)) => Err(refused(error, rows)),
             Err(error) => Err(bound.classify(&mut store, &error, &bound.limits)),

@@ -6,7 +6,7 @@
 //! In the order in which a file becomes a call: [`component`] reads it, `imports` decides whether it may run, `engine` compiles it
 //! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits`, `transform`,
 //! `reducer`, `keyed` and `sink` each know a world and call its `live` instances with what `chunk` cuts, `columns` carries the rows
-//! over, `ports` checks what comes back, `trap` says what went wrong.
+//! over, `ports` checks what comes back, `trap` says what went wrong; `quota` and `meter` hold it to its share of the processor.
 
 mod bindings;
 mod bound;
@@ -22,7 +22,9 @@ mod imports;
 mod keyed;
 mod limits;
 mod live;
+mod meter;
 mod ports;
+mod quota;
 mod reducer;
 mod sink;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use imports::{Grants, HostPort, capabilities};
 pub use keyed::{Keyed, KeyedBatch, KeyedChanges, KeyedInstance, Op, StateShape, Timer, status};
 pub use limits::Limits;
 pub use ports::Port;
+pub use quota::Quota;
 pub use reducer::{Reduced, Reducer, ReducerInstance};
 pub use sink::{Delivery, SinkInstance, SinkPlugin};
 pub use transform::{Transform, TransformInstance};
