@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use wasmill::checkpoint::Code;
@@ -15,7 +14,7 @@ use wasmill::error::Failure;
 use wasmill::pipeline::plan::{EpochRules, PortRef, Trigger};
 use wasmill::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use wasmill::receive::SourceConfig;
-use wasmill::run::{self, Options, Status, Stop, Summary};
+use wasmill::run::{self, Options, Summary};
 use wasmill::state::StateConfig;
 
 const SINK: &str = "type = 'files'\npath = 'out'\nformat = 'text'";
@@ -79,13 +78,8 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         rejected: (on_error == OnError::Reject).then(|| sink(base, REJECTED)),
     };
     let options = Options {
-        workers: 2,
-        cluster: None,
         output: Output::stdout(),
-        status: Arc::new(Status::default()),
-        stop: Stop::default(),
-        accept_changes: false,
-        recorded: None,
+        ..Options::unseen(2)
     };
     run::run(plan, options)
 }

@@ -318,11 +318,20 @@ impl Service {
     /// Tells the jobs of every pipeline, at the start.
     pub(super) fn tell_all(&self) -> Result<(), Refusal> {
         for tenant in self.catalog.read(tenant::list)? {
+            self.tell_quota(&tenant.name)?;
             for pipeline in self.catalog.read(|db| pipeline::list(db, &tenant.name))? {
                 self.tell(&tenant.name, &pipeline.name)?;
             }
         }
         Ok(())
+    }
+
+    /// Tells the jobs how much of the processor a tenant's plugins may have; gives the tenant.
+    pub(super) fn tell_quota(&self, name: &TenantId) -> Result<Tenant, Refusal> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenant = self.catalog.read(|db| tenant::get(db, name))?;
+        self.jobs.set_quota(name, tenant.policy.plugin_millicores);
+        Ok(tenant)
     }
 
     /// Tells the jobs what the catalog says of a pipeline.

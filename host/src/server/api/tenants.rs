@@ -52,6 +52,7 @@ pub async fn create(
 ) -> Answer<tenant::Tenant> {
     let made = api.run(move |service| {
         let name = TenantId::parse(&new.name)?;
+        new.policy.check()?;
         service.folder.files(&name)?;
         service.catalog.change(|db| {
             tenant::create(db, &name, &new.policy)?;
@@ -63,9 +64,9 @@ pub async fn create(
                 before: None,
                 after: None,
             };
-            audit::write(db, &change)?;
-            tenant::get(db, &name)
-        })
+            audit::write(db, &change)
+        })?;
+        service.tell_quota(&name)
     });
     made.await.map(Json)
 }
@@ -78,7 +79,7 @@ pub async fn show(State(api): State<Arc<Api>>, TenantAt(name): TenantAt) -> Answ
     found.await.map(Json)
 }
 
-/// Sets what a tenant may have. It counts for what is applied from then on.
+/// Sets what a tenant may have. `plugin_millicores` counts at once, the rest for what is applied from then on.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}/policy", tag = "tenants", params(("tenant" = String, Path)),
     request_body = Policy, responses((status = 200, body = tenant::Tenant)))]
 pub async fn set_policy(
@@ -88,6 +89,7 @@ pub async fn set_policy(
     Sent(policy): Sent<Policy>,
 ) -> Answer<tenant::Tenant> {
     let set = api.run(move |service| {
+        policy.check()?;
         service.catalog.change(|db| {
             let before = tenant::get(db, &name)?.policy;
             tenant::set_policy(db, &name, &policy)?;
@@ -101,9 +103,9 @@ pub async fn set_policy(
                 before: Some(&as_text(&before)?),
                 after: Some(&as_text(&policy)?),
             };
-            audit::write(db, &change)?;
-            tenant::get(db, &name)
-        })
+            audit::write(db, &change)
+        })?;
+        service.tell_quota(&name)
     });
     set.await.map(Json)
 }

@@ -8,7 +8,7 @@ use super::{json, milliseconds, text, timestamp, to_json};
 use crate::ids::TenantId;
 use crate::server::refusal::Refusal;
 
-/// What a tenant may have. Who runs the server sets it; it counts for what is applied from then on.
+/// What a tenant may have. Who runs the server sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
@@ -20,6 +20,24 @@ pub struct Policy {
     pub max_pipelines: u32,
     /// Worker threads that each of them may have.
     pub max_workers: u32,
+    /// Thousandths of a processor that all its plugins together may use; all there is if nothing is said.
+    pub plugin_millicores: Option<u32>,
+}
+
+impl Policy {
+    /// Refuses what would let nothing run and not say so.
+    ///
+    /// # Errors
+    /// When plugins would have no time at all.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self.plugin_millicores {
+            Some(0) => Err(
+                Refusal::invalid("`plugin_millicores` is 0, and no plugin could run")
+                    .help("leave it out, or pause the tenant's pipelines"),
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for Policy {
@@ -30,6 +48,7 @@ impl Default for Policy {
             allow_http: Vec::new(),
             max_pipelines: 20,
             max_workers: 2,
+            plugin_millicores: None,
         }
     }
 }
