@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use wasmill::checkpoint::Code;
 use wasmill::config::{Problems, parse};
-use wasmill::deliver::{Output, SinkConfig};
+use wasmill::deliver::SinkConfig;
 use wasmill::error::Failure;
 use wasmill::pipeline::plan::{EpochRules, PortRef, Trigger};
 use wasmill::pipeline::{Input, Node, NodeKind, OnError, Plan};
@@ -77,11 +77,15 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         checkpoint: None,
         rejected: (on_error == OnError::Reject).then(|| sink(base, REJECTED)),
     };
+<<<<<<< HEAD
     let options = Options {
         output: Output::stdout(),
         ..Options::unseen(2)
     };
     run::run(plan, options)
+=======
+    run::run(plan, Options::unseen(2))
+>>>>>>> runner
 }
 
 /// All lines of the visible files below a folder, sorted. A failed run may still be clearing away what it had begun.

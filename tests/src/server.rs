@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Ended, PATIENCE, Running, run, wait_until, wasmill};
+use crate::{Ended, PATIENCE, Running, plugins, run, wait_until, wasmill};
 
 /// A server with its data in a temporary folder.
 pub struct Server {
@@ -203,4 +203,26 @@ pub fn read(mut stream: TcpStream) -> Answer {
         status: status.unwrap_or_else(|| panic!("this is no answer: {text:?}")),
         json: serde_json::from_str(body).unwrap_or(Value::Null),
     }
+}
+
+/// The component of a plugin.
+pub fn component(name: &str) -> PathBuf {
+    plugins().join(format!("{name}.wasm"))
+}
+
+/// Pushes a component as a version of `name`.
+pub fn push(server: &Server, token: &str, tenant: &str, name: &str, file: &str) -> Value {
+    let bytes = std::fs::read(component(file)).expect("as the test has it");
+    let path = format!("/v1/tenants/{tenant}/plugins/{name}");
+    let answer = server.ask(token, "PUT", &path, &bytes);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json
+}
+
+/// Applies a pipeline file, whose first text is its name.
+pub fn apply(server: &Server, token: &str, tenant: &str, text: &str) -> Answer {
+    let name = text.split('"').nth(1).expect("as the test has it");
+    let path = format!("/v1/tenants/{tenant}/pipelines/{name}");
+    let body = serde_json::json!({ "text": text }).to_string();
+    server.ask(token, "PUT", &path, body.as_bytes())
 }

@@ -1,266 +1,21 @@
 //! Pipelines of several tenants that are kept running: by real runners, which are killed, lose their supervisor, and run plugins that trap.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::os::unix::fs::PermissionsExt as _;
 
-use serde_json::Value;
-use tempfile::TempDir;
-use wasmill::ids::{PipelineName, TenantId};
-use wasmill::jobs::{Desired, Event, JobStatus, Jobs, JobsOptions, LogLevel, Phase, Wanted};
-use wasmill_tests::{PATIENCE, binary, delivered, plugins, run, wait_until, wasmill};
+use serde_json::json;
+use wasmill::jobs::{Event, Jobs, JobsOptions, LogLevel, Phase, Wanted};
+use wasmill_tests::jobs::{
+    COUNTS, Host, NUMBERS, Raw, TALK, above, count_of, define, give, has_delivered, home, numbers,
+    options, signal, undisturbed, write_version,
+};
+use wasmill_tests::{binary, wait_until};
 
 #[expect(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/plugin/tests/guests.rs"]
 mod guests;
 
 use guests::Guest;
-
-/// Ends by itself, after some dozens of epochs.
-const NUMBERS: &str = r#"
-name = "numbers"
-
-[epoch]
-interval = "50ms"
-
-[sources.load]
-type = "generate"
-rows_per_second = 1000
-rows = 3000
-words = 2
-
-[steps.words]
-input = "load"
-plugin = "split-words"
-config = { column = "text", carry = true }
-
-[steps.kept]
-input = "words"
-select = { value = "value", word = "word" }
-
-[sinks.out]
-input = "kept"
-type = "files"
-path = "out"
-format = "json"
-"#;
-
-/// Goes on until it is stopped, and remembers. Its versions stand in folders of their own, and read and write the same.
-const COUNTS: &str = r#"
-name = "counts"
-
-[epoch]
-interval = "50ms"
-
-[sources.lines]
-type = "files"
-path = "{home}/in"
-
-[steps.words]
-input = "lines"
-plugin = "split-words"
-
-[steps.counts]
-input = "words"
-plugin = "running-count"
-group_by = ["word"]
-
-[sinks.out]
-input = "counts"
-type = "files"
-path = "{home}/out"
-format = "json"
-"#;
-
-/// Prints and logs a word that is nobody else's.
-const TALK: &str = r#"
-name = "talk"
-
-[epoch]
-interval = "50ms"
-
-[sources.lines]
-type = "files"
-path = "in"
-
-[sinks.printed]
-input = "lines"
-type = "print"
-format = "json"
-
-[sinks.logged]
-input = "lines"
-type = "plugin"
-plugin = "sink-log"
-"#;
-
-/// A supervisor, and the folder that everything is in.
-struct Host {
-    folder: TempDir,
-    jobs: Jobs,
-}
-
-impl Host {
-    fn start(in_process: bool) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let jobs = Jobs::start(options(folder.path(), in_process)).expect("the folder is writable");
-        Self { folder, jobs }
-    }
-
-    fn with_processes() -> Self {
-        Self::start(false)
-    }
-
-    /// The first version of a pipeline, not started yet.
-    fn define(&self, tenant: &str, name: &str, text: &str) -> Desired {
-        define(self.folder.path(), tenant, name, text)
-    }
-
-    fn status(&self, job: &Desired) -> JobStatus {
-        let status = self.jobs.status(&job.tenant, &job.pipeline);
-        status.expect("the job is known")
-    }
-
-    fn wait(&self, job: &Desired, what: &str, mut is_so: impl FnMut(&JobStatus) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status(job);
-            if is_so(&status) {
-                return;
-            }
-            if Instant::now() > deadline {
-                let log = self.jobs.logs(&job.tenant, &job.pipeline);
-                panic!("{what} did not come: {status:#?}\n{log:#?}");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
-
-    fn wait_for(&self, job: &Desired, phase: Phase) {
-        self.wait(job, &format!("{phase:?}"), |status| status.phase == phase);
-    }
-
-    fn runner_of(&self, tenant: &str) -> Option<u32> {
-        runner_of(self.folder.path(), tenant)
-    }
-}
-
-fn options(folder: &Path, in_process: bool) -> JobsOptions {
-    JobsOptions {
-        data: folder.join("data"),
-        binary: binary(),
-        in_process,
-        // One for all tests: the plugins are the same.
-        cache: plugins().with_file_name("compiled"),
-    }
-}
-
-/// Writes a pipeline's file, with the plugins beside it.
-fn define(folder: &Path, tenant: &str, name: &str, text: &str) -> Desired {
-    let folder = folder.join(tenant).join(name);
-    fs::create_dir_all(folder.join("in")).expect("writable");
-    Desired {
-        tenant: TenantId::parse(tenant).expect("a name"),
-        pipeline: PipelineName::parse(name).expect("a name"),
-        version: 1,
-        file: write_version(&folder, 1, text),
-        checkpoint: folder.join("checkpoint"),
-        workers: 2,
-        state: Wanted::Running,
-        accept_changes: false,
-    }
-}
-
-fn write_version(folder: &Path, version: u32, text: &str) -> PathBuf {
-    let folder = folder.join(format!("v{version}"));
-    fs::create_dir_all(folder.join("in")).expect("writable");
-    for plugin in ["split-words", "running-count", "sink-log"] {
-        let file = format!("{plugin}.wasm");
-        let to = folder.join("plugins").join(&file);
-        fs::create_dir_all(to.parent().expect("inside")).expect("writable");
-        fs::copy(plugins().join(&file), to).expect("the plugins are built");
-    }
-    let file = folder.join("pipeline.toml");
-    let home = folder.parent().expect("of all versions");
-    let home = home.to_str().expect("a plain name");
-    fs::write(&file, text.replace("{home}", home)).expect("writable");
-    file
-}
-
-/// The folder of a version, which its paths count from.
-fn home(job: &Desired) -> &Path {
-    job.file.parent().expect("in a folder")
-}
-
-/// The folder of all of its versions.
-fn above(job: &Desired) -> &Path {
-    home(job).parent().expect("in a folder")
-}
-
-/// Input that appears whole.
-fn give(folder: &Path, name: &str, text: &str) {
-    let aside = folder.with_file_name(format!("{name}.new"));
-    fs::write(&aside, text).expect("writable");
-    fs::rename(aside, folder.join(name)).expect("on one disk");
-}
-
-/// The process of a runner that this process has started: the one whose standard error is its tenant's log.
-fn runner_of(folder: &Path, tenant: &str) -> Option<u32> {
-    let log = folder.join("data/runners").join(format!("{tenant}.log"));
-    let processes = fs::read_dir("/proc").expect("a Linux").flatten();
-    let mut ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.find(|id| {
-        let link = fs::read_link(format!("/proc/{id}/fd/2"));
-        *id != std::process::id() && link.is_ok_and(|link| link == log)
-    })
-}
-
-fn kill(process: u32) {
-    let killed = Command::new("kill")
-        .args(["-KILL", &process.to_string()])
-        .status();
-    assert!(killed.expect("kill runs").success());
-}
-
-/// The rows that a pipeline of [`NUMBERS`] has delivered, in an order of their own.
-fn numbers(job: &Desired) -> Vec<String> {
-    let mut rows = delivered(&home(job).join("out"));
-    rows.sort();
-    rows
-}
-
-/// What [`NUMBERS`] gives when nothing happens to it.
-fn undisturbed() -> Vec<String> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let text = NUMBERS.replace(r#"interval = "50ms""#, r#"trigger = "available-now""#);
-    fs::write(folder.path().join("pipeline.toml"), text).expect("writable");
-    run(wasmill()
-        .arg("run")
-        .arg(folder.path().join("pipeline.toml")))
-    .succeeded();
-    let mut rows = delivered(&folder.path().join("out"));
-    assert_eq!(rows.len(), 6000);
-    rows.sort();
-    rows
-}
-
-/// The last count of a word that [`COUNTS`] has delivered.
-fn count_of(job: &Desired, word: &str) -> Option<i64> {
-    let rows = delivered(&above(job).join("out"));
-    let rows = rows
-        .iter()
-        .map(|row| serde_json::from_str::<Value>(row).expect("JSON"));
-    let counts = rows
-        .filter(|row| row["word"] == word)
-        .filter_map(|row| row["n"].as_i64());
-    counts.last()
-}
-
-fn has_delivered(status: &JobStatus) -> bool {
-    status.phase == Phase::Running && status.figures.delivered > 0
-}
 
 #[test]
 fn the_death_of_a_runner_costs_its_own_tenant_a_restart_and_nobody_a_row() {
@@ -279,7 +34,7 @@ fn the_death_of_a_runner_costs_its_own_tenant_a_restart_and_nobody_a_row() {
         host.runner_of("beta"),
         "a process for each tenant"
     );
-    kill(runner);
+    signal(runner, "KILL");
     for job in &ours {
         host.wait(job, "a restart", |status| status.restarts == 1);
     }
@@ -447,39 +202,12 @@ fn a_shutdown_drains_and_the_next_supervisor_goes_on() {
 fn a_runner_whose_supervisor_is_gone_drains_and_ends() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let job = define(folder.path(), "acme", "numbers", NUMBERS);
-    let mut runner = wasmill()
-        .args(["runner", "--cache"])
-        .arg(plugins().with_file_name("compiled"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut orders = runner.stdin.take().expect("piped");
-    let start = serde_json::json!({
-        "order": "start", "run": 1, "pipeline": "numbers", "file": job.file, "checkpoint": job.checkpoint,
-        "workers": 1, "accept_changes": false,
-    });
-    writeln!(orders, "{}\n{start}", r#"{"order":"hello","protocol":1}"#).expect("it listens");
-    let reports = BufReader::new(runner.stdout.take().expect("piped"));
-    let mut orders = Some(orders);
-    let mut last = Value::Null;
-    for line in reports.lines() {
-        let report: Value = serde_json::from_str(&line.expect("utf8")).expect("JSON");
-        let delivered = &report["runs"][0][1]["delivered"];
-        if delivered.as_u64().is_some_and(|epochs| epochs > 0) {
-            // As the kernel does it when the supervisor is killed.
-            drop(orders.take());
-        }
-        if report["report"] != "figures" {
-            last = report;
-        }
-    }
-    assert!(runner.wait().expect("it has ended").success());
-    assert_eq!(
-        (&last["report"], &last["drained"]),
-        (&"ended".into(), &true.into()),
-        "{last}"
-    );
+    let mut runner = Raw::running(&job);
+    // As the kernel does it when the supervisor is killed.
+    drop(runner.orders.take());
+    let last = runner.wait_for(|report| report["report"] == "ended");
+    assert_eq!(last["drained"], true, "{last}");
+    assert!(runner.process.wait().expect("it has ended").success());
     let before = numbers(&job).len();
     assert!(
         (1..6000).contains(&before),
@@ -491,6 +219,98 @@ fn a_runner_whose_supervisor_is_gone_drains_and_ends() {
     host.jobs.set(job.clone());
     host.wait_for(&job, Phase::Finished);
     assert!(numbers(&job) == undisturbed());
+}
+
+#[test]
+fn a_run_is_ended_at_once_on_order_and_its_runner_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let job = define(folder.path(), "acme", "numbers", NUMBERS);
+    let mut runner = Raw::running(&job);
+    runner.order(&json!({"order": "kill", "run": 1}));
+    let failed = runner.wait_for(|report| report["report"] == "failed");
+    assert_eq!(failed["failure"]["message"], "it was ended at once");
+    runner.wait_for(|report| report["report"] == "figures" && report["runs"] == json!([]));
+}
+
+#[test]
+fn a_runner_that_does_not_answer_any_more_is_replaced() {
+    let host = Host::with_processes();
+    let job = host.define("acme", "numbers", NUMBERS);
+    host.jobs.set(job.clone());
+    host.wait(&job, "a delivered epoch", has_delivered);
+    let runner = host.runner_of("acme").expect("its pipeline runs");
+    signal(runner, "STOP");
+    host.wait_for(&job, Phase::Finished);
+    assert_eq!(host.status(&job).restarts, 1);
+    assert!(numbers(&job) == undisturbed());
+}
+
+#[test]
+fn a_panic_of_the_host_costs_one_pipeline_a_restart() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // The first write of state in a runner panics, and no other.
+    let script = format!(
+        "#!/bin/sh\nFAILPOINTS='state=1*panic' exec '{}' \"$@\"\n",
+        binary().display()
+    );
+    let panics = folder.path().join("panics");
+    fs::write(&panics, script).expect("writable");
+    fs::set_permissions(&panics, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let options = JobsOptions {
+        binary: panics,
+        ..options(folder.path(), false)
+    };
+    let jobs = Jobs::start(options).expect("the folder is writable");
+    let host = Host { folder, jobs };
+    let neighbour = host.define("acme", "numbers", NUMBERS);
+    host.jobs.set(neighbour.clone());
+    host.wait(&neighbour, "a delivered epoch", has_delivered);
+    let job = host.define("acme", "counts", COUNTS);
+    give(&above(&job).join("in"), "a.txt", "to be or not to be\n");
+    host.jobs.set(job.clone());
+    host.wait(&job, "a restart", |status| status.restarts == 1);
+    wait_until("its rows", || count_of(&job, "be") == Some(2));
+    let log = host.jobs.logs(&job.tenant, &job.pipeline);
+    assert!(
+        log.iter()
+            .any(|line| line.message.contains("a thread panicked")),
+        "{log:?}"
+    );
+    host.wait_for(&neighbour, Phase::Finished);
+    assert_eq!(host.status(&neighbour).restarts, 0);
+    assert!(numbers(&neighbour) == undisturbed());
+}
+
+#[test]
+fn a_quota_makes_the_plugins_of_a_tenant_slow() {
+    let host = Host::with_processes();
+    let job = host.define("acme", "endless", COUNTS);
+    let guest = Guest {
+        process: Some("(loop $for_ever (br $for_ever)) unreachable"),
+        ..Guest::default()
+    };
+    let text = COUNTS.replace(
+        r#"plugin = "split-words""#,
+        "plugin = \"./endless.wasm\"\nlimits = { deadline = \"100ms\" }",
+    );
+    let text = text.replace(r#"group_by = ["word"]"#, r#"group_by = ["line"]"#);
+    write_version(above(&job), 1, &text);
+    fs::write(home(&job).join("endless.wasm"), guest.module()).expect("writable");
+    give(&above(&job).join("in"), "a.txt", "to be\n");
+    host.jobs.set_quota(&job.tenant, Some(100));
+    host.jobs.set(job.clone());
+    host.wait_for(&job, Phase::Running);
+    let began = host.status(&job).since;
+    host.wait(&job, "its deadline", |status| status.failure.is_some());
+    let status = host.status(&job);
+    assert!(
+        status
+            .failure
+            .is_some_and(|failure| failure.contains("100ms"))
+    );
+    // Its tenth of a core, less what is saved at the start, takes nine times the deadline.
+    let took = status.since.duration_since(began).as_secs_f64();
+    assert!(took > 0.7, "{took}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Entry {
             pipeline: self.desired.pipeline.clone(),
             file: self.desired.file.clone(),
             checkpoint: self.desired.checkpoint.clone(),
-            workers: self.desired.workers,
+            workers: self.desired.workers.max(1),
             accept_changes: self.desired.accept_changes,
         }
     }

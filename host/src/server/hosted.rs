@@ -111,6 +111,8 @@ impl Finder<'_> {
         if let Some(pinned) = self.pinned.iter().find(|one| one.reference == written) {
             reference.pick = Pick::Version(pinned.version);
         }
+        // Nobody removes it before it is linked.
+        let _components = self.service.folder.components();
         let catalog = &self.service.catalog;
         let version = catalog
             .read(|db| plugin::find(db, self.tenant, &reference))

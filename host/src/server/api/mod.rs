@@ -35,7 +35,7 @@ pub use serve::{Listener, listen};
 pub struct Api {
     service: Arc<Service>,
     attempts: Attempts,
-    /// Checking opens plugins, so it takes a core for a while.
+    /// Checking reads components and opens them, so it takes a core for a while.
     checks: Semaphore,
     timeout: std::time::Duration,
     document: std::sync::OnceLock<OpenApi>,

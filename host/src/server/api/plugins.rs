@@ -52,6 +52,7 @@ pub async fn push(
     PluginAt(name): PluginAt,
     bytes: Bytes,
 ) -> Answer<PluginVersion> {
+    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
     let pushed = api.run(move |service| service.push(&caller, &tenant, &name, &bytes));
     pushed.await.map(Json)
 }
