@@ -38,11 +38,11 @@ path = "out"
 fn counted(folder: &Path) -> BTreeMap<String, u64> {
     let mut counted = BTreeMap::new();
     for line in delivered(folder) {
-        let row: Value = serde_json::from_str(&line).unwrap();
+        let row: Value = serde_json::from_str(&line).expect("a row is JSON");
         let count = counted
-            .entry(row["word"].as_str().unwrap().to_owned())
+            .entry(row["word"].as_str().expect("a text").to_owned())
             .or_default();
-        *count = row["n"].as_u64().unwrap().max(*count);
+        *count = row["n"].as_u64().expect("a number").max(*count);
     }
     counted
 }
@@ -51,7 +51,7 @@ fn counted(folder: &Path) -> BTreeMap<String, u64> {
 fn counting() -> (Server, String) {
     let server = Server::start(&[]);
     let token = server.tenant("acme");
-    fs::create_dir(server.files("acme").join("in")).unwrap();
+    fs::create_dir(server.files("acme").join("in")).expect("the folder is writable");
     push(&server, &token, "acme", "split-words", "split-words");
     push(&server, &token, "acme", "running-count", "running-count");
     let applied = apply(&server, &token, "acme", COUNTS);
@@ -62,8 +62,8 @@ fn counting() -> (Server, String) {
 /// Gives the pipeline a file whole, as its sources want it.
 fn give(server: &Server, name: &str, text: &str) {
     let files = server.files("acme");
-    fs::write(files.join(name), text).unwrap();
-    fs::rename(files.join(name), files.join("in").join(name)).unwrap();
+    fs::write(files.join(name), text).expect("the folder is writable");
+    fs::rename(files.join(name), files.join("in").join(name)).expect("the folder is writable");
 }
 
 fn wait_for_counts(server: &Server, counts: &[(&str, u64)]) {
