@@ -56,7 +56,7 @@ macro_rules! number {
 }
 
 name!(
-    /// A pipeline's name, unique on a server.
+    /// A pipeline's name, on a server unique to its tenant.
     PipelineName
 );
 name!(
@@ -92,6 +92,88 @@ number!(
     /// The time of an epoch in milliseconds since 1970 (UTC), fixed when its input was cut.
     BatchTime(i64)
 );
+
+/// Longest name on a server: that of a folder, a host name or a label anywhere.
+const NAME_BYTES: usize = 63;
+
+/// A name that cannot be one on a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` cannot be a name: it has lower-case letters, digits and `-`, at most 63 of them, and begins with a letter"
+)]
+pub struct WrongName(String);
+
+/// Names of tenants and pipelines are folders on disk and parts of addresses, so few characters are let in.
+fn checked(name: &str) -> Result<Arc<str>, WrongName> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= NAME_BYTES
+        && name.chars().all(fits);
+    match is_name {
+        true => Ok(name.into()),
+        false => Err(WrongName(name.to_owned())),
+    }
+}
+
+macro_rules! server_name {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Reads such a name.
+            ///
+            /// # Errors
+            /// When it has a character that no name on a server has, or is too long or empty.
+            pub fn parse(name: &str) -> Result<Self, WrongName> {
+                checked(name).map(Self)
+            }
+
+            /// The name as written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $type {
+            type Error = WrongName;
+
+            fn try_from(name: String) -> Result<Self, WrongName> {
+                Self::parse(&name)
+            }
+        }
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+server_name!(
+    /// A tenant of a server: whose pipelines, plugins, logs and figures nobody else sees.
+    TenantId
+);
+server_name!(
+    /// A plugin of a tenant's catalog, of which there are numbered versions.
+    PluginName
+);
+
+impl PipelineName {
+    /// Reads the name of a pipeline of a server. A pipeline that runs on its own is called as its file says.
+    ///
+    /// # Errors
+    /// When it has a character that no name on a server has, or is too long or empty.
+    pub fn parse(name: &str) -> Result<Self, WrongName> {
+        checked(name).map(Self)
+    }
+}
 
 impl BatchTime {
     /// The time as people read it, in UTC; the number where there is no such date.
@@ -151,5 +233,32 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_on_a_server_is_a_folder_everywhere() {
+        let longest = "a".repeat(NAME_BYTES);
+        for name in ["a", "word-count-2", &longest] {
+            assert_eq!(TenantId::parse(name).unwrap().as_str(), name);
+            assert_eq!(PipelineName::parse(name).unwrap().as_str(), name);
+        }
+        let long = "a".repeat(NAME_BYTES + 1);
+        for name in ["", "2a", "-a", "A", "a/b", "..", "a.b", "a b", "ä", &long] {
+            let wrong = TenantId::parse(name).unwrap_err();
+            assert!(wrong.to_string().contains("begins with a letter"));
+            assert!(PipelineName::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_tenant_cannot_come_in_by_json() {
+        assert!(serde_json::from_str::<TenantId>("\"../a\"").is_err());
+        let tenant: TenantId = serde_json::from_str("\"acme\"").unwrap();
+        assert_eq!(tenant.to_string(), "acme");
     }
 }

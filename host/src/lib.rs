@@ -15,6 +15,8 @@ pub mod abort;
 pub mod batch;
 pub mod config;
 pub mod telemetry;
+pub mod thread;
+pub mod throttle;
 // User code.
 pub mod plugin;
 // Data in.
@@ -37,5 +39,9 @@ pub mod flow;
 pub mod run;
 
 pub mod replay;
+// Hosting.
+pub mod jobs;
+
+pub mod server;
 // The binary's face.
 pub mod cli;

@@ -5,17 +5,16 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use wasmill::checkpoint::Code;
 use wasmill::config::{Problems, parse};
-use wasmill::deliver::{Output, SinkConfig};
+use wasmill::deliver::SinkConfig;
 use wasmill::error::Failure;
 use wasmill::pipeline::plan::{EpochRules, PortRef, Trigger};
 use wasmill::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use wasmill::receive::SourceConfig;
-use wasmill::run::{self, Options, Status, Stop, Summary};
+use wasmill::run::{self, Options, Summary};
 use wasmill::state::StateConfig;
 
 const SINK: &str = "type = 'files'\npath = 'out'\nformat = 'text'";
@@ -78,16 +77,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         checkpoint: None,
         rejected: (on_error == OnError::Reject).then(|| sink(base, REJECTED)),
     };
-    let options = Options {
-        workers: 2,
-        cluster: None,
-        output: Output::stdout(),
-        status: Arc::new(Status::default()),
-        stop: Stop::default(),
-        accept_changes: false,
-        recorded: None,
-    };
-    run::run(plan, options)
+    run::run(plan, Options::unseen(2))
 }
 
 /// All lines of the visible files below a folder, sorted. A failed run may still be clearing away what it had begun.

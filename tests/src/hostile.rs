@@ -391,11 +391,6 @@ fn files() -> Vec<Hostile> {
     };
     let whole = Guest::default().module();
     let half = whole[..whole.len() / 2].to_vec();
-    let deep = format!(
-        "(component {} u8 {})",
-        "(type (list ".repeat(1),
-        "))".repeat(1)
-    );
     let nested = (0..2_000).fold(String::from("(type $t0 (list u8))"), |mut types, depth| {
         types.push_str(&format!("(type $t{} (list $t{depth}))", depth + 1));
         types
@@ -415,7 +410,11 @@ fn files() -> Vec<Hostile> {
             "is not WebAssembly",
             b"\x7fELF\x02\x01\x01 a .cwasm begins like this".to_vec(),
         ),
-        file("no-world", "exports none of", text(&deep)),
+        file(
+            "no-world",
+            "exports none of",
+            text("(component (type (list u8)))"),
+        ),
         file(
             "deep-types",
             "plugin",
@@ -437,10 +436,9 @@ fn foreign_import() -> Vec<u8> {
 
 /// A valid component with one function that takes a compiler minutes: far below the limits of the format, far above what people write.
 pub fn stalls_the_compiler() -> Vec<u8> {
-    let locals = "(local i64)".repeat(1);
     let step = "(local.set 0 (i64.add (local.get 0) (i64.mul (local.get 0) (local.get 0))))"
         .repeat(400_000);
-    let more = format!("(func $giant (export \"giant\") {locals} {step})");
+    let more = format!("(func $giant (export \"giant\") (local i64) {step})");
     Guest {
         more: &more,
         ..Guest::default()

@@ -1,8 +1,9 @@
 //! What Wasmill promises, run end to end: the real binary, real plugins, real sockets, files and signals.
 //!
 //! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
-//! running, [`golden`] compares a folder's pipeline with what it should give, [`guide`] follows a page of the documentation, [`http`] is a server for webhooks,
-//! [`webdav`] one for files, [`pipeline`] a folder that one runs in, [`manifest`] reads as the readers of a `files` sink do, [`torture`] kills.
+//! running, [`golden`] compares a folder's pipeline with what it should give, [`guide`] follows a page of the documentation, [`http`] is a server
+//! for webhooks, [`jobs`] a supervisor, [`server`] a `wasmill serve`, [`webdav`] a server for files, [`pipeline`] a folder that one runs in,
+//! [`manifest`] reads as the readers of a `files` sink do, [`hostile`] means harm, [`torture`] kills.
 
 pub mod golden;
 #[path = "../../host/src/plugin/tests/guests.rs"]
@@ -10,9 +11,11 @@ pub mod guests;
 pub mod guide;
 pub mod hostile;
 pub mod http;
+pub mod jobs;
 pub mod manifest;
 pub mod pipeline;
 pub mod s3;
+pub mod server;
 pub mod torture;
 pub mod webdav;
 
@@ -52,15 +55,20 @@ pub fn plugins() -> PathBuf {
     folder
 }
 
-/// The `wasmill` command of this build, which finds the plugins and no setting of the person who runs the tests.
-pub fn wasmill() -> Command {
+/// The `wasmill` program of this build.
+pub fn binary() -> PathBuf {
     let binary = build_dir().join("wasmill");
     assert!(
         binary.exists(),
         "{} is not there: run `cargo xtask plugins`",
         binary.display()
     );
-    let mut command = Command::new(binary);
+    binary
+}
+
+/// The `wasmill` command of this build, which finds the plugins and no setting of the person who runs the tests.
+pub fn wasmill() -> Command {
+    let mut command = Command::new(binary());
     command
         .env("WASMILL_PLUGINS", plugins())
         .env_remove("FAILPOINTS")

@@ -422,7 +422,7 @@ fn a_checkpoint_has_one_writer_and_is_of_one_pipeline() {
     wait_until("the claim", || {
         folder.path().join("checkpoint/pipeline").exists()
     });
-    let second = wasmill_tests::run(&mut run("pipeline.toml", &[])).failed_with(3);
+    let second = wasmill_tests::run(&mut run("pipeline.toml", &[])).failed_with(4);
     assert!(
         second
             .err

@@ -1,5 +1,7 @@
 //! The `[checkpoint]` table.
 
+use std::path::PathBuf;
+
 use toml::Spanned;
 
 use super::Records;
@@ -29,6 +31,18 @@ impl CheckpointConfig {
             retain: retain.map_or(DEFAULT_RETAIN, Spanned::into_inner),
             commit_every,
         })
+    }
+
+    /// The same rules, or those by default, in a folder that whoever runs the pipeline gives it.
+    pub fn moved_to(rules: Option<Self>, folder: PathBuf) -> Self {
+        let (retain, commit_every) = rules.map_or((DEFAULT_RETAIN, 1), |rules| {
+            (rules.retain, rules.commit_every)
+        });
+        Self {
+            location: Location::Folder(folder),
+            retain,
+            commit_every,
+        }
     }
 
     /// Of so many committed epochs the records stay.
@@ -88,7 +102,7 @@ fn location(table: &mut Table) -> Option<Location> {
                 table.problem(span, message, Some(help.to_owned()));
             }
         }
-        return Some(Location::Folder(table.resolve(path.get_ref())));
+        return Some(Location::Folder(table.resolve(&path)));
     };
     if bucket.name.is_empty() {
         let help = "write path = \"s3://BUCKET/PREFIX\"";

@@ -300,7 +300,7 @@ fn claim(records: &Records) -> Result<Claim, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
             let place = &records.location;
             let message = format!("another process is running on the checkpoint in `{place}`");
-            Err(Failure::user(message)
+            Err(Failure::external(message)
                 .help("stop it first, or give this pipeline a checkpoint of its own"))
         }
         claimed => records.on_disk(claimed),

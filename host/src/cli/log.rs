@@ -26,9 +26,12 @@ impl LogFormat {
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     {
-        // The store that state spills to tells of its own housekeeping.
-        let filter = EnvFilter::try_from_env("WASMILL_LOG")
-            .unwrap_or_else(|_| EnvFilter::new(format!("{level},fjall=warn,lsm_tree=warn")));
+        // The stores below state and the catalog tell of their own housekeeping.
+        let filter = EnvFilter::try_from_env("WASMILL_LOG").unwrap_or_else(|_| {
+            EnvFilter::new(format!(
+                "{level},fjall=warn,lsm_tree=warn,rusqlite_migration=warn"
+            ))
+        });
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(false)

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything about the run itself (status, log, errors, the summary) to standard error.
 
 mod check;
+mod client;
 mod completions;
 mod engine;
 mod epoch;
@@ -14,6 +15,8 @@ mod progress;
 mod remembered;
 mod replay;
 mod run;
+mod runner;
+mod serve;
 mod signals;
 mod state;
 mod summary;
@@ -29,7 +32,8 @@ use log::LogFormat;
 /// A stream processor whose user code is WebAssembly
 ///
 /// A pipeline is a file that names sources, steps and sinks. `wasmill check` says what is wrong with it, `wasmill run`
-/// runs it, `wasmill plugin` makes and inspects the WebAssembly components that its steps run.
+/// runs it, `wasmill plugin` makes and inspects the WebAssembly components that its steps run. `wasmill serve` keeps the
+/// pipelines of many tenants running; `wasmill pipeline` and its kin talk to such a server.
 #[derive(Debug, Parser)]
 #[command(name = "wasmill", version, max_term_width = 100, after_long_help = AFTER_HELP)]
 struct Wasmill {
@@ -57,6 +61,8 @@ Examples:
   wasmill replay checkpoint --epoch 12     Run an epoch again and see what it gives
   wasmill plugin build plugins/my-plugin   Make a component of a Rust crate
   wasmill plugin inspect my-plugin         Say what a component is and what it may do
+  wasmill serve --data data                Keep the pipelines of many running
+  wasmill pipeline apply pipeline.toml     Let a server run it
 
 Exit codes:
   0  done, or drained after Ctrl-C
@@ -78,7 +84,18 @@ enum Command {
     Replay(replay::Replay),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    Serve(serve::Serve),
+    Login(client::login::Login),
+    #[command(subcommand)]
+    Context(client::login::Context),
+    #[command(subcommand)]
+    Pipeline(client::pipeline::PipelineCommand),
+    #[command(subcommand)]
+    Tenant(client::tenant::TenantCommand),
+    Audit(client::audit::Audit),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Runner(runner::Runner),
 }
 
 /// Runs the command that the process was started with.
@@ -91,9 +108,16 @@ pub fn main() -> ExitCode {
         Command::State(state) => state.run().map(|()| Exit::Done),
         Command::Replay(replay) => replay.run(log),
         Command::Plugin(plugin) => plugin.run(),
+        Command::Serve(serve) => serve.run(log),
+        Command::Login(login) => login.run().map(|()| Exit::Done),
+        Command::Context(context) => context.run().map(|()| Exit::Done),
+        Command::Pipeline(pipeline) => pipeline.run().map(|()| Exit::Done),
+        Command::Tenant(tenant) => tenant.run().map(|()| Exit::Done),
+        Command::Audit(audit) => audit.run().map(|()| Exit::Done),
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)
         }
+        Command::Runner(runner) => runner.run(log),
     };
     let exit = done.unwrap_or_else(|error| {
         log.report(&error);

@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::signals;
 use super::summary::{self, Ending};
 use super::terminal::Terminal;
+use crate::abort::Abort;
 use crate::config::parse_duration;
 use crate::deliver::{PrintFormat, SinkConfig};
 use crate::error::Failure;
@@ -116,6 +117,7 @@ impl Run {
             output: terminal.output(),
             status,
             stop: stop.clone(),
+            abort: Abort::default(),
             accept_changes: self.accept_changes,
             recorded: None,
         };

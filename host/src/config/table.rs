@@ -1,5 +1,7 @@
 //! One table of the file, from which each setting is taken once.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,11 +9,31 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::confines::Refused;
 use super::units::{parse_duration, parse_size};
-use super::{Problems, Span, did_you_mean, nearest};
+use super::{Confines, Problems, Span, did_you_mean, nearest};
 
 /// Parses the text of a pipeline file that stands in the folder `base`. `None` when it is not TOML; why is in `problems`.
 pub fn parse<'a>(text: &'a str, base: &Path, problems: &Problems) -> Option<Table<'a>> {
+    read(text, base, problems, None)
+}
+
+/// The same for a file that may reach no more of this machine than `confines` let it; anything more is a problem.
+pub fn parse_confined<'a>(
+    text: &'a str,
+    base: &Path,
+    problems: &Problems,
+    confines: &Rc<Confined>,
+) -> Option<Table<'a>> {
+    read(text, base, problems, Some(confines.clone()))
+}
+
+fn read<'a>(
+    text: &'a str,
+    base: &Path,
+    problems: &Problems,
+    confined: Option<Rc<Confined>>,
+) -> Option<Table<'a>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let end = text.len();
@@ -22,6 +44,7 @@ pub fn parse<'a>(text: &'a str, base: &Path, problems: &Problems) -> Option<Tabl
         let file = File {
             base: base.into(),
             problems: problems.clone(),
+            confined,
         };
         Table::new("the file", 0..0, document.into_inner(), file)
     })
@@ -32,6 +55,38 @@ pub fn parse<'a>(text: &'a str, base: &Path, problems: &Problems) -> Option<Tabl
 struct File {
     base: Rc<Path>,
     problems: Problems,
+    confined: Option<Rc<Confined>>,
+}
+
+/// Where a confined file names paths, with the whole of each.
+pub type Paths = BTreeMap<usize, (Span, PathBuf)>;
+
+/// What a file is confined to, and the paths that it names.
+#[derive(Debug)]
+pub struct Confined {
+    confines: Confines,
+    paths: RefCell<Paths>,
+}
+
+impl Confined {
+    /// Of a file that has named nothing yet.
+    pub fn new(confines: Confines) -> Self {
+        Self {
+            confines,
+            paths: RefCell::default(),
+        }
+    }
+
+    /// The paths named so far.
+    pub fn paths(&self) -> Paths {
+        self.paths.borrow().clone()
+    }
+
+    /// A place may be looked at twice, the second time for a part of what is written there.
+    fn note(&self, span: Span, path: PathBuf) {
+        let mut paths = self.paths.borrow_mut();
+        paths.entry(span.start).or_insert((span, path));
+    }
 }
 
 /// A key and its text, each with its place.
@@ -177,18 +232,55 @@ impl<'a> Table<'a> {
     /// An optional path; one that is not absolute counts from the folder that the pipeline file stands in.
     pub fn path(&mut self, key: &str) -> Option<Spanned<PathBuf>> {
         let text = self.string(key)?;
-        Some(Spanned::new(text.span(), self.resolve(text.get_ref())))
+        Some(Spanned::new(text.span(), self.resolve(&text)))
     }
 
     /// A path that must be there; `wanted` says what it is ("the folder to watch").
     pub fn required_path(&mut self, key: &str, wanted: &str) -> Option<Spanned<PathBuf>> {
         let text = self.required_string(key, wanted)?;
-        Some(Spanned::new(text.span(), self.resolve(text.get_ref())))
+        Some(Spanned::new(text.span(), self.resolve(&text)))
     }
 
     /// `path` as seen from the folder that the pipeline file stands in.
-    pub fn resolve(&self, path: &str) -> PathBuf {
-        self.file.base.join(path)
+    pub fn resolve(&self, path: &Spanned<String>) -> PathBuf {
+        let whole = self.file.base.join(path.get_ref());
+        let Some(confined) = &self.file.confined else {
+            return whole;
+        };
+        if let Err(refused) = confined.confines.path(path.get_ref()) {
+            self.refuse(path.span(), refused);
+            // Nothing may look at what lies elsewhere.
+            return self.file.base.to_path_buf();
+        }
+        confined.note(path.span(), whole.clone());
+        whole
+    }
+
+    /// Reports an address that this file may not open a connection to, or listen on.
+    pub fn check_address(&self, address: &Spanned<String>) {
+        if let Some(confined) = &self.file.confined
+            && let Err(refused) = confined.confines.address(address.get_ref())
+        {
+            self.refuse(address.span(), refused);
+        }
+    }
+
+    /// Reports a host that this file may not let a plugin send requests to.
+    pub fn check_http(&self, host: &Spanned<String>) {
+        if let Some(confined) = &self.file.confined
+            && let Err(refused) = confined.confines.http(host.get_ref())
+        {
+            self.refuse(host.span(), refused);
+        }
+    }
+
+    /// Whether someone else decides where its records are kept.
+    pub fn is_confined(&self) -> bool {
+        self.file.confined.is_some()
+    }
+
+    fn refuse(&self, span: Span, refused: Refused) {
+        self.problem(span, refused.message, Some(refused.help));
     }
 
     /// A flag.

@@ -23,6 +23,7 @@ use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
 use crate::pipeline::{Node, OnError};
 use crate::receive::Readers;
 use crate::telemetry::{NodeCounters, count};
+use crate::thread;
 
 /// Batches on their way to the I/O thread: enough to keep it busy while workers compute.
 const QUEUE: usize = 16;
@@ -176,7 +177,7 @@ pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, Committer, JoinHandl
         wakers: (0..place.workers).map(|_| Arc::default()).collect(),
     });
     let (name, abort) = (format!("sink:{}", place.node.name), place.abort.clone());
-    let thread = Thread {
+    let worker = Thread {
         sink,
         place,
         refuse,
@@ -184,14 +185,11 @@ pub fn start(sink: Box<dyn Sink>, place: Place) -> (Outlet, Committer, JoinHandl
         progress: progress.clone(),
         finishing: BTreeMap::new(),
     };
-    let handle = std::thread::Builder::new()
-        .name(name)
-        .spawn(move || {
-            if let Err(failure) = abort.guard(|| thread.run(queue, verdicts)) {
-                abort.fail(failure);
-            }
-        })
-        .expect("the system can start a thread");
+    let handle = thread::spawn(name, move || {
+        if let Err(failure) = abort.guard(|| worker.run(queue, verdicts)) {
+            abort.fail(failure);
+        }
+    });
     let committer = Committer {
         verdicts: tell,
         progress: progress.clone(),

@@ -25,6 +25,7 @@ use crate::ids::{Epoch, NodeName, WorkerIndex};
 use crate::pipeline::{Node, OnError};
 use crate::receive::{BadRecord, Range, Read, Reader};
 use crate::telemetry::count;
+use crate::thread;
 
 /// Parts decoded ahead of the operator: enough that neither waits for the other's scheduling.
 const READ_AHEAD: usize = 4;
@@ -175,10 +176,7 @@ fn start_thread(
             }
         }
     };
-    std::thread::Builder::new()
-        .name(format!("read:{}", node.name))
-        .spawn(work)
-        .expect("the system can start a thread");
+    thread::spawn(format!("read:{}", node.name), work);
     (jobs, parts)
 }
 

@@ -17,6 +17,7 @@ use crate::abort::Abort;
 use crate::checkpoint::{Manifest, NodeState, PartitionState, Segment, StateStore};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
+use crate::thread;
 
 /// What is kept of a partition of a step after an epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -193,23 +194,20 @@ pub fn start(
 ) -> (Store, std::thread::JoinHandle<()>) {
     // What waits is the changes of a few epochs, and these are bounded.
     let (writes, queue) = crossbeam_channel::unbounded();
-    let mut thread = Thread {
+    let mut worker = Thread {
         store,
         states: BTreeMap::new(),
     };
     for (node, state) in kept {
         for (partition, state) in state.partitions {
-            thread.states.insert((node.clone(), partition), state);
+            worker.states.insert((node.clone(), partition), state);
         }
     }
-    let handle = std::thread::Builder::new()
-        .name("state".to_owned())
-        .spawn(move || {
-            if let Err(failure) = abort.guard(|| thread.run(&queue)) {
-                abort.fail(failure);
-            }
-        })
-        .expect("the system can start a thread");
+    let handle = thread::spawn("state", move || {
+        if let Err(failure) = abort.guard(|| worker.run(&queue)) {
+            abort.fail(failure);
+        }
+    });
     (Store { writes }, handle)
 }
 

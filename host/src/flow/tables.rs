@@ -10,6 +10,7 @@ use crate::ids::NodeName;
 use crate::join::{Join, Lookup};
 use crate::pipeline::{NodeKind, Plan};
 use crate::receive::{FileState, TableSource};
+use crate::thread;
 
 /// A table as a join looks it up.
 #[derive(Debug)]
@@ -86,10 +87,8 @@ fn lookup(source: &TableSource, join: &Join, state: FileState) -> Result<Arc<Loo
 }
 
 fn start_refreshing(table: Arc<Table>, state: FileState, ended: Receiver<()>) {
-    std::thread::Builder::new()
-        .name(format!("table:{}", table.name))
-        .spawn(move || refresh(&table, state, &ended))
-        .expect("the system can start a thread");
+    let name = format!("table:{}", table.name);
+    thread::spawn(name, move || refresh(&table, state, &ended));
 }
 
 /// Looks for changes until the run is over. A file that cannot be read, or is wrong, leaves the rows as they were.

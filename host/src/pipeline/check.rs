@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::assemble::assemble;
 use super::graph::Graph;
 use super::plan::{OnError, Plan, Trigger};
-use super::search::SearchPath;
+use super::search::{Find, SearchPath};
 use super::spec::{self, Settings, Spec};
 use super::types::Typer;
 use crate::checkpoint::Code;
-use crate::config::{self, Level, Problem, Problems};
+use crate::config::{self, Confined, Confines, Level, Paths, Problem, Problems, Table};
 use crate::deliver::{SinkConfig, rejected_schema};
 use crate::error::Failure;
 use crate::ids::NodeName;
@@ -89,8 +90,33 @@ impl PipelineFile {
         let variable = std::env::var_os("WASMILL_PLUGINS");
         let search = SearchPath::new(self.base(), variable.as_deref());
         let problems = Problems::default();
-        let plan = config::parse(&self.text, self.base(), &problems)
-            .and_then(|table| check(spec::read(table), self, engine, &search, &problems));
+        let table = config::parse(&self.text, self.base(), &problems);
+        self.check_table(table, engine, &|plugin| search.find(plugin), problems)
+    }
+
+    /// Checks a file of someone who does not own this machine: its plugins are those that `find` gives, and what it may
+    /// reach is what `confines` allow. Gives the text as well, with every path in it whole, so that it means the same wherever it stands.
+    pub fn check_confined(
+        &self,
+        engine: &Engine,
+        find: &Find<'_>,
+        confines: Confines,
+    ) -> (Checked, String) {
+        let confined = Rc::new(Confined::new(confines));
+        let problems = Problems::default();
+        let table = config::parse_confined(&self.text, self.base(), &problems, &confined);
+        let checked = self.check_table(table, engine, find, problems);
+        (checked, with_whole_paths(&self.text, confined.paths()))
+    }
+
+    fn check_table(
+        &self,
+        table: Option<Table<'_>>,
+        engine: &Engine,
+        find: &Find<'_>,
+        problems: Problems,
+    ) -> Checked {
+        let plan = table.and_then(|table| check(spec::read(table), self, engine, find, &problems));
         let problems = problems.take();
         let stopped = problems.iter().any(|problem| problem.level == Level::Error);
         Checked {
@@ -100,16 +126,26 @@ impl PipelineFile {
     }
 }
 
+fn with_whole_paths(text: &str, paths: Paths) -> String {
+    let mut whole = text.to_owned();
+    // From the end, so that the places before stay where they are.
+    for (span, path) in paths.into_values().rev() {
+        let path = toml::Value::String(path.to_string_lossy().into_owned());
+        whole.replace_range(span, &path.to_string());
+    }
+    whole
+}
+
 fn check(
     spec: Spec,
     file: &PipelineFile,
     engine: &Engine,
-    search: &SearchPath,
+    find: &Find<'_>,
     problems: &Problems,
 ) -> Option<Plan> {
     check_trigger(&spec, problems);
     let graph = Graph::new(&spec.nodes, problems);
-    let typer = Typer::new(&spec.nodes, problems, engine, search, &file.plugins);
+    let typer = Typer::new(&spec.nodes, problems, engine, find, &file.plugins);
     let (typed, components) = typer.all(&graph);
     let rejected = check_rejected(&spec, problems);
     if problems.has_errors() {

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::config::nearest;
 use crate::error::Failure;
 
+/// Says which file a plugin is, as a pipeline file calls it.
+pub type Find<'a> = dyn Fn(&str) -> Result<PathBuf, Failure> + 'a;
+
 /// The folders to search, first first.
 #[derive(Clone, Debug)]
 pub struct SearchPath {

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::PipelineFile;
+use crate::config::Confines;
+use crate::error::Failure;
 use crate::plugin::Engine;
 
 fn folder() -> PathBuf {
@@ -57,4 +59,23 @@ fn every_mistake_is_diagnosed_in_the_words_on_file() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_confined_file_means_the_same_wherever_it_stands() {
+    let cache = tempfile::tempdir().unwrap();
+    let engine = Engine::new(cache.path()).unwrap();
+    let none = |name: &str| Err(Failure::user(format!("there is no {name}")));
+    let text = "name = \"a\"
+sources.lines = { type = \"files\", path = 'in/*.txt', format = \"text\" }
+sinks.out = { input = \"lines\", type = \"files\", path = \"out\" } # stays
+";
+    let file = PipelineFile::from_text(Path::new("/home/t \\\"/pipeline.toml"), text.into());
+    let (checked, whole) = file.check_confined(&engine, &none, Confines::default());
+    assert!(checked.plan.is_some(), "{:?}", checked.problems);
+    let read: toml::Table = whole.parse().unwrap();
+    let path = |role: &str, name: &str| read[role][name]["path"].as_str().unwrap().to_owned();
+    assert_eq!(path("sources", "lines"), "/home/t \\\"/in/*.txt");
+    assert_eq!(path("sinks", "out"), "/home/t \\\"/out");
+    assert!(whole.ends_with("} # stays\n"), "{whole}");
 }

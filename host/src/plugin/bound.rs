@@ -2,20 +2,22 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::wasmill::plugin::types::{Error, ErrorKind as GuestErrorKind, FieldParam};
 use super::call::{CallContext, CallError, ErrorKind};
 use super::capture::{Called, Capture, Header};
 use super::columns::Asked;
-use super::engine::{Component, ONLY_COMPUTES, Runtime, ticks};
+use super::engine::{Component, ONLY_COMPUTES, Runtime};
 use super::host::{Log, State};
 use super::imports::{self, Grants, HostPort};
 use super::limits::Limits;
 use super::live::Answer;
+use super::meter::Meter;
 use super::wasi::Wasi;
 use super::{World, trap};
 use crate::batch;
@@ -24,7 +26,7 @@ use crate::error::Failure;
 use crate::ids::NodeName;
 
 /// Time for `describe`: it only computes, and `wasmill check` waits for it.
-const DESCRIBE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A component linked, configured and limited. `describe` has not been called yet.
 #[derive(Clone)]
@@ -38,6 +40,12 @@ pub(super) struct Bound {
     log: Arc<Log>,
     /// Empty without a grant.
     hosts: Arc<[HostPort]>,
+}
+
+/// Sets an instance's clock for a call.
+pub(super) fn begin(store: &mut Store<State>, deadline: Duration) {
+    let ticks = store.data_mut().meter.begin(deadline);
+    store.set_epoch_deadline(ticks);
 }
 
 impl Bound {
@@ -82,7 +90,7 @@ impl Bound {
     /// A store for one instance, its clock set for the first call.
     pub fn store(&self) -> Store<State> {
         let wasi = self.wasi(&self.hosts);
-        self.limited(State::new(&self.limits, &self.log, wasi), &self.limits)
+        self.limited(self.state(&self.limits, wasi), &self.limits)
     }
 
     fn wasi(&self, granted: &Arc<[HostPort]>) -> Option<Box<Wasi>> {
@@ -102,17 +110,24 @@ impl Bound {
             deadline: DESCRIBE_DEADLINE.min(self.limits.deadline),
             ..self.limits.clone()
         };
-        let store = self.limited(
-            State::new(&limits, &self.log, self.wasi(&Arc::default())),
-            &limits,
-        );
+        let wasi = self.wasi(&Arc::default());
+        let store = self.limited(self.state(&limits, wasi), &limits);
         Ok((store, pre, limits))
+    }
+
+    fn state(&self, limits: &Limits, wasi: Option<Box<Wasi>>) -> State {
+        let meter = Meter::new(self.component.quota().clone());
+        State::new(limits, meter, &self.log, wasi)
     }
 
     fn limited(&self, state: State, limits: &Limits) -> Store<State> {
         let mut store = Store::new(&self.runtime.engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.set_epoch_deadline(ticks(limits.deadline));
+        store.epoch_deadline_callback(|mut store| match store.data_mut().meter.goes_on() {
+            true => Ok(UpdateDeadline::Continue(1)),
+            false => Err(Trap::Interrupt.into()),
+        });
+        begin(&mut store, limits.deadline);
         // What a call may hand back is what the host may have to copy.
         store.set_hostcall_fuel(usize::try_from(limits.output).unwrap_or(usize::MAX));
         store

@@ -19,6 +19,7 @@ use super::component::{About, ImportedFunction, parse};
 use super::host::State;
 use super::http::OUTGOING_HANDLER;
 use super::limits::Limits;
+use super::quota::Quota;
 use super::wasi;
 use crate::error::Failure;
 use crate::ids::Digest;
@@ -37,6 +38,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     cache: Cache,
+    quota: Arc<Quota>,
     /// By stack size, the one bound that wasmtime fixes per engine. All but the default's are made on demand.
     runtimes: Mutex<BTreeMap<u64, Arc<Runtime>>>,
     captures: OnceLock<Captures>,
@@ -102,6 +104,7 @@ impl Engine {
         let cache = Cache::open(cache)?;
         Ok(Self(Arc::new(Inner {
             cache,
+            quota: Arc::default(),
             runtimes: Mutex::default(),
             captures: OnceLock::new(),
         })))
@@ -158,6 +161,11 @@ impl Engine {
         }));
         component.compiled(Limits::default().stack)?;
         Ok(component)
+    }
+
+    /// How much processor time its plugins may take.
+    pub fn quota(&self) -> &Quota {
+        &self.0.quota
     }
 
     fn runtime(&self, stack: u64) -> Result<Arc<Runtime>, Failure> {
@@ -308,6 +316,10 @@ impl Component {
     /// The functions it imports.
     pub fn imports(&self) -> &[ImportedFunction] {
         &self.0.about.imports
+    }
+
+    pub(super) fn quota(&self) -> &Arc<Quota> {
+        &self.0.engine.0.quota
     }
 
     /// Its code for engines with this stack size, compiled or from the cache.

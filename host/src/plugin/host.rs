@@ -1,26 +1,29 @@
 //! The host's side of an instance: what its store holds, and `host.log`, all that a plugin may import without a grant.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wasmtime::component::HasData;
 
 use super::bindings::wasmill::plugin::host;
 use super::call::CallContext;
 use super::limits::{Limiter, Limits};
+use super::meter::Meter;
 use super::wasi::Wasi;
 use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::throttle::Throttle;
 
 /// What the store of an instance holds.
 pub(super) struct State {
     pub limiter: Limiter,
+    pub meter: Meter,
     pub log: InstanceLog,
     /// Present exactly if the component imports any of it.
     pub wasi: Option<Box<Wasi>>,
 }
 
 impl State {
-    pub fn new(limits: &Limits, log: &Arc<Log>, wasi: Option<Box<Wasi>>) -> Self {
+    pub fn new(limits: &Limits, meter: Meter, log: &Arc<Log>, wasi: Option<Box<Wasi>>) -> Self {
         let log = InstanceLog {
             log: log.clone(),
             place: None,
@@ -28,6 +31,7 @@ impl State {
         };
         Self {
             limiter: Limiter::new(limits),
+            meter,
             log,
             wasi,
         }
@@ -66,9 +70,8 @@ impl host::Host for InstanceLog {
     }
 }
 
-/// Lines that all instances of a bound plugin may log in [`WINDOW`]: enough to follow a run, too few to slow it down.
+/// Lines that all instances of a bound plugin may log in a second: enough to follow a run, too few to slow it down.
 const LINES: u32 = 50;
-const WINDOW: Duration = Duration::from_secs(1);
 /// Bytes of one line that are shown.
 const LINE_BYTES: usize = 4 << 10;
 /// The level of an error in `wit/host.wit`.
@@ -82,27 +85,15 @@ const WARNING: u8 = 3;
 pub(super) struct Log {
     node: NodeName,
     plugin: Arc<str>,
-    window: Mutex<Window>,
-}
-
-#[derive(Debug)]
-struct Window {
-    began: Instant,
-    lines: u32,
-    dropped: u64,
+    throttle: Mutex<Throttle>,
 }
 
 impl Log {
     pub fn new(node: NodeName, plugin: Arc<str>) -> Self {
-        let window = Window {
-            began: Instant::now(),
-            lines: 0,
-            dropped: 0,
-        };
         Self {
             node,
             plugin,
-            window: Mutex::new(window),
+            throttle: Mutex::new(Throttle::new(LINES, Instant::now())),
         }
     }
 
@@ -111,23 +102,12 @@ impl Log {
         &self.node
     }
 
-    /// Whether one more line fits; says at most once a window how many did not.
+    /// Whether one more line fits; says at most once a second how many did not.
     fn admit(&self, now: Instant) -> bool {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(window.began) >= WINDOW {
-            self.report(window.dropped);
-            *window = Window {
-                began: now,
-                lines: 0,
-                dropped: 0,
-            };
-        }
-        if window.lines == LINES {
-            window.dropped += 1;
-            return false;
-        }
-        window.lines += 1;
-        true
+        let throttle = self.throttle.lock();
+        let verdict = throttle.unwrap_or_else(PoisonError::into_inner).admit(now);
+        self.report(verdict.lost);
+        verdict.passes
     }
 
     fn report(&self, dropped: u64) {
@@ -140,11 +120,8 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let window = self
-            .window
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        let dropped = std::mem::take(&mut window.dropped);
+        let throttle = self.throttle.get_mut();
+        let dropped = throttle.unwrap_or_else(PoisonError::into_inner).take_lost();
         self.report(dropped);
     }
 }
@@ -217,20 +194,6 @@ fn shown(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_flood_is_cut_and_counted() {
-        let log = Log::new("step".into(), "plugin".into());
-        let now = Instant::now();
-        let admitted = (0..1000).filter(|_| log.admit(now)).count();
-        assert_eq!(admitted, LINES as usize);
-        assert_eq!(log.window.lock().unwrap().dropped, 1000 - u64::from(LINES));
-        assert!(
-            log.admit(now + WINDOW),
-            "the next window lets lines through again"
-        );
-        assert_eq!(log.window.lock().unwrap().dropped, 0);
-    }
 
     #[test]
     fn a_line_cannot_forge_another_nor_be_endless() {

@@ -3,6 +3,7 @@
 //! Most of WASI needs no leave, since stubs answer it ([`super::wasi`]). Decided by the functions that a component imports. An interface that is imported for its types alone (every component
 //! imports `wasmill:plugin/types`) asks for nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::component::{ImportedFunction, by_interface};
@@ -75,6 +76,7 @@ impl Grants {
     pub fn from_table(mut table: Table<'_>) -> Self {
         let mut http = Vec::new();
         for text in table.strings("http") {
+            table.check_http(&text);
             let host = HostPort::parse(text.get_ref()).unwrap_or_else(|| {
                 let message = format!("`{}` is not a host", text.get_ref());
                 let help = "write the host, and the port if it is not the scheme's own: \"api.example.com\", \"127.0.0.1:8080\"";
@@ -103,16 +105,30 @@ fn belongs(function: &ImportedFunction, interfaces: &[&str]) -> bool {
     })
 }
 
+/// Whether it is more than what every plugin gets.
+fn asks(function: &ImportedFunction) -> bool {
+    !belongs(function, &EVERY_PLUGIN) && !wasi::is_answered(function)
+}
+
+/// What a component asks for beyond what every plugin gets, by the functions that it imports: `http`, which can be granted, and the
+/// interfaces that nothing grants.
+pub fn capabilities(functions: &[ImportedFunction]) -> Vec<String> {
+    let asked = functions.iter().filter(|function| asks(function));
+    let asked = asked.map(|function| match belongs(function, &HTTP) {
+        true => "http".to_owned(),
+        false if function.interface.is_empty() => function.function.clone(),
+        false => function.interface.clone(),
+    });
+    asked.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Checks the functions that the plugin `name` imports.
 pub(super) fn check(
     name: &str,
     functions: &[ImportedFunction],
     grants: &Grants,
 ) -> Result<(), Failure> {
-    let refused: Vec<_> = functions
-        .iter()
-        .filter(|function| !belongs(function, &EVERY_PLUGIN) && !wasi::is_answered(function))
-        .collect();
+    let refused: Vec<_> = functions.iter().filter(|function| asks(function)).collect();
     let (http, other): (Vec<_>, Vec<_>) = refused
         .into_iter()
         .partition(|function| belongs(function, &HTTP));
@@ -221,6 +237,20 @@ mod tests {
             let (interface, _) = other.split_once('#').unwrap();
             assert!(failure.message.contains(interface), "{failure}");
         }
+    }
+
+    #[test]
+    fn what_a_plugin_asks_for_is_named_once_and_stubs_are_nothing_to_ask_for() {
+        let functions = names(&[
+            "evil:keys/store@0.2.0#read",
+            "wasi:filesystem/types@0.2.0#[method]descriptor.open-at",
+            "wasi:http/outgoing-handler@0.2.3#handle",
+            "wasi:http/types@0.2.3#[constructor]fields",
+            "wasi:io/poll@0.2.0#poll",
+            "wasmill:plugin/host@0.1.0#log",
+        ]);
+        assert_eq!(capabilities(&functions), ["evil:keys/store@0.2.0", "http"]);
+        assert!(capabilities(&functions[4..]).is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::config::{Table, format_size};
 /// The bounds of one instance, or of one call into it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Time for one call, wall clock. `limits.deadline`; default 1 s, for a sink 30 s since its calls wait for the outside.
+    /// Time for one call: wall clock, or under a [`super::Quota`] processor time. `limits.deadline`; default 1 s, for a sink 30 s since its calls wait for the outside.
     pub deadline: Duration,
     /// Bytes of linear memory of an instance. `limits.memory`; default 128 MiB.
     pub memory: u64,

@@ -4,9 +4,8 @@ use wasmtime::Store;
 use wasmtime::component::Instance;
 
 use super::bindings::wasmill::plugin::types::{Context, Error};
-use super::bound::{Bound, refused};
+use super::bound::{Bound, begin, refused};
 use super::call::{CallContext, CallError};
-use super::engine::ticks;
 use super::host::State;
 
 /// One call's answer: the runtime's error, the plugin's own, or a value.
@@ -33,6 +32,7 @@ impl<G> Live<G> {
                 Ok((guest, answer))
             });
         store.data_mut().drain();
+        store.data_mut().meter.end();
         match opened {
             Ok((guest, Ok(()))) => Ok(Self(Some((store, guest)))),
             Ok((_, Err(error))) => Err(refused(error, 0)),
@@ -63,11 +63,12 @@ impl<G> Live<G> {
                 "it was called again after it had trapped".into(),
             ));
         };
-        store.set_epoch_deadline(ticks(bound.limits.deadline));
+        begin(&mut store, bound.limits.deadline);
         store.data_mut().log.last_error = None;
         store.data_mut().begin(context);
         let answer = call(&mut store, &guest);
         store.data_mut().drain();
+        store.data_mut().meter.end();
         let result = match answer {
             Ok(Ok(answer)) => check(answer).map_err(CallError::Contract),
             Ok(Err(error)) => Err(refused(error, rows)),

@@ -6,7 +6,8 @@
 //! In the order in which a file becomes a call: [`component`] reads it, `imports` decides whether it may run, `engine` compiles it
 //! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits` and answers `wasi`, `transform`,
 //! `reducer`, `keyed` and `sink` each know a world and call its `live` instances with what `chunk` cuts, `columns` carries the rows
-//! over, `ports` checks what comes back, `trap` says what went wrong, `capture` keeps the call for another time.
+//! over, `ports` checks what comes back, `trap` says what went wrong, `capture` keeps the call for another time; `quota` and `meter` hold it to
+//! its share of the processor.
 
 mod bindings;
 mod bound;
@@ -23,7 +24,9 @@ mod imports;
 mod keyed;
 mod limits;
 mod live;
+mod meter;
 mod ports;
+mod quota;
 mod reducer;
 mod sink;
 #[cfg(test)]
@@ -37,10 +40,11 @@ use serde::{Deserialize, Serialize};
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
 pub use chunk::{CALL_BYTES, CALL_ROWS, bytes as bytes_of, chunks};
 pub use engine::{Component, Engine};
-pub use imports::{Grants, HostPort};
+pub use imports::{Grants, HostPort, capabilities};
 pub use keyed::{Keyed, KeyedBatch, KeyedChanges, KeyedInstance, Op, StateShape, Timer, status};
 pub use limits::Limits;
 pub use ports::Port;
+pub use quota::Quota;
 pub use reducer::{Reduced, Reducer, ReducerInstance};
 pub use sink::{Delivery, SinkInstance, SinkPlugin};
 pub use transform::{Transform, TransformInstance};

@@ -17,11 +17,11 @@ use super::World;
 use super::bindings::exports::wasmill::plugin::sink::{
     Delivery as WireDelivery, Guest, GuestIndices, Plan,
 };
-use super::bound::{Bound, Planned, WireSchema, refused};
+use super::bound::{Bound, Planned, WireSchema, begin, refused};
 use super::call::{CallContext, CallError, Rejected, rejected};
 use super::capture::{Called, Function};
 use super::columns::Views;
-use super::engine::{Component, ticks};
+use super::engine::Component;
 use super::host::State;
 use super::imports::Grants;
 use super::limits::Limits;
@@ -135,6 +135,7 @@ impl SinkPlugin {
         let opened =
             runtime.block_on(async { tokio::time::timeout(bound.limits.deadline, opening).await });
         store.data_mut().drain();
+        store.data_mut().meter.end();
         match opened {
             Ok(Ok((guest, Ok(())))) => Ok(SinkInstance {
                 sink: self.0.clone(),
@@ -293,12 +294,13 @@ impl SinkInstance {
         };
         let bound = &self.sink.bound;
         let deadline = bound.limits.deadline;
-        store.set_epoch_deadline(ticks(deadline));
+        begin(&mut store, deadline);
         store.data_mut().log.last_error = None;
         let answer = self
             .runtime
             .block_on(async { tokio::time::timeout(deadline, call(&mut store, &guest)).await });
         store.data_mut().drain();
+        store.data_mut().meter.end();
         let result = match answer {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(refused(error, rows)),

@@ -49,6 +49,8 @@ pub struct Options {
     pub status: Arc<Status>,
     /// Asks for a drain.
     pub stop: Stop,
+    /// Ends the run at once, for a reason from outside.
+    pub abort: Abort,
     /// Whether a checkpoint may be used by a pipeline that has lost or turned nodes.
     pub accept_changes: bool,
     /// To use these records instead of the pipeline's checkpoint, and to take no input but that of the epochs which they have planned and not committed.
@@ -64,6 +66,7 @@ impl Options {
             output: Output::new(io::sink()),
             status: Arc::default(),
             stop: Stop::default(),
+            abort: Abort::default(),
             accept_changes: false,
             recorded: None,
         }
@@ -133,7 +136,7 @@ fn warn_of_changes(resume: &Resume, code: Digest) {
 
 /// Runs `plan` to its end: its input drained, a stop requested, or the first failure of any worker, sink or process.
 pub fn run(plan: Plan, options: Options) -> Result<Summary, Failure> {
-    let abort = Abort::default();
+    let abort = options.abort.clone();
     let plan = Arc::new(plan);
     let place = options.cluster.clone();
     let writes = place

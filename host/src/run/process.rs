@@ -33,6 +33,7 @@ use crate::pipeline::{Input, Node, NodeKind, OnError, Plan};
 use crate::receive::{self, NoInput, Readers};
 use crate::state::StateMemory;
 use crate::telemetry::Counters;
+use crate::thread::{self, Log};
 
 /// How long the threads of a failed run have to notice it before they are left behind: with the message shown after it, the end
 /// comes within two seconds.
@@ -139,7 +140,7 @@ fn start_driver(
     wiring: Wiring,
 ) -> JoinHandle<()> {
     let (rules, abort) = (plan.epoch.clone(), wiring.abort.clone());
-    spawn("epochs", move || {
+    thread::spawn("epochs", move || {
         let drive = || epochs::drive(rules, placement, sources, journal, commits, wiring);
         if let Err(failure) = abort.guard(drive) {
             abort.fail(failure);
@@ -156,8 +157,9 @@ fn start_workers(
     is_cluster: bool,
 ) -> Result<(WorkerGuards<()>, Receiver<()>), Failure> {
     let (left, exits) = crossbeam_channel::unbounded();
+    let log = Log::here();
     let workers = timely::communication::initialize_from(allocators, network, move |allocator| {
-        if let Err(failure) = crew.abort.guard(|| work(allocator, &crew)) {
+        if let Err(failure) = crew.abort.guard(|| log.hear(|| work(allocator, &crew))) {
             // timely panics in a worker when a peer has gone.
             if is_cluster && failure.message.contains("timely") {
                 give_way(&crew.abort);
@@ -388,13 +390,6 @@ fn wire(
         wiring,
         Commits::new(every, stored, prepared, sinks),
     )
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .expect("the system can start a thread")
 }
 
 /// The control connection knows why a peer has gone, so it goes first.

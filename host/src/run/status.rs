@@ -1,10 +1,12 @@
-//! How a run goes, for the status line and, later, for metrics: written by the epoch driver, read by anyone.
+//! How a run goes, for the status line and the server's figures: written by the epoch driver, read by anyone.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::telemetry::Counters;
+use crate::ids::NodeName;
+use crate::telemetry::{Counters, NodeCounts};
 
 /// Live figures of a run. All of them are of process 0, which cuts the epochs.
 #[derive(Debug, Default)]
@@ -54,16 +56,20 @@ impl Status {
             live_bytes: get(&self.live_bytes),
             ..Snapshot::default()
         };
-        if let Some(counters) = &*self.counters.lock().unwrap_or_else(PoisonError::into_inner) {
-            for counts in counters.read().values() {
-                if counts.bytes_in > 0 {
-                    snapshot.rows += counts.rows_in;
-                    snapshot.bytes += counts.bytes_in;
-                }
-                snapshot.dropped += counts.skipped + counts.rejected;
+        for counts in self.nodes().values() {
+            if counts.bytes_in > 0 {
+                snapshot.rows += counts.rows_in;
+                snapshot.bytes += counts.bytes_in;
             }
+            snapshot.dropped += counts.skipped + counts.rejected;
         }
         snapshot
+    }
+
+    /// The counts of every node of this process; none before the run has begun.
+    pub fn nodes(&self) -> BTreeMap<NodeName, NodeCounts> {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.as_ref().map(Counters::read).unwrap_or_default()
     }
 
     /// Shows these counters from now on.

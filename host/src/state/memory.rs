@@ -36,7 +36,7 @@ impl StateConfig {
         let spill = table.string("spill");
         Self {
             memory: memory.map_or(DEFAULT_MEMORY, |memory| memory.into_inner()),
-            spill: spill.map(|spill| table.resolve(spill.get_ref())),
+            spill: spill.map(|spill| table.resolve(&spill)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `wasmill plugin ..`: making plugins and looking into them.
+//! `wasmill plugin ..`: making plugins, looking into them, and pushing them to a server.
 
 mod bench;
 mod build;
@@ -22,9 +22,10 @@ pub use sdk::Sdk;
 pub use setup::Setup;
 pub use test::Test;
 
+use super::client::plugin as remote;
 use super::exit::Exit;
 
-/// Make, test and inspect plugins
+/// Make, test, inspect and push plugins
 #[derive(Debug, clap::Subcommand)]
 pub enum Plugin {
     /// Begin a plugin
@@ -47,6 +48,18 @@ pub enum Plugin {
     Sdk(Sdk),
     /// Say what a plugin is: its world, imports, size and digest
     Inspect(Inspect),
+    /// Push a component to a server, as the next version of a plugin
+    Push(remote::Push),
+    /// List the plugins on a server
+    Ls(remote::Ls),
+    /// Show a plugin on a server
+    Show(remote::Named),
+    /// List the versions of a plugin on a server
+    Versions(remote::Named),
+    /// Get a component back from a server
+    Pull(remote::Pull),
+    /// Remove a version of a plugin from a server
+    Rm(remote::Named),
 }
 
 impl Plugin {
@@ -66,6 +79,12 @@ impl Plugin {
             Self::Build(build) => build.run(),
             Self::Setup(setup) => setup.run(),
             Self::Inspect(inspect) => inspect.run(),
+            Self::Push(push) => push.run(),
+            Self::Ls(ls) => ls.run(),
+            Self::Show(named) => named.show(),
+            Self::Versions(named) => named.versions(),
+            Self::Pull(pull) => pull.run(),
+            Self::Rm(named) => named.rm(),
         };
         done.map(|()| Exit::Done)
     }

@@ -53,6 +53,10 @@ pub fn read(mut file: Table<'_>) -> Spec {
     let checkpoint = file
         .table("checkpoint", "`[checkpoint]`")
         .and_then(|mut table| {
+            if table.is_confined() {
+                let help = "remove the table: the server keeps the checkpoint, over all versions of the pipeline";
+                table.problem(table.span(), "`[checkpoint]` is not the file's to choose here", Some(help.into()));
+            }
             let checkpoint = CheckpointConfig::from_table(&mut table, epoch.max_in_flight);
             table.finish();
             checkpoint

@@ -22,7 +22,7 @@ use crate::pipeline::graph::{Graph, Link, Links};
 use crate::pipeline::join;
 use crate::pipeline::plan::{Input, PortRef};
 use crate::pipeline::prune::Carried;
-use crate::pipeline::search::SearchPath;
+use crate::pipeline::search::Find;
 use crate::pipeline::select;
 use crate::pipeline::spec::{NodeSpec, Settings};
 use crate::plugin::{Component, Engine, Keyed, Reducer, Transform, World};
@@ -102,7 +102,7 @@ pub struct Typer<'a> {
     nodes: &'a [NodeSpec],
     problems: &'a Problems,
     engine: &'a Engine,
-    search: &'a SearchPath,
+    find: &'a Find<'a>,
     /// Files that are the plugins of nodes, whatever these say.
     chosen: &'a BTreeMap<NodeName, PathBuf>,
     /// Loaded once, however many steps use it.
@@ -117,14 +117,14 @@ impl<'a> Typer<'a> {
         nodes: &'a [NodeSpec],
         problems: &'a Problems,
         engine: &'a Engine,
-        search: &'a SearchPath,
+        find: &'a Find<'a>,
         chosen: &'a BTreeMap<NodeName, PathBuf>,
     ) -> Self {
         Self {
             nodes,
             problems,
             engine,
-            search,
+            find,
             chosen,
             components: HashMap::new(),
             of_nodes: BTreeMap::new(),

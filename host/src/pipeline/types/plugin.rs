@@ -23,7 +23,7 @@ impl Typer<'_> {
         let name = NodeName::from(node.name.get_ref().as_str());
         let found = match self.chosen.get(&name) {
             Some(chosen) => Ok(chosen.clone()),
-            None => self.search.find(plugin.plugin.get_ref()),
+            None => (self.find)(plugin.plugin.get_ref()),
         };
         let path = self.reported(&span, found)?;
         let engine = self.engine;

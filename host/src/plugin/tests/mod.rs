@@ -9,6 +9,7 @@ mod hostile_keyed;
 mod hostile_reducer;
 mod keyed_guest;
 mod limits;
+mod quota;
 mod reducer_guest;
 mod wasi;
 

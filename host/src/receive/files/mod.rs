@@ -108,7 +108,7 @@ fn place(
     path: Spanned<String>,
     glob: Option<Spanned<String>>,
 ) -> Option<(PathBuf, Option<String>)> {
-    let whole = table.resolve(path.get_ref());
+    let whole = table.resolve(&path);
     // What is there under that very name is no pattern, even if it looks like one.
     let (path, glob) = match listing::split_pattern(path.get_ref()) {
         Some((folder, pattern)) if !whole.exists() => {
@@ -122,7 +122,10 @@ fn place(
                 return None;
             }
             let pattern = Spanned::new(path.span(), pattern.to_owned());
-            (table.resolve(folder), Some(pattern))
+            {
+                let folder = Spanned::new(path.span(), folder.to_owned());
+                (table.resolve(&folder), Some(pattern))
+            }
         }
         _ => (whole, glob),
     };

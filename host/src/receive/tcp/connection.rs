@@ -18,6 +18,7 @@ use crate::error::Failure;
 use crate::format::{Frame, Framer};
 use crate::receive::OpenOptions;
 use crate::telemetry::count;
+use crate::thread::Log;
 
 const CHUNK: usize = 64 << 10;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -73,20 +74,23 @@ impl Intake {
             .map_err(|error| {
                 Failure::external(format!("cannot start socket input: {error}")).at_node(&name)
             })?;
+        let log = Log::here();
         let thread = std::thread::Builder::new()
             .name(format!("tcp:{name}"))
             .spawn(move || {
                 let buffer = peer.buffer.clone();
-                let ended = runtime.block_on(async {
-                    match link {
-                        Link::Connect { address, retry_max } => {
-                            connect(peer, address, retry_max).await
+                let ended = log.hear(|| {
+                    runtime.block_on(async {
+                        match link {
+                            Link::Connect { address, retry_max } => {
+                                connect(peer, address, retry_max).await
+                            }
+                            Link::Listen {
+                                listener,
+                                max_connections,
+                            } => accept(peer, listener, max_connections).await,
                         }
-                        Link::Listen {
-                            listener,
-                            max_connections,
-                        } => accept(peer, listener, max_connections).await,
-                    }
+                    })
                 });
                 buffer.end(ended.err());
                 // A name look-up cannot be interrupted; the thread does not wait for it.

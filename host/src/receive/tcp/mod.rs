@@ -161,6 +161,8 @@ fn address(table: &mut Table, key: &str) -> Option<Spanned<Option<String>>> {
         let message = format!("`{}` is not an address", text.get_ref());
         let help = "write host and port: \"127.0.0.1:9999\", \"[::1]:9999\", \"logs.example:514\"";
         table.problem(span.clone(), message, Some(help.into()));
+    } else {
+        table.check_address(&text);
     }
     Some(Spanned::new(span, is_address.then(|| text.into_inner())))
 }

@@ -1,0 +1,242 @@
+//! Requests to a server, and its refusals as errors of the command.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::Method;
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Remote;
+use super::contexts::{Contexts, Saved};
+use crate::error::Failure;
+use crate::server::api::Who;
+use crate::server::refusal::{Code, Refusal};
+
+/// Checking a pipeline compiles its plugins, which can take some ten seconds each.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A server, and what opens it.
+pub struct Connection {
+    http: Client,
+    saved: Saved,
+}
+
+impl Connection {
+    /// To the server that the command line, the environment or the last login mean.
+    ///
+    /// # Errors
+    /// When none is meant.
+    pub fn open(remote: &Remote) -> anyhow::Result<Self> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let mut saved = match (
+            &remote.context,
+            variable("WASMILL_URL"),
+            variable("WASMILL_TOKEN"),
+        ) {
+            (None, Some(url), Some(token)) => Saved {
+                url,
+                token,
+                tenant: None,
+            },
+            (name, url, token) => {
+                let contexts = Contexts::read(&Contexts::path()?)?;
+                let mut saved = contexts.get(name.as_deref())?.clone();
+                // A name on the command line means all that was kept under it.
+                if name.is_none() {
+                    saved.url = url.unwrap_or(saved.url);
+                    saved.token = token.unwrap_or(saved.token);
+                }
+                saved
+            }
+        };
+        saved.tenant = remote.tenant.clone().or(saved.tenant);
+        Self::to(saved)
+    }
+
+    /// To this one.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub fn to(saved: Saved) -> anyhow::Result<Self> {
+        let is_http = saved.url.starts_with("http://") || saved.url.starts_with("https://");
+        if !is_http {
+            let message = format!("`{}` is not the address of a server", saved.url);
+            return Err(Failure::user(message)
+                .help("write it with its scheme: http://127.0.0.1:7070")
+                .into());
+        }
+        let http = Client::builder().timeout(TIMEOUT).build();
+        let http = http.context("no client can be made")?;
+        Ok(Self { http, saved })
+    }
+
+    /// The address of what is the tenant's: `/v1/tenants/T` and `rest`.
+    ///
+    /// # Errors
+    /// When it is not known which tenant is meant.
+    pub fn of_tenant(&self, rest: &str) -> anyhow::Result<String> {
+        let tenant = match &self.saved.tenant {
+            Some(tenant) => Some(tenant.clone()),
+            None => self.get::<Who>("/v1/whoami")?.tenant,
+        };
+        let tenant = tenant.ok_or_else(|| {
+            Failure::user("an administrator has to say which tenant is meant")
+                .help("name it: --tenant TENANT, or WASMILL_TENANT")
+        })?;
+        Ok(format!("/v1/tenants/{}{rest}", segment(&tenant)))
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.answer(self.request(Method::GET, path))
+    }
+
+    /// Sends JSON.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        self.answer(self.request(method, path).json(body))
+    }
+
+    /// Asks for something to be done that needs no more words.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn post<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.answer(self.request(Method::POST, path))
+    }
+
+    /// Sends a component.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn put_bytes<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<T> {
+        let request = self.request(Method::PUT, path).body(bytes);
+        self.answer(request.header("content-type", "application/wasm"))
+    }
+
+    /// Asks for bytes.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn get_bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let response = self.done(self.request(Method::GET, path))?;
+        Ok(response.bytes().context("the answer broke off")?.to_vec())
+    }
+
+    /// Has something removed.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.done(self.request(Method::DELETE, path)).map(drop)
+    }
+
+    /// Listens to a stream of events, for as long as it lasts.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn listen(&self, path: &str) -> anyhow::Result<Response> {
+        let endless = Duration::from_secs(u32::MAX.into());
+        self.done(self.request(Method::GET, path).timeout(endless))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.saved.url.trim_end_matches('/'));
+        self.http
+            .request(method, url)
+            .bearer_auth(&self.saved.token)
+    }
+
+    fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
+        let response = self.done(request)?;
+        let answer = response
+            .json()
+            .context("the server's answer is not as expected")?;
+        Ok(answer)
+    }
+
+    fn done(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let response = request.send().map_err(|error| {
+            let url = &self.saved.url;
+            let causes = anyhow::Error::new(error.without_url());
+            Failure::external(format!("the server at {url} does not answer: {causes:#}"))
+                .help("look whether `wasmill serve` runs there")
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body: Result<ErrorBody, _> = response.json();
+        Err(match body {
+            Ok(body) => anyhow::Error::new(failure(body.error)),
+            Err(_) => anyhow::anyhow!("the server answered {status}"),
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct ErrorBody {
+    error: Refusal,
+}
+
+/// A refusal as an error of this command: what is wrong with a pipeline file is part of what it says.
+fn failure(refusal: Refusal) -> Failure {
+    let message = match refusal.drawn {
+        Some(drawn) => format!("{}\n{drawn}", refusal.message),
+        None => refusal.message,
+    };
+    let failure = match refusal.code {
+        Code::Internal | Code::Timeout | Code::TooManyAttempts => Failure::external(message),
+        _ => Failure::user(message),
+    };
+    match refusal.help {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
+
+/// A name as a part of an address: one that is wrong reaches the server as it is, which says what is wrong with it.
+pub fn segment(name: &str) -> String {
+    let mut segment = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => segment.push(byte.into()),
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_part_of_an_address() {
+        assert_eq!(segment("word-count_2"), "word-count_2");
+        assert_eq!(segment("../a b"), "%2E%2E%2Fa%20b");
+    }
+
+    #[test]
+    fn a_refusal_of_a_pipeline_says_what_is_wrong_with_it() {
+        let refusal = Refusal {
+            drawn: Some("error: no".into()),
+            ..Refusal::invalid("it cannot run").help("mend it")
+        };
+        let failure = failure(refusal);
+        assert_eq!(failure.message, "it cannot run\nerror: no");
+        assert_eq!(failure.help.as_deref(), Some("mend it"));
+    }
+}

@@ -1,0 +1,118 @@
+//! `wasmill serve`: the server, until someone asks it to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::exit::{Exit, WrongUsage};
+use super::log::LogFormat;
+use super::output;
+use crate::config::parse_duration;
+use crate::error::Failure;
+use crate::server::{Server, ServerOptions};
+
+/// Keep pipelines of many tenants running, and let them be managed over HTTP
+///
+/// The first start prints an administrator's token to standard output, once. Ctrl-C or SIGTERM stops every pipeline at a committed
+/// epoch; the next start goes on from there, as one after a crash does. A second signal ends at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wasmill serve --data /var/lib/wasmill
+  wasmill serve --data data --listen 0.0.0.0:7070 --tls-cert cert.pem --tls-key key.pem")]
+pub struct Serve {
+    /// The folder of everything that the server keeps; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// Where to listen
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+
+    /// The certificate to speak HTTPS with, a PEM file with those that signed it behind it
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's key, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Listen to other machines without TLS, as behind a proxy that has it
+    #[arg(long)]
+    insecure: bool,
+
+    /// Print a new administrator's token although there is one, which stays
+    #[arg(long)]
+    new_admin_token: bool,
+
+    /// Run pipelines in this process, where one that crashes ends them all: for tests
+    #[arg(long)]
+    in_process: bool,
+
+    /// Within this time a request must have come in
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    request_timeout: Duration,
+
+    /// So many wrong tokens from one address within a minute are answered as such
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    failed_logins: u32,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "write a number and a unit, as in 30s".into())
+}
+
+impl Serve {
+    /// Serves until a signal comes.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn run(self, log: LogFormat) -> anyhow::Result<Exit> {
+        log.start("info", std::io::stderr);
+        let tls = self.tls_cert.zip(self.tls_key);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        if tls.is_none() && !self.insecure && !self.listen.ip().is_loopback() {
+            let message = format!(
+                "other machines can reach {}, and tokens would come in the clear",
+                self.listen
+            );
+            let help = "give it a certificate with --tls-cert and --tls-key, or say --insecure where something before it has one";
+            return Err(WrongUsage(Failure::user(message).help(help)).into());
+        }
+        // Before anything runs, so that no signal is missed.
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM]).context("signals cannot be listened to")?;
+        let server = Server::start(ServerOptions {
+            data: self.data,
+            listen: self.listen,
+            tls,
+            binary: std::env::current_exe().context("this program's file is not known")?,
+            in_process: self.in_process,
+            new_admin_token: self.new_admin_token,
+            request_timeout: self.request_timeout,
+            failed_logins: self.failed_logins,
+        })?;
+        if let Some(token) = server.admin_token() {
+            output::write(format!("{token}\n").as_bytes())?;
+            tracing::info!(
+                "the line on standard output is the administrator's token; it is not shown again"
+            );
+        }
+        tracing::info!("listening on {scheme}://{}", server.address());
+        signals.forever().next();
+        tracing::warn!("draining; the same again ends at once");
+        std::thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                // As a shell reports a process that a signal killed.
+                std::process::exit(128 + signal);
+            }
+        });
+        server.shutdown();
+        tracing::info!("every pipeline has ended");
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,234 @@
+//! What the supervisor knows: jobs, their runs, and the runners that these are in.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::job::{Happened, Job};
+use super::link::Link;
+use super::log::Ring;
+use super::protocol::{Order, RunId, Start};
+use super::{Desired, Phase};
+use crate::ids::{PipelineName, TenantId};
+
+/// All of it.
+#[derive(Default)]
+pub struct Book {
+    /// Everything that was ever wanted and is not removed.
+    pub jobs: BTreeMap<Key, Entry>,
+    /// Those that are not over.
+    pub runs: BTreeMap<RunId, Key>,
+    /// Those that are not gone.
+    pub runners: BTreeMap<RunnerId, Runner>,
+    /// Thousandths of a processor that the plugins of tenants may have.
+    pub quotas: BTreeMap<TenantId, u32>,
+    /// Nothing is started any more.
+    pub is_closed: bool,
+    /// Of runs and runners, counted together.
+    last_id: u64,
+}
+
+/// What a job is called.
+pub type Key = (TenantId, PipelineName);
+
+/// One start of a runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunnerId(u64);
+
+/// A job, and what belongs to it.
+pub struct Entry {
+    /// What is wanted.
+    pub desired: Desired,
+    /// What is done about it.
+    pub job: Job,
+    /// What it says.
+    pub log: Ring,
+    /// To be forgotten when it has no run.
+    pub is_removed: bool,
+    run: Option<(RunId, RunnerId)>,
+}
+
+/// A runner of a tenant. A tenant has one that is open, and perhaps others that are on their way out.
+pub struct Runner {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The way to it.
+    pub link: Link,
+    /// When it last said something.
+    pub heard: Instant,
+    /// Has been told that nothing more comes.
+    pub is_closed: bool,
+}
+
+impl Entry {
+    fn new(desired: Desired) -> Self {
+        let name = format!("{}/{}", desired.tenant, desired.pipeline);
+        Self {
+            desired,
+            job: Job::new(xxh3_64(name.as_bytes()), Timestamp::now()),
+            log: Ring::default(),
+            is_removed: false,
+            run: None,
+        }
+    }
+
+    /// The order that begins a run of what is wanted now.
+    pub fn start(&self, run: RunId) -> Start {
+        Start {
+            run,
+            pipeline: self.desired.pipeline.clone(),
+            file: self.desired.file.clone(),
+            checkpoint: self.desired.checkpoint.clone(),
+            workers: self.desired.workers.max(1),
+            accept_changes: self.desired.accept_changes,
+        }
+    }
+}
+
+impl Book {
+    /// Notes what is wanted, and says what that means to its job.
+    pub fn want(&mut self, desired: Desired) -> (Key, Happened) {
+        let key = (desired.tenant.clone(), desired.pipeline.clone());
+        let (state, version) = (desired.state, desired.version);
+        let changed = match self.jobs.get_mut(&key) {
+            Some(entry) => {
+                entry.desired.state = state;
+                let changed = entry.desired != desired;
+                (entry.desired, entry.is_removed) = (desired, false);
+                changed
+            }
+            None => {
+                self.jobs.insert(key.clone(), Entry::new(desired));
+                true
+            }
+        };
+        let happened = Happened::Wanted {
+            state,
+            version,
+            changed,
+        };
+        (key, happened)
+    }
+
+    /// A job that somebody still wants to know of.
+    pub fn entry(&self, tenant: &TenantId, pipeline: &PipelineName) -> Option<&Entry> {
+        let entry = self.jobs.get(&(tenant.clone(), pipeline.clone()));
+        entry.filter(|entry| !entry.is_removed)
+    }
+
+    /// Notes that a runner was started, and tells it its quota.
+    pub fn add_runner(&mut self, id: RunnerId, tenant: TenantId, link: Link) {
+        if let Some(millicores) = self.quotas.get(&tenant).copied() {
+            let millicores = Some(millicores);
+            link.order(Order::Quota { millicores });
+        }
+        let runner = Runner {
+            tenant,
+            link,
+            heard: Instant::now(),
+            is_closed: false,
+        };
+        self.runners.insert(id, runner);
+    }
+
+    /// An id that no runner has had.
+    pub fn new_runner(&mut self) -> RunnerId {
+        RunnerId(self.next_id())
+    }
+
+    /// The runner that a tenant's pipelines start in.
+    pub fn runner_of(&self, tenant: &TenantId) -> Option<RunnerId> {
+        let mut runners = self.runners.iter();
+        let open = runners.find(|(_, runner)| runner.tenant == *tenant && !runner.is_closed);
+        open.map(|(id, _)| *id)
+    }
+
+    /// Notes that a job has a run, and says what is to be ordered.
+    pub fn begin_run(&mut self, key: &Key, runner: RunnerId) -> Option<Start> {
+        let run = RunId(self.next_id());
+        let entry = self.jobs.get_mut(key)?;
+        debug_assert!(entry.run.is_none(), "a job has one run");
+        entry.run = Some((run, runner));
+        self.runs.insert(run, key.clone());
+        Some(entry.start(run))
+    }
+
+    /// The job of a run, unless the run is over.
+    pub fn job_of(&self, run: RunId) -> Option<Key> {
+        self.runs.get(&run).cloned()
+    }
+
+    /// Notes that a run is over.
+    pub fn end_run(&mut self, run: RunId) {
+        let entry = self.runs.remove(&run);
+        if let Some(entry) = entry.and_then(|key| self.jobs.get_mut(&key)) {
+            entry.run = None;
+        }
+    }
+
+    /// Notes that a runner is gone, and says what was running in it.
+    pub fn lose(&mut self, id: RunnerId) -> Vec<(RunId, Key)> {
+        self.runners.remove(&id);
+        let on_it = self.jobs.iter().filter_map(|(key, entry)| {
+            let (run, runner) = entry.run?;
+            (runner == id).then(|| (run, key.clone()))
+        });
+        on_it.collect()
+    }
+
+    /// Notes a tenant's quota, and tells its runners.
+    pub fn set_quota(&mut self, tenant: &TenantId, millicores: Option<u32>) {
+        match millicores {
+            Some(millicores) => self.quotas.insert(tenant.clone(), millicores),
+            None => self.quotas.remove(tenant),
+        };
+        let runners = self.runners.values();
+        for runner in runners.filter(|runner| runner.tenant == *tenant) {
+            runner.link.order(Order::Quota { millicores });
+        }
+    }
+
+    /// Gives an order to the runner of a job's run.
+    pub fn order(&self, key: &Key, order: impl FnOnce(RunId) -> Order) {
+        if let Some((run, runner)) = self.place(key) {
+            runner.link.order(order(run));
+        }
+    }
+
+    /// Ends the runner of a job's run.
+    pub fn kill_runner(&self, key: &Key) {
+        if let Some((_, runner)) = self.place(key) {
+            runner.link.kill();
+        }
+    }
+
+    /// Forgets jobs that are removed, and lets runners go that have nothing to do and will not have soon.
+    pub fn tidy(&mut self) {
+        let is_needed = |entry: &Entry| !entry.is_removed || entry.run.is_some();
+        self.jobs.retain(|_, entry| is_needed(entry));
+        for (id, runner) in &mut self.runners {
+            let mut jobs = self.jobs.iter();
+            let has_work = jobs.any(|((tenant, _), entry)| {
+                let runs_here = entry.run.is_some_and(|(_, place)| place == *id);
+                let comes_back = matches!(entry.job.status().phase, Phase::Waiting { .. });
+                runs_here || (comes_back && *tenant == runner.tenant)
+            });
+            if !has_work {
+                runner.is_closed = true;
+                runner.link.close();
+            }
+        }
+    }
+
+    fn place(&self, key: &Key) -> Option<(RunId, &Runner)> {
+        let (run, runner) = self.jobs.get(key)?.run?;
+        Some((run, self.runners.get(&runner)?))
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}

@@ -1,0 +1,91 @@
+//! The clock of an instance: how long its current call may go on.
+//!
+//! Without a quota a deadline is wall-clock time, and the engine's clock rings once, at its end. With one, it rings at every tick: what the
+//! call has used of the processor is charged, the thread sleeps if that is too much, and a deadline is processor time, for a call that is
+//! made to sleep is not to blame for that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::engine::ticks;
+use super::quota::Quota;
+
+/// A call under a quota ends after so many times its deadline, whatever it has used: sources and sinks wait for it.
+const WALL: u32 = 20;
+
+/// Of one instance.
+#[derive(Debug)]
+pub(super) struct Meter {
+    quota: Arc<Quota>,
+    call: Option<Call>,
+}
+
+/// A call under a quota.
+#[derive(Debug)]
+struct Call {
+    deadline: Duration,
+    began: Instant,
+    /// Processor time that it has used and that is charged.
+    used: Duration,
+    /// The thread's processor time then.
+    charged_at: Duration,
+}
+
+impl Meter {
+    /// Of an instance that shares a quota.
+    pub fn new(quota: Arc<Quota>) -> Self {
+        Self { quota, call: None }
+    }
+
+    /// A call begins, on this thread; says after how many ticks [`Self::goes_on`] is to be asked.
+    pub fn begin(&mut self, deadline: Duration) -> u64 {
+        self.call = self.quota.is_limited().then(|| Call {
+            deadline,
+            began: Instant::now(),
+            used: Duration::ZERO,
+            charged_at: thread_time(),
+        });
+        match self.call {
+            Some(_) => 1,
+            None => ticks(deadline),
+        }
+    }
+
+    /// Whether the call has time left. Sleeps if it has used more than there is.
+    pub fn goes_on(&mut self) -> bool {
+        self.charge();
+        self.call.as_ref().is_some_and(|call| {
+            call.used < call.deadline && call.began.elapsed() < call.deadline * WALL
+        })
+    }
+
+    /// The call is over.
+    pub fn end(&mut self) {
+        self.charge();
+        self.call = None;
+    }
+
+    fn charge(&mut self) {
+        if let Some(call) = &mut self.call {
+            let now = thread_time();
+            let used = now.saturating_sub(call.charged_at);
+            call.used += used;
+            call.charged_at = now;
+            self.quota.pay(used);
+        }
+    }
+}
+
+/// Processor time that this thread has used.
+#[cfg(target_os = "linux")]
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Where nobody tells, all time counts as used.
+#[cfg(not(target_os = "linux"))]
+fn thread_time() -> Duration {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}

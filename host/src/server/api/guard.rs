@@ -1,0 +1,135 @@
+//! Who may ask at all, and how much may be sent how slowly.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State};
+use axum::http::{Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::Api;
+use crate::ids::TenantId;
+use crate::server::catalog::tenant;
+use crate::server::catalog::token::{self, Caller};
+use crate::server::refusal::{Code, Refusal};
+
+/// Components of languages with a runtime are some ten megabytes.
+const COMPONENT_BYTES: usize = 64 << 20;
+/// Pipeline files and policies are some kilobytes.
+const OTHER_BYTES: usize = 1 << 20;
+/// The route that takes components.
+pub const COMPONENTS: &str = "/v1/tenants/{tenant}/plugins/{plugin}";
+
+/// Lets in who has a token, to what the token may know of, with a body that has come in whole and in time. A stranger's body is not read.
+pub async fn guard(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    named: Result<RawPathParams, RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let caller = authenticate(&api, peer, secret(&request)?).await?;
+    let named = named.map_err(|_| Refusal::new(Code::NotFound, "the address is not utf8"))?;
+    if let Some((_, name)) = named.iter().find(|(key, _)| *key == "tenant") {
+        let tenant = known_tenant(&api, &caller, name).await?;
+        request.extensions_mut().insert(tenant);
+    }
+    request.extensions_mut().insert(caller);
+    let request = received(&api, request).await?;
+    Ok(next.run(request).await)
+}
+
+/// Lets in administrators. Who came so far may know of the tenant, so it is no secret what it may not do.
+pub async fn admins_only(request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    match caller.is_some_and(|caller| caller.tenant.is_none()) {
+        true => next.run(request).await,
+        false => Refusal::new(Code::Forbidden, "only administrators do this").into_response(),
+    }
+}
+
+fn unauthorized(message: &str) -> Refusal {
+    Refusal::new(Code::Unauthorized, message)
+        .help("send the header `Authorization: Bearer wm_...`; `wasmill login` keeps a token for the command line")
+}
+
+/// The token that a request shows.
+fn secret(request: &Request) -> Result<String, Refusal> {
+    let header = request.headers().get(header::AUTHORIZATION);
+    let header = header.ok_or_else(|| unauthorized("this needs a token"))?;
+    let text = header.to_str().unwrap_or_default();
+    Ok(text.strip_prefix("Bearer ").unwrap_or_default().to_owned())
+}
+
+async fn authenticate(api: &Api, peer: SocketAddr, secret: String) -> Result<Caller, Refusal> {
+    let caller = api
+        .run(move |service| service.catalog.change(|db| token::caller(db, &secret)))
+        .await?;
+    caller.ok_or_else(
+        || match api.attempts.is_too_many(peer.ip(), Instant::now()) {
+            true => Refusal::new(
+                Code::TooManyAttempts,
+                "too many wrong tokens came from this address",
+            )
+            .help("try again in a minute"),
+            false => unauthorized("the token opens nothing: it is wrong, or was revoked"),
+        },
+    )
+}
+
+/// The tenant that is named, or that there is none: the same for one that is not there and for one that is another's.
+async fn known_tenant(api: &Api, caller: &Caller, name: &str) -> Result<TenantId, Refusal> {
+    let unknown = || Refusal::not_found("tenant", name);
+    let tenant = TenantId::parse(name).map_err(|_| unknown())?;
+    if !caller.sees(&tenant) {
+        return Err(unknown());
+    }
+    api.run(move |service| {
+        service
+            .catalog
+            .read(|db| tenant::get(db, &tenant).map(|tenant| tenant.name))
+    })
+    .await
+}
+
+/// The request with all of its body.
+async fn received(api: &Api, request: Request) -> Result<Request, Refusal> {
+    let route = request.extensions().get::<MatchedPath>();
+    let takes_component =
+        request.method() == Method::PUT && route.is_some_and(|route| route.as_str() == COMPONENTS);
+    let most = match takes_component {
+        true => COMPONENT_BYTES,
+        false => OTHER_BYTES,
+    };
+    let (parts, body) = request.into_parts();
+    let too_large = || {
+        let message = format!("more was sent than the {} MiB that this takes", most >> 20);
+        Refusal::new(Code::TooLarge, message)
+    };
+    let announced = parts.headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > most as u64) {
+        return Err(too_large());
+    }
+    let whole = tokio::time::timeout(api.timeout, to_bytes(body, most)).await;
+    let whole = whole.map_err(|_| {
+        let message = format!("not all of the request had come in after {:?}", api.timeout);
+        Refusal::new(Code::Timeout, message)
+    })?;
+    match whole {
+        Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Err(error) if is_limit(&error) => Err(too_large()),
+        Err(error) => Err(Refusal::invalid(format!(
+            "the body did not come in: {error}"
+        ))),
+    }
+}
+
+/// Whether it was read up to the limit and not to its end.
+fn is_limit(error: &axum::Error) -> bool {
+    error.to_string().contains("length limit exceeded")
+}

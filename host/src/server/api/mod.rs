@@ -1,0 +1,139 @@
+//! The HTTP API: what the routes have in common, and how they are served.
+//!
+//! Every route goes through [`guard`]: whatever is added is closed to callers without a token, and what names a tenant is not there for callers
+//! of another. The routes of administrators have one more guard. A handler has only the right callers.
+
+mod answer;
+mod attempts;
+mod events;
+mod guard;
+mod open;
+mod pipelines;
+mod plugins;
+mod serve;
+mod tenants;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::sync::Semaphore;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Service;
+use super::refusal::{Code, Refusal};
+use attempts::Attempts;
+
+pub use answer::{NewTenant, NewToken, ShownToken, Who};
+pub use serve::{Listener, listen};
+
+/// What the handlers share.
+pub struct Api {
+    service: Arc<Service>,
+    attempts: Attempts,
+    /// Checking reads components and opens them, so it takes a core for a while.
+    checks: Semaphore,
+    timeout: std::time::Duration,
+    document: std::sync::OnceLock<OpenApi>,
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Wasmill",
+        description = "Plugins and pipelines of a server's tenants. Every refusal is `{\"error\": {...}}`."
+    ),
+    components(schemas(answer::ErrorBody))
+)]
+struct Document;
+
+/// All routes and their description.
+fn routes(api: &Arc<Api>) -> Router {
+    let tenants = OpenApiRouter::new()
+        .routes(routes!(tenants::whoami))
+        .routes(routes!(tenants::list))
+        .routes(routes!(tenants::show))
+        .routes(routes!(tenants::audit))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::versions, plugins::push))
+        .routes(routes!(plugins::show, plugins::remove))
+        .routes(routes!(plugins::pull))
+        .routes(routes!(pipelines::list))
+        .routes(routes!(
+            pipelines::show,
+            pipelines::apply,
+            pipelines::remove
+        ))
+        .routes(routes!(pipelines::plan))
+        .routes(routes!(pipelines::versions))
+        .routes(routes!(pipelines::version))
+        .routes(routes!(pipelines::pause))
+        .routes(routes!(pipelines::resume))
+        .routes(routes!(pipelines::stop))
+        .routes(routes!(pipelines::rollback))
+        .routes(routes!(pipelines::status))
+        .routes(routes!(pipelines::logs))
+        .routes(routes!(events::events));
+    let admins = OpenApiRouter::new()
+        .routes(routes!(tenants::create))
+        .routes(routes!(tenants::set_policy))
+        .routes(routes!(tenants::tokens, tenants::create_token))
+        .routes(routes!(tenants::revoke_token))
+        .routes(routes!(tenants::audit_of_all))
+        .layer(from_fn(guard::admins_only));
+    let guarded = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(tenants)
+        .merge(admins)
+        .layer(from_fn_with_state(api.clone(), guard::guard));
+    let open = OpenApiRouter::new()
+        .routes(routes!(open::healthz))
+        .routes(routes!(open::readyz))
+        .routes(routes!(open::openapi));
+    let (router, mut document) = guarded.merge(open).split_for_parts();
+    secure(&mut document);
+    // Set once, here.
+    api.document.set(document).ok();
+    router
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_in_this_way)
+        .with_state(api.clone())
+}
+
+/// Says in the document which routes want a token: all but the open ones.
+fn secure(document: &mut OpenApi) {
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(SCHEME, scheme);
+    let guarded = document.paths.paths.iter_mut();
+    for (_, item) in guarded.filter(|(path, _)| path.starts_with("/v1/")) {
+        let methods = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+        ];
+        for operation in methods.into_iter().flatten() {
+            let needs = utoipa::openapi::security::SecurityRequirement::new(SCHEME, [""; 0]);
+            operation.security = Some(vec![needs]);
+        }
+    }
+}
+
+const SCHEME: &str = "token";
+
+async fn nothing_here() -> Refusal {
+    Refusal::new(Code::NotFound, "there is nothing at this address")
+        .help("/openapi.json lists what there is")
+}
+
+async fn not_in_this_way() -> Refusal {
+    Refusal::new(
+        Code::MethodNotAllowed,
+        "what is at this address cannot be asked in this way",
+    )
+    .help("/openapi.json lists what there is")
+}

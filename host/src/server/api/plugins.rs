@@ -1,0 +1,108 @@
+//! Plugins of a tenant.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::{Extension, Json};
+
+use super::Api;
+use super::answer::{Answer, NumberAt, PluginAt, TenantAt};
+use crate::server::catalog::plugin::{self, Pick, PluginVersion, Reference};
+use crate::server::catalog::token::Caller;
+use crate::server::refusal::Refusal;
+
+/// The newest version of each plugin.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/plugins", tag = "plugins", params(("tenant" = String, Path)),
+    responses((status = 200, body = Vec<PluginVersion>)))]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+) -> Answer<Vec<PluginVersion>> {
+    let list = api.run(move |service| service.catalog.read(|db| plugin::list(db, &tenant)));
+    list.await.map(Json)
+}
+
+/// All versions of a plugin, newest first.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/plugins/{plugin}", tag = "plugins",
+    params(("tenant" = String, Path), ("plugin" = String, Path)), responses((status = 200, body = Vec<PluginVersion>)))]
+pub async fn versions(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+    PluginAt(name): PluginAt,
+) -> Answer<Vec<PluginVersion>> {
+    let versions = api.run(move |service| {
+        service
+            .catalog
+            .read(|db| plugin::versions(db, &tenant, &name))
+    });
+    versions.await.map(Json)
+}
+
+/// Pushes a component, which becomes the next version of the name. The same component again makes no new one.
+#[utoipa::path(put, path = "/v1/tenants/{tenant}/plugins/{plugin}", tag = "plugins",
+    params(("tenant" = String, Path), ("plugin" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, body = PluginVersion)))]
+pub async fn push(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    TenantAt(tenant): TenantAt,
+    PluginAt(name): PluginAt,
+    bytes: Bytes,
+) -> Answer<PluginVersion> {
+    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
+    let pushed = api.run(move |service| service.push(&caller, &tenant, &name, &bytes));
+    pushed.await.map(Json)
+}
+
+/// One version.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/plugins/{plugin}/versions/{number}", tag = "plugins",
+    params(("tenant" = String, Path), ("plugin" = String, Path), ("number" = u32, Path)),
+    responses((status = 200, body = PluginVersion)))]
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+    PluginAt(name): PluginAt,
+    NumberAt(version): NumberAt,
+) -> Answer<PluginVersion> {
+    let found = api.run(move |service| {
+        let reference = Reference {
+            name,
+            pick: Pick::Version(version),
+        };
+        service
+            .catalog
+            .read(|db| plugin::find(db, &tenant, &reference))
+    });
+    found.await.map(Json)
+}
+
+/// The component of a version.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/plugins/{plugin}/versions/{number}/component", tag = "plugins",
+    params(("tenant" = String, Path), ("plugin" = String, Path), ("number" = u32, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/wasm")))]
+pub async fn pull(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+    PluginAt(name): PluginAt,
+    NumberAt(version): NumberAt,
+) -> Result<impl IntoResponse, Refusal> {
+    let pulled = api.run(move |service| service.pull(&tenant, &name, version));
+    Ok(([(header::CONTENT_TYPE, "application/wasm")], pulled.await?))
+}
+
+/// Removes a version that no version of a pipeline is made of.
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}/plugins/{plugin}/versions/{number}", tag = "plugins",
+    params(("tenant" = String, Path), ("plugin" = String, Path), ("number" = u32, Path)), responses((status = 204)))]
+pub async fn remove(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    TenantAt(tenant): TenantAt,
+    PluginAt(name): PluginAt,
+    NumberAt(version): NumberAt,
+) -> Result<StatusCode, Refusal> {
+    let removed = api.run(move |service| service.remove_plugin(&caller, &tenant, &name, version));
+    removed.await.map(|()| StatusCode::NO_CONTENT)
+}

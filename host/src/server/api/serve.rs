@@ -1,0 +1,112 @@
+//! The socket, and the threads that answer on it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::attempts::Attempts;
+use super::{Api, routes};
+use crate::error::Failure;
+use crate::server::{ServerOptions, Service};
+
+/// Answers are small; the streams of events end when they are told to.
+const GRACE: Duration = Duration::from_secs(2);
+/// Answering takes next to nothing, and what takes long has threads of its own.
+const THREADS: usize = 2;
+
+/// What listens.
+#[derive(Debug)]
+pub struct Listener {
+    runtime: Runtime,
+    handle: Handle<SocketAddr>,
+    address: SocketAddr,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// Begins to listen.
+///
+/// # Errors
+/// When the address is taken, or the certificate cannot be used.
+pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listener, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::external(format!("cannot listen on {}: {error}", options.listen)).help(
+            "another program may have taken the port, or the address may be another machine's",
+        )
+    };
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("server")
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let socket = TcpListener::bind(options.listen).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    let api = Arc::new(Api {
+        service: service.clone(),
+        attempts: Attempts::new(options.failed_logins),
+        checks: Semaphore::new(std::thread::available_parallelism().map_or(1, Into::into)),
+        timeout: options.request_timeout,
+        document: OnceLock::new(),
+    });
+    let app = routes(&api).into_make_service_with_connect_info::<SocketAddr>();
+    let (handle, timeout) = (Handle::new(), options.request_timeout);
+    let guard = runtime.enter();
+    let task = match &options.tls {
+        None => {
+            let mut server = axum_server::from_tcp(socket)
+                .map_err(failed)?
+                .handle(handle.clone());
+            let mut http = server.http_builder().http1();
+            http.timer(TokioTimer::new()).header_read_timeout(timeout);
+            runtime.spawn(server.serve(app))
+        }
+        Some((certificate, key)) => {
+            let config = runtime.block_on(RustlsConfig::from_pem_file(certificate, key));
+            let config = config.map_err(|error| {
+                let (certificate, key) = (certificate.display(), key.display());
+                Failure::user(format!(
+                    "the certificate {certificate} and the key {key} cannot be used: {error}"
+                ))
+                .help("both are PEM files, the certificate with those that signed it behind it")
+            })?;
+            let server = axum_server::from_tcp_rustls(socket, config).map_err(failed)?;
+            let mut server = server.handle(handle.clone());
+            let mut http = server.http_builder().http1();
+            http.timer(TokioTimer::new()).header_read_timeout(timeout);
+            runtime.spawn(server.serve(app))
+        }
+    };
+    drop(guard);
+    Ok(Listener {
+        runtime,
+        handle,
+        address,
+        task,
+    })
+}
+
+impl Listener {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more connections, and waits a moment for those that are there.
+    pub fn shutdown(self) {
+        self.handle.graceful_shutdown(Some(GRACE));
+        match self.runtime.block_on(self.task) {
+            Ok(Ok(())) => (),
+            Ok(Err(error)) => tracing::error!("the server's socket failed: {error}"),
+            Err(error) => tracing::error!("the server's task failed: {error}"),
+        }
+        self.runtime.shutdown_background();
+    }
+}

@@ -1,0 +1,95 @@
+//! The audit log: a line for every change, written with the change or not at all.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use super::{milliseconds, timestamp};
+use crate::ids::TenantId;
+use crate::server::refusal::Refusal;
+
+/// A change to be written down.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The token, as `TENANT/LABEL` or `admin/LABEL`.
+    pub who: &'a str,
+    /// Whose things were changed; none for what only administrators see.
+    pub tenant: Option<&'a TenantId>,
+    /// `plugin push`, as the command line says it.
+    pub action: &'a str,
+    /// What was changed.
+    pub subject: &'a str,
+    /// The version, digest or state before.
+    pub before: Option<&'a str>,
+    /// And after.
+    pub after: Option<&'a str>,
+}
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AuditLine {
+    /// Counts the changes of the server.
+    pub id: i64,
+    /// When.
+    #[schema(value_type = String)]
+    pub time: Timestamp,
+    /// The token, as `TENANT/LABEL` or `admin/LABEL`.
+    pub who: String,
+    /// Whose things were changed.
+    pub tenant: Option<String>,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// The version, digest or state before.
+    pub before: Option<String>,
+    /// And after.
+    pub after: Option<String>,
+}
+
+/// Writes a line.
+///
+/// # Errors
+/// When the catalog cannot be written.
+pub fn write(db: &Connection, change: &Change<'_>) -> Result<(), Refusal> {
+    db.execute(
+        "INSERT INTO audit (time, who, tenant, action, subject, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            milliseconds(Timestamp::now()),
+            change.who,
+            change.tenant.map(TenantId::as_str),
+            change.action,
+            change.subject,
+            change.before,
+            change.after,
+        ],
+    )?;
+    Ok(())
+}
+
+/// The latest lines, latest first: all, or those about a tenant.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn latest(
+    db: &Connection,
+    tenant: Option<&TenantId>,
+    limit: u32,
+) -> Result<Vec<AuditLine>, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT * FROM audit WHERE ?1 IS NULL OR tenant = ?1 ORDER BY id DESC LIMIT ?2",
+    )?;
+    let lines = query.query_map(params![tenant.map(TenantId::as_str), limit], |row| {
+        Ok(AuditLine {
+            id: row.get("id")?,
+            time: timestamp(row, "time")?,
+            who: row.get("who")?,
+            tenant: row.get("tenant")?,
+            action: row.get("action")?,
+            subject: row.get("subject")?,
+            before: row.get("before")?,
+            after: row.get("after")?,
+        })
+    })?;
+    Ok(lines.collect::<rusqlite::Result<_>>()?)
+}

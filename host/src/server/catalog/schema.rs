@@ -1,0 +1,99 @@
+//! The tables, as they came to be: a list of changes, of which none is ever edited once it was released.
+
+use rusqlite_migration::{M, Migrations};
+
+const FIRST: &str = "
+CREATE TABLE tenant (
+  name TEXT PRIMARY KEY,
+  policy TEXT NOT NULL,
+  created INTEGER NOT NULL
+) STRICT;
+
+-- Without a tenant it is an administrator's.
+CREATE TABLE token (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  hash BLOB NOT NULL UNIQUE,
+  label TEXT NOT NULL,
+  tenant TEXT REFERENCES tenant (name),
+  created INTEGER NOT NULL,
+  used INTEGER,
+  revoked INTEGER
+) STRICT;
+
+-- Numbers are never given twice, whatever is removed.
+CREATE TABLE plugin (
+  tenant TEXT NOT NULL REFERENCES tenant (name),
+  name TEXT NOT NULL,
+  newest INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name)
+) STRICT;
+
+CREATE TABLE plugin_version (
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  digest TEXT NOT NULL,
+  world TEXT NOT NULL,
+  contract TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  capabilities TEXT NOT NULL,
+  pushed_by TEXT NOT NULL,
+  pushed INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name, version),
+  FOREIGN KEY (tenant, name) REFERENCES plugin (tenant, name)
+) STRICT;
+CREATE INDEX plugin_digest ON plugin_version (digest);
+
+CREATE TABLE pipeline (
+  tenant TEXT NOT NULL REFERENCES tenant (name),
+  name TEXT NOT NULL,
+  newest INTEGER NOT NULL,
+  current INTEGER NOT NULL,
+  wanted TEXT NOT NULL,
+  accept_changes INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name)
+) STRICT;
+
+CREATE TABLE pipeline_version (
+  tenant TEXT NOT NULL,
+  pipeline TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  workers INTEGER NOT NULL,
+  applied_by TEXT NOT NULL,
+  applied INTEGER NOT NULL,
+  PRIMARY KEY (tenant, pipeline, version),
+  FOREIGN KEY (tenant, pipeline) REFERENCES pipeline (tenant, name) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE pipeline_plugin (
+  tenant TEXT NOT NULL,
+  pipeline TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  node TEXT NOT NULL,
+  reference TEXT NOT NULL,
+  plugin TEXT NOT NULL,
+  plugin_version INTEGER NOT NULL,
+  PRIMARY KEY (tenant, pipeline, version, node),
+  FOREIGN KEY (tenant, pipeline, version) REFERENCES pipeline_version (tenant, pipeline, version) ON DELETE CASCADE,
+  FOREIGN KEY (tenant, plugin, plugin_version) REFERENCES plugin_version (tenant, name, version)
+) STRICT;
+CREATE INDEX plugin_use ON pipeline_plugin (tenant, plugin, plugin_version);
+
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  time INTEGER NOT NULL,
+  who TEXT NOT NULL,
+  tenant TEXT,
+  action TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  before TEXT,
+  after TEXT
+) STRICT;
+CREATE INDEX audit_tenant ON audit (tenant, id);
+";
+
+/// All of them, in order.
+pub fn migrations() -> Migrations<'static> {
+    Migrations::new(vec![M::up(FIRST)])
+}

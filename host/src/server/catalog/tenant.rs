@@ -1,0 +1,138 @@
+//! Tenants and what each may have.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::{json, milliseconds, text, timestamp, to_json};
+use crate::ids::TenantId;
+use crate::server::refusal::Refusal;
+
+/// What a tenant may have. Who runs the server sets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Addresses, `host:port`, that its sources may connect to or listen on.
+    pub allow_addresses: Vec<String>,
+    /// Hosts, `host` or `host:port`, that its plugins may be granted to send requests to.
+    pub allow_http: Vec<String>,
+    /// Pipelines that it may have.
+    pub max_pipelines: u32,
+    /// Worker threads that each of them may have.
+    pub max_workers: u32,
+    /// Thousandths of a processor that all its plugins together may use; all there is if nothing is said.
+    pub plugin_millicores: Option<u32>,
+}
+
+impl Policy {
+    /// Refuses what would let nothing run and not say so.
+    ///
+    /// # Errors
+    /// When plugins would have no time at all.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self.plugin_millicores {
+            Some(0) => Err(
+                Refusal::invalid("`plugin_millicores` is 0, and no plugin could run")
+                    .help("leave it out, or pause the tenant's pipelines"),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Policy {
+    /// Nothing outside; enough to begin with.
+    fn default() -> Self {
+        Self {
+            allow_addresses: Vec::new(),
+            allow_http: Vec::new(),
+            max_pipelines: 20,
+            max_workers: 2,
+            plugin_millicores: None,
+        }
+    }
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Tenant {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: TenantId,
+    /// Since when it is there.
+    #[schema(value_type = String)]
+    pub created: Timestamp,
+    /// What it may have.
+    pub policy: Policy,
+}
+
+fn tenant(row: &Row<'_>) -> rusqlite::Result<Tenant> {
+    Ok(Tenant {
+        name: text(row, "name")?,
+        created: timestamp(row, "created")?,
+        policy: json(row, "policy")?,
+    })
+}
+
+/// All of them, by name.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn list(db: &Connection) -> Result<Vec<Tenant>, Refusal> {
+    let mut query = db.prepare_cached("SELECT * FROM tenant ORDER BY name")?;
+    let tenants = query.query_map([], tenant)?;
+    Ok(tenants.collect::<rusqlite::Result<_>>()?)
+}
+
+/// One, if it is there.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn find(db: &Connection, name: &TenantId) -> Result<Option<Tenant>, Refusal> {
+    let mut query = db.prepare_cached("SELECT * FROM tenant WHERE name = ?")?;
+    Ok(query.query_row([name.as_str()], tenant).optional()?)
+}
+
+/// One that is there.
+///
+/// # Errors
+/// When it is not.
+pub fn get(db: &Connection, name: &TenantId) -> Result<Tenant, Refusal> {
+    find(db, name)?.ok_or_else(|| Refusal::not_found("tenant", name.as_str()))
+}
+
+/// Makes one.
+///
+/// # Errors
+/// When there is one of this name.
+pub fn create(db: &Connection, name: &TenantId, policy: &Policy) -> Result<(), Refusal> {
+    if find(db, name)?.is_some() {
+        return Err(Refusal::conflict(format!(
+            "there is a tenant called `{name}` already"
+        )));
+    }
+    db.execute(
+        "INSERT INTO tenant (name, policy, created) VALUES (?, ?, ?)",
+        params![
+            name.as_str(),
+            to_json(policy),
+            milliseconds(Timestamp::now())
+        ],
+    )?;
+    Ok(())
+}
+
+/// Changes what it may have.
+///
+/// # Errors
+/// When there is no such tenant.
+pub fn set_policy(db: &Connection, name: &TenantId, policy: &Policy) -> Result<(), Refusal> {
+    let changed = db.execute(
+        "UPDATE tenant SET policy = ? WHERE name = ?",
+        params![to_json(policy), name.as_str()],
+    )?;
+    match changed {
+        0 => Err(Refusal::not_found("tenant", name.as_str())),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,141 @@
+//! The server: keeps what tenants push and apply, and sees to it that it runs.
+//!
+//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`]); [`api`]
+//! lets callers do it over HTTP. Rows never pass through here: pipelines run as [`crate::jobs`].
+
+pub mod api;
+pub mod catalog;
+mod difference;
+mod folder;
+mod hosted;
+pub mod pipelines;
+mod plugins;
+pub mod refusal;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use catalog::Catalog;
+use catalog::audit::{self, Change};
+use catalog::token::{self, Secret};
+use folder::DataFolder;
+use refusal::Refusal;
+
+use crate::error::Failure;
+use crate::jobs::{Jobs, JobsOptions};
+use crate::plugin::Engine;
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Certificate and key, each a PEM file; without them the server speaks plain HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The `wasmill` that runners are processes of.
+    pub binary: PathBuf,
+    /// To run pipelines in this process, for tests.
+    pub in_process: bool,
+    /// To make a new administrator's token, although there is one.
+    pub new_admin_token: bool,
+    /// Within this time a request must have come in.
+    pub request_timeout: Duration,
+    /// So many wrong tokens from one address within a minute get an answer.
+    pub failed_logins: u32,
+}
+
+/// What a server can do.
+#[derive(Debug)]
+pub struct Service {
+    folder: DataFolder,
+    catalog: Catalog,
+    engine: Engine,
+    jobs: Jobs,
+    /// What is said to the jobs is said by one at a time.
+    telling: Mutex<()>,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    service: Arc<Service>,
+    listener: api::Listener,
+    admin_token: Option<String>,
+}
+
+impl Server {
+    /// Opens the data folder, starts what should run, and listens.
+    ///
+    /// # Errors
+    /// When the folder, the address or the certificate cannot be used.
+    pub fn start(options: ServerOptions) -> Result<Self, Failure> {
+        let folder = DataFolder::open(&options.data)?;
+        let catalog = Catalog::open(&folder.catalog())?;
+        let admin_token = admin_token(&catalog, options.new_admin_token)?;
+        let jobs = Jobs::start(JobsOptions {
+            data: folder.root().to_owned(),
+            binary: options.binary.clone(),
+            in_process: options.in_process,
+            cache: folder.cache(),
+        })?;
+        let service = Arc::new(Service {
+            engine: Engine::new(&folder.cache())?,
+            folder,
+            catalog,
+            jobs,
+            telling: Mutex::default(),
+        });
+        let listener = api::listen(&service, &options)?;
+        service
+            .tell_all()
+            .map_err(|refusal| Failure::external(refusal.message))?;
+        Ok(Self {
+            service,
+            listener,
+            admin_token,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// The administrator's token that was made at this start, if one was; nobody can ask for it again.
+    pub fn admin_token(&self) -> Option<&str> {
+        self.admin_token.as_deref()
+    }
+
+    /// Answers no more, drains all pipelines, and waits until they have ended.
+    pub fn shutdown(self) {
+        self.listener.shutdown();
+        self.service.jobs.shutdown();
+    }
+}
+
+/// Makes a token at the first start, when nobody could do anything without.
+fn admin_token(catalog: &Catalog, wanted: bool) -> Result<Option<String>, Failure> {
+    let secret = Secret::new()?;
+    let made = catalog.change(|db| {
+        if !wanted && token::has_admin(db)? {
+            return Ok(false);
+        }
+        let id = token::create(db, &secret, None, "start")?.to_string();
+        let change = Change {
+            who: "the server",
+            tenant: None,
+            action: "token create",
+            subject: "admin/start",
+            before: None,
+            after: Some(&id),
+        };
+        audit::write(db, &change)?;
+        Ok(true)
+    });
+    let made = made.map_err(|refusal: Refusal| Failure::external(refusal.message))?;
+    Ok(made.then(|| secret.reveal().to_owned()))
+}

@@ -1,0 +1,448 @@
+//! Applying, pausing and going back: what changes a pipeline changes the catalog, and then tells the jobs what it says.
+
+use std::sync::PoisonError;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Service;
+use super::catalog::audit::{self, Change};
+use super::catalog::pipeline::{self, Pipeline, PipelineVersion, word};
+use super::catalog::tenant::{self, Tenant};
+use super::catalog::token::Caller;
+use super::difference;
+use super::hosted::Staged;
+use super::refusal::{Diagnostic, Refusal};
+use crate::ids::{PipelineName, TenantId};
+use crate::jobs::{Desired, JobStatus, Phase, Wanted};
+use crate::pipeline::show;
+
+/// A definition as a client sends it.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// The pipeline file.
+    pub text: String,
+    /// Worker threads.
+    #[serde(default = "one")]
+    pub workers: u32,
+    /// Whether it may go on from a checkpoint of a version whose sources, steps or sinks were others.
+    #[serde(default)]
+    pub accept_changes: bool,
+    /// Whether its plugins may ask for more than those of the version before.
+    #[serde(default)]
+    pub allow: bool,
+    /// The version that it is a change of, 0 for none; another one in between is a conflict.
+    #[serde(default)]
+    pub from_version: Option<u32>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What an apply would change.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Difference {
+    /// The version that is current; 0 if the pipeline is new.
+    pub from_version: u32,
+    /// A line for each change; none if nothing changes.
+    pub changes: Vec<String>,
+    /// A line for each capability that it asks for and did not before; then it needs `allow`.
+    pub more_capabilities: Vec<String>,
+    /// The difference of the pipeline files.
+    pub diff: String,
+    /// The checked plan, node by node.
+    pub plan: String,
+    /// What is probably not as it is meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What an apply has done.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Applied {
+    /// The version that is current now.
+    pub version: u32,
+    /// Whether it is a new one; an apply that changes nothing makes none.
+    pub changed: bool,
+    /// What changed.
+    pub changes: Vec<String>,
+    /// What is probably not as it is meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A pipeline with how it stands.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PipelineView {
+    /// What the catalog says.
+    #[serde(flatten)]
+    pub pipeline: Pipeline,
+    /// What it does; nothing if it was never to run since the server started.
+    #[schema(value_type = Option<Object>)]
+    pub status: Option<JobStatus>,
+}
+
+/// Which version to go back to.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// The version.
+    pub version: u32,
+    /// Whether it may go on from a checkpoint of a version whose sources, steps or sinks were others.
+    #[serde(default)]
+    pub accept_changes: bool,
+}
+
+/// A change of a pipeline, for the audit log.
+fn change<'a>(
+    caller: &'a Caller,
+    tenant: &'a TenantId,
+    action: &'a str,
+    name: &'a PipelineName,
+) -> Change<'a> {
+    Change {
+        who: &caller.who,
+        tenant: Some(tenant),
+        action,
+        subject: name.as_str(),
+        before: None,
+        after: None,
+    }
+}
+
+impl Service {
+    /// Says what an apply would change, and changes nothing.
+    ///
+    /// # Errors
+    /// When the pipeline could not be applied.
+    pub fn plan(
+        &self,
+        tenant: &TenantId,
+        name: &PipelineName,
+        definition: &Definition,
+    ) -> Result<Difference, Refusal> {
+        let (tenant, before) = self.before(tenant, name)?;
+        allow_workers(&tenant, definition)?;
+        let staged = self.stage(&tenant, name, &definition.text, &[])?;
+        let after = version(0, definition, &staged, "");
+        let old = before.as_ref();
+        Ok(Difference {
+            from_version: old.map_or(0, |version| version.version),
+            changes: difference::changes(old, &after),
+            more_capabilities: difference::more_capabilities(old, &after),
+            diff: difference::of_texts(old.map_or("", |version| &version.text), &after.text),
+            plan: show::text(&staged.plan),
+            warnings: staged.warnings,
+        })
+    }
+
+    /// Makes a definition the current one. A pipeline that is new starts; one that runs stops at a committed epoch and goes on as the new one.
+    ///
+    /// # Errors
+    /// When it cannot run, or asks for what the tenant may not have.
+    pub fn apply(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        name: &PipelineName,
+        definition: &Definition,
+    ) -> Result<Applied, Refusal> {
+        let (tenant, _) = self.before(tenant, name)?;
+        allow_workers(&tenant, definition)?;
+        let staged = self.stage(&tenant, name, &definition.text, &[])?;
+        let applied = self.catalog.change(|db| {
+            let before = current(db, &tenant.name, name)?;
+            let number = before.as_ref().map_or(0, |version| version.version);
+            expect(name, definition.from_version, number)?;
+            if before.is_none() {
+                allow_one_more(db, &tenant)?;
+            }
+            let mut after = version(0, definition, &staged, &caller.who);
+            let changes = difference::changes(before.as_ref(), &after);
+            if !changes.is_empty() {
+                let more = difference::more_capabilities(before.as_ref(), &after);
+                allow_capabilities(definition, &more)?;
+                after.version = pipeline::next(db, &tenant.name, name)?;
+                let place = self.folder.version(&tenant.name, name, after.version);
+                self.folder.place(staged.folder.path(), &place)?;
+                pipeline::add(db, &tenant.name, name, &after, definition.accept_changes)?;
+                let (from, to) = (number.to_string(), after.version.to_string());
+                let line = Change {
+                    before: before.is_some().then_some(from.as_str()),
+                    after: Some(&to),
+                    ..change(caller, &tenant.name, "pipeline apply", name)
+                };
+                audit::write(db, &line)?;
+            }
+            Ok(Applied {
+                version: if changes.is_empty() {
+                    number
+                } else {
+                    after.version
+                },
+                changed: !changes.is_empty(),
+                changes,
+                warnings: staged.warnings.clone(),
+            })
+        })?;
+        self.tell(&tenant.name, name)?;
+        Ok(applied)
+    }
+
+    /// Makes a version current that was current before; it is checked again, as what the tenant may have can have changed.
+    ///
+    /// # Errors
+    /// When there is none, or it could not be applied now.
+    pub fn rollback(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        name: &PipelineName,
+        to: Rollback,
+    ) -> Result<(), Refusal> {
+        let (tenant, before) = self.before(tenant, name)?;
+        let before = before.ok_or_else(|| Refusal::not_found("pipeline", name.as_str()))?;
+        let target = self
+            .catalog
+            .read(|db| pipeline::version(db, &tenant.name, name, to.version))?;
+        self.stage(&tenant, name, &target.text, &target.plugins)?;
+        self.catalog.change(|db| {
+            let accept = to.accept_changes;
+            pipeline::set_version(db, &tenant.name, name, to.version, accept)?;
+            let (from, to) = (before.version.to_string(), to.version.to_string());
+            let line = Change {
+                before: Some(&from),
+                after: Some(&to),
+                ..change(caller, &tenant.name, "pipeline rollback", name)
+            };
+            audit::write(db, &line)
+        })?;
+        self.tell(&tenant.name, name)
+    }
+
+    /// Says what is wanted of a pipeline. One that has failed for good is tried again when it is wanted to run.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn want(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        name: &PipelineName,
+        wanted: Wanted,
+    ) -> Result<(), Refusal> {
+        self.catalog.change(|db| {
+            let before = pipeline::get(db, tenant, name)?;
+            pipeline::set_wanted(db, tenant, name, wanted)?;
+            let action = match wanted {
+                Wanted::Running => "pipeline resume",
+                Wanted::Paused => "pipeline pause",
+                Wanted::Stopped => "pipeline stop",
+            };
+            let line = Change {
+                before: Some(word(before.wanted)),
+                after: Some(word(wanted)),
+                ..change(caller, tenant, action, name)
+            };
+            audit::write(db, &line)
+        })?;
+        let status = self.jobs.status(tenant, name);
+        if wanted == Wanted::Running && status.is_some_and(|status| status.phase == Phase::Failed) {
+            self.tell_as(tenant, name, Some(Wanted::Paused))?;
+        }
+        self.tell(tenant, name)
+    }
+
+    /// Removes a stopped pipeline with its versions and all that it remembers.
+    ///
+    /// # Errors
+    /// When there is none, or it is not stopped.
+    pub fn remove_pipeline(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        name: &PipelineName,
+    ) -> Result<(), Refusal> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = self.jobs.status(tenant, name);
+        let is_over = status.is_none_or(|status| {
+            matches!(
+                status.phase,
+                Phase::Stopped | Phase::Failed | Phase::Finished
+            )
+        });
+        self.catalog.change(|db| {
+            let before = pipeline::get(db, tenant, name)?;
+            if before.wanted != Wanted::Stopped || !is_over {
+                let message = format!("pipeline `{name}` is not stopped");
+                let help = "stop it first, and wait until it has delivered what it had read: `wasmill pipeline stop`";
+                return Err(Refusal::conflict(message).help(help));
+            }
+            pipeline::remove(db, tenant, name)?;
+            let from = before.version.to_string();
+            let line = Change {
+                before: Some(&from),
+                ..change(caller, tenant, "pipeline rm", name)
+            };
+            audit::write(db, &line)
+        })?;
+        self.jobs.remove(tenant, name);
+        Ok(self.folder.remove_pipeline(tenant, name)?)
+    }
+
+    /// A pipeline with how it stands.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn view(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineView, Refusal> {
+        let pipeline = self.catalog.read(|db| pipeline::get(db, tenant, name))?;
+        Ok(PipelineView {
+            status: self.jobs.status(tenant, name),
+            pipeline,
+        })
+    }
+
+    /// All of a tenant's.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn views(&self, tenant: &TenantId) -> Result<Vec<PipelineView>, Refusal> {
+        let pipelines = self.catalog.read(|db| pipeline::list(db, tenant))?;
+        let views = pipelines.into_iter().map(|pipeline| PipelineView {
+            status: self.jobs.status(tenant, &pipeline.name),
+            pipeline,
+        });
+        Ok(views.collect())
+    }
+
+    /// Tells the jobs of every pipeline, at the start.
+    pub(super) fn tell_all(&self) -> Result<(), Refusal> {
+        for tenant in self.catalog.read(tenant::list)? {
+            self.tell_quota(&tenant.name)?;
+            for pipeline in self.catalog.read(|db| pipeline::list(db, &tenant.name))? {
+                self.tell(&tenant.name, &pipeline.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the jobs how much of the processor a tenant's plugins may have; gives the tenant.
+    pub(super) fn tell_quota(&self, name: &TenantId) -> Result<Tenant, Refusal> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenant = self.catalog.read(|db| tenant::get(db, name))?;
+        self.jobs.set_quota(name, tenant.policy.plugin_millicores);
+        Ok(tenant)
+    }
+
+    /// Tells the jobs what the catalog says of a pipeline.
+    fn tell(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Refusal> {
+        self.tell_as(tenant, name, None)
+    }
+
+    /// One at a time, each with what the catalog says by then: the last word is the catalog's, whoever else changes it meanwhile.
+    fn tell_as(
+        &self,
+        tenant: &TenantId,
+        name: &PipelineName,
+        state: Option<Wanted>,
+    ) -> Result<(), Refusal> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.catalog.read(|db| {
+            let Some(pipeline) = pipeline::find(db, tenant, name)? else {
+                return Ok(None);
+            };
+            let version = pipeline::version(db, tenant, name, pipeline.version)?;
+            Ok(Some((pipeline, version.workers)))
+        })?;
+        let Some((pipeline, workers)) = known else {
+            return Ok(());
+        };
+        let version = self.folder.version(tenant, name, pipeline.version);
+        self.jobs.set(Desired {
+            tenant: tenant.clone(),
+            pipeline: name.clone(),
+            version: pipeline.version,
+            file: version.join("pipeline.toml"),
+            checkpoint: self.folder.checkpoint(tenant, name),
+            workers: workers as usize,
+            state: state.unwrap_or(pipeline.wanted),
+            accept_changes: pipeline.accept_changes,
+        });
+        Ok(())
+    }
+
+    fn before(
+        &self,
+        tenant: &TenantId,
+        name: &PipelineName,
+    ) -> Result<(Tenant, Option<PipelineVersion>), Refusal> {
+        self.catalog
+            .read(|db| Ok((tenant::get(db, tenant)?, current(db, tenant, name)?)))
+    }
+}
+
+fn current(
+    db: &rusqlite::Connection,
+    tenant: &TenantId,
+    name: &PipelineName,
+) -> Result<Option<PipelineVersion>, Refusal> {
+    match pipeline::find(db, tenant, name)? {
+        Some(found) => pipeline::version(db, tenant, name, found.version).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn version(number: u32, definition: &Definition, staged: &Staged, who: &str) -> PipelineVersion {
+    PipelineVersion {
+        version: number,
+        workers: definition.workers,
+        applied_by: who.to_owned(),
+        applied: Timestamp::now(),
+        plugins: staged.plugins.clone(),
+        text: definition.text.clone(),
+    }
+}
+
+fn expect(name: &PipelineName, expected: Option<u32>, found: u32) -> Result<(), Refusal> {
+    match expected {
+        Some(expected) if expected != found => {
+            let message = format!("pipeline `{name}` is at version {found}, and not at {expected}");
+            Err(Refusal::conflict(message).help("someone has changed it meanwhile: plan it again"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn allow_workers(tenant: &Tenant, definition: &Definition) -> Result<(), Refusal> {
+    let most = tenant.policy.max_workers;
+    if (1..=most).contains(&definition.workers) {
+        return Ok(());
+    }
+    let message = format!(
+        "a pipeline of this tenant has 1 to {most} workers, and not {}",
+        definition.workers
+    );
+    Err(Refusal::invalid(message).help("`max_workers` of the tenant's policy says so"))
+}
+
+fn allow_one_more(db: &rusqlite::Connection, tenant: &Tenant) -> Result<(), Refusal> {
+    let most = tenant.policy.max_pipelines as usize;
+    if pipeline::list(db, &tenant.name)?.len() < most {
+        return Ok(());
+    }
+    let message = format!("the tenant has {most} pipelines, and may have no more");
+    Err(Refusal::conflict(message)
+        .help("remove one, or ask who runs the server for a larger `max_pipelines`"))
+}
+
+fn allow_capabilities(definition: &Definition, more: &[String]) -> Result<(), Refusal> {
+    if definition.allow || more.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "it asks for more than the version before: {}",
+        more.join("; ")
+    );
+    Err(Refusal::conflict(message)
+        .help("apply it with `--allow` (`\"allow\": true`) if that is meant"))
+}

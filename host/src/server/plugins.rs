@@ -1,0 +1,102 @@
+//! Pushing, pulling and removing plugins.
+
+use super::Service;
+use super::catalog::audit::{self, Change};
+use super::catalog::plugin::{self, Component, Pick, PluginVersion, Reference};
+use super::catalog::token::Caller;
+use super::refusal::Refusal;
+use crate::ids::{PluginName, TenantId};
+use crate::plugin::{capabilities, component};
+
+impl Service {
+    /// Gives a component the next version of a name. The same component again is the version that it was.
+    ///
+    /// # Errors
+    /// When it is no plugin.
+    pub fn push(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        name: &PluginName,
+        bytes: &[u8],
+    ) -> Result<PluginVersion, Refusal> {
+        let parsed = component::parse(bytes)?;
+        let component = Component {
+            digest: parsed.about.digest,
+            world: parsed.about.world.interface().into(),
+            contract: parsed.about.version,
+            size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            capabilities: capabilities(&parsed.about.imports),
+        };
+        let mut components = self.folder.components();
+        components.keep(component.digest, bytes)?;
+        self.catalog.change(|db| {
+            let (version, is_new) = plugin::push(db, tenant, name, &component, &caller.who)?;
+            if is_new {
+                let change = Change {
+                    who: &caller.who,
+                    tenant: Some(tenant),
+                    action: "plugin push",
+                    subject: &format!("{name}@{}", version.version),
+                    before: None,
+                    after: Some(&version.digest.to_string()),
+                };
+                audit::write(db, &change)?;
+            }
+            Ok(version)
+        })
+    }
+
+    /// The bytes of a version.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pull(
+        &self,
+        tenant: &TenantId,
+        name: &PluginName,
+        number: u32,
+    ) -> Result<Vec<u8>, Refusal> {
+        let reference = Reference {
+            name: name.clone(),
+            pick: Pick::Version(number),
+        };
+        // Nobody removes it meanwhile.
+        let _components = self.folder.components();
+        let version = self
+            .catalog
+            .read(|db| plugin::find(db, tenant, &reference))?;
+        Ok(std::fs::read(self.folder.component(version.digest))?)
+    }
+
+    /// Removes a version that no pipeline could go back to.
+    ///
+    /// # Errors
+    /// When there is none, or a pipeline is made of it.
+    pub fn remove_plugin(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        name: &PluginName,
+        number: u32,
+    ) -> Result<(), Refusal> {
+        let mut components = self.folder.components();
+        let (digest, is_used) = self.catalog.change(|db| {
+            let version = plugin::remove(db, tenant, name, number)?;
+            let change = Change {
+                who: &caller.who,
+                tenant: Some(tenant),
+                action: "plugin rm",
+                subject: &format!("{name}@{number}"),
+                before: Some(&version.digest.to_string()),
+                after: None,
+            };
+            audit::write(db, &change)?;
+            Ok((version.digest, plugin::is_used(db, version.digest)?))
+        })?;
+        if !is_used {
+            components.remove(digest)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! `wasmill serve` and its clients: what a tenant can do. What it cannot is in `server_limits.rs`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wasmill_tests::server::{Server, apply, component, push};
+use wasmill_tests::{delivered, run, wait_until, wasmill};
+
+/// Counts the words of the tenant's files for ever.
+const COUNTS: &str = r#"name = "counts"
+
+[epoch]
+interval = "50ms"
+
+[sources.lines]
+type = "files"
+path = "in"
+poll_interval = "50ms"
+
+[steps.words]
+input = "lines"
+plugin = "split-words"
+
+[steps.totals]
+input = "words"
+plugin = "running-count"
+group_by = ["word"]
+
+[sinks.out]
+input = "totals"
+type = "files"
+path = "out"
+"#;
+
+/// What a pipeline has counted so far: the highest count of each word.
+fn counted(folder: &Path) -> BTreeMap<String, u64> {
+    let mut counted = BTreeMap::new();
+    for line in delivered(folder) {
+        let row: Value = serde_json::from_str(&line).expect("a row is JSON");
+        let count = counted
+            .entry(row["word"].as_str().expect("a text").to_owned())
+            .or_default();
+        *count = row["n"].as_u64().expect("a number").max(*count);
+    }
+    counted
+}
+
+/// A server on which acme counts words, with its token.
+fn counting() -> (Server, String) {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    fs::create_dir(server.files("acme").join("in")).expect("the folder is writable");
+    push(&server, &token, "acme", "split-words", "split-words");
+    push(&server, &token, "acme", "running-count", "running-count");
+    let applied = apply(&server, &token, "acme", COUNTS);
+    assert_eq!(applied.status, 200, "{applied:?}");
+    (server, token)
+}
+
+/// Gives the pipeline a file whole, as its sources want it.
+fn give(server: &Server, name: &str, text: &str) {
+    let files = server.files("acme");
+    fs::write(files.join(name), text).expect("the folder is writable");
+    fs::rename(files.join(name), files.join("in").join(name)).expect("the folder is writable");
+}
+
+fn wait_for_counts(server: &Server, counts: &[(&str, u64)]) {
+    let counts = counts
+        .iter()
+        .map(|(word, count)| ((*word).to_owned(), *count));
+    let counts: BTreeMap<_, _> = counts.collect();
+    let out = server.files("acme").join("out");
+    wait_until(&format!("{counts:?}"), || counted(&out) == counts);
+}
+
+#[test]
+fn a_pipeline_keeps_its_state_over_a_pause_an_upgrade_and_a_rollback() {
+    let (server, token) = counting();
+    give(&server, "1.txt", "to be or not to be\n");
+    wait_for_counts(&server, &[("be", 2), ("not", 1), ("or", 1), ("to", 2)]);
+
+    let call = |path: &str, body: Value| {
+        let path = format!("/v1/tenants/acme/pipelines/counts/{path}");
+        server.done(&token, "POST", &path, &body)
+    };
+    call("pause", Value::Null);
+    server.wait_for_phase(&token, "acme", "counts", "paused");
+    give(&server, "2.txt", "to do\n");
+    call("resume", Value::Null);
+    wait_for_counts(
+        &server,
+        &[("be", 2), ("do", 1), ("not", 1), ("or", 1), ("to", 3)],
+    );
+
+    let second = COUNTS.replace("50ms", "60ms");
+    let applied = apply(&server, &token, "acme", &second);
+    assert_eq!(
+        (&applied.json["version"], &applied.json["changed"]),
+        (&json!(2), &json!(true))
+    );
+    give(&server, "3.txt", "do be\n");
+    wait_for_counts(
+        &server,
+        &[("be", 3), ("do", 2), ("not", 1), ("or", 1), ("to", 3)],
+    );
+    let again = apply(&server, &token, "acme", &second);
+    assert_eq!(
+        (&again.json["version"], &again.json["changed"]),
+        (&json!(2), &json!(false))
+    );
+
+    call("rollback", json!({ "version": 1 }));
+    wait_until("version 1", || {
+        let status = server.wait_for_phase(&token, "acme", "counts", "running");
+        status["version"] == 1
+    });
+    give(&server, "4.txt", "be\n");
+    wait_for_counts(
+        &server,
+        &[("be", 4), ("do", 2), ("not", 1), ("or", 1), ("to", 3)],
+    );
+    server.stop().succeeded();
+}
+
+#[test]
+fn a_killed_server_starts_again_what_should_run_and_counts_nothing_twice() {
+    let (mut server, token) = counting();
+    give(&server, "1.txt", "a b a\n");
+    wait_for_counts(&server, &[("a", 2), ("b", 1)]);
+    server.kill_and_start();
+    give(&server, "2.txt", "b c\n");
+    wait_for_counts(&server, &[("a", 2), ("b", 2), ("c", 1)]);
+    server.wait_for_phase(&token, "acme", "counts", "running");
+    server.stop().succeeded();
+}
+
+#[test]
+fn a_pipeline_is_managed_from_the_command_line() {
+    let server = Server::start(&[]);
+    let folder = server.files("acme");
+    let file = server.data().join("counts.toml");
+    fs::write(&file, COUNTS).unwrap();
+    let file = file.to_str().unwrap();
+
+    server
+        .client(&server.admin, &["tenant", "create", "acme"])
+        .succeeded();
+    fs::create_dir(folder.join("in")).unwrap();
+    let made = ["tenant", "token", "create", "acme", "--label", "laptop"];
+    let token = server.client(&server.admin, &made).succeeded().out;
+    let url = format!("http://{}", server.address());
+    let login = ["login", &url, "--token", token.trim(), "--name", "work"];
+    let said = run(&mut server.command(&login)).succeeded().out;
+    assert_eq!(said, "logged in as acme/laptop, kept as context `work`\n");
+
+    let cli = |arguments: &[&str]| run(&mut server.command(arguments));
+    let refused = cli(&["pipeline", "apply", file, "--yes"])
+        .failed_with(3)
+        .err;
+    assert!(refused.contains("--> pipeline.toml:13:10"), "{refused}");
+    assert!(refused.contains("push it first"), "{refused}");
+    for name in ["split-words", "running-count"] {
+        let wasm = component(name);
+        let pushed = cli(&["plugin", "push", wasm.to_str().unwrap()])
+            .succeeded()
+            .out;
+        assert!(pushed.contains(&format!("{name}@1")), "{pushed}");
+    }
+    cli(&["pipeline", "apply", file]).failed_with(2);
+    let planned = cli(&["pipeline", "apply", file, "--plan"]).succeeded().out;
+    assert!(planned.contains("words is split-words@1"), "{planned}");
+    let applied = cli(&["pipeline", "apply", file, "--yes"]).succeeded().out;
+    assert!(applied.ends_with("counts is at version 1\n"), "{applied}");
+    give(&server, "1.txt", "a a\n");
+    wait_for_counts(&server, &[("a", 2)]);
+
+    cli(&["pipeline", "stop", "counts"]).succeeded();
+    server.wait_for_phase(token.trim(), "acme", "counts", "stopped");
+    let listed = cli(&["pipeline", "ls", "--output", "json"]).succeeded().out;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["wanted"], "stopped");
+    let pulled = folder.join("pulled.wasm");
+    let pull = [
+        "plugin",
+        "pull",
+        "split-words@1",
+        "--file",
+        pulled.to_str().unwrap(),
+    ];
+    cli(&pull).succeeded();
+    assert_eq!(
+        fs::read(pulled).unwrap(),
+        fs::read(component("split-words")).unwrap()
+    );
+
+    let used = cli(&["plugin", "rm", "split-words@1"]).failed_with(3).err;
+    assert!(used.contains("pipeline `counts`"), "{used}");
+    cli(&["pipeline", "rm", "counts", "--yes"]).succeeded();
+    assert!(!server.data().join("tenants/acme/pipelines/counts").exists());
+    cli(&["plugin", "rm", "split-words@1"]).succeeded();
+
+    let audit = cli(&["audit", "--output", "json"]).succeeded().out;
+    let audit: Vec<Value> = serde_json::from_str(&audit).unwrap();
+    let actions: Vec<_> = audit
+        .iter()
+        .map(|line| line["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "plugin rm",
+            "pipeline rm",
+            "pipeline stop",
+            "pipeline apply",
+            "plugin push",
+            "plugin push",
+            "token create",
+            "tenant create"
+        ]
+    );
+    assert_eq!(
+        audit[0]["before"].as_str().unwrap().len(),
+        "sha256:".len() + 64
+    );
+}
+
+#[test]
+fn a_folder_has_one_server_and_strangers_are_not_served_in_the_clear() {
+    let server = Server::start(&[]);
+    let second = run(wasmill()
+        .arg("serve")
+        .arg("--data")
+        .arg(server.data())
+        .args(["--listen", "127.0.0.1:0"]));
+    assert!(second.failed_with(3).err.contains("another server uses"));
+    let open = run(wasmill()
+        .arg("serve")
+        .arg("--data")
+        .arg(server.data().join("new"))
+        .args(["--listen", "0.0.0.0:0"]));
+    assert!(open.failed_with(2).err.contains("--tls-cert"));
+    assert!(
+        !server.data().join("new").exists(),
+        "nothing is made before that"
+    );
+}
+
+#[test]
+fn tokens_go_over_tls() {
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tls");
+    let (certificate, key) = (tls.join("cert.pem"), tls.join("key.pem"));
+    let server = Server::start(&[
+        "--tls-cert",
+        certificate.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ]);
+    let url = format!("https://{}", server.address());
+    let mut login = server.command(&["login", &url, "--token", &server.admin]);
+    let distrusted = run(login.env_remove("SSL_CERT_FILE"));
+    assert!(distrusted.failed_with(4).err.contains("certificate"));
+    let trusted = run(login.env("SSL_CERT_FILE", &certificate)).succeeded();
+    assert!(
+        trusted.out.contains("logged in as admin/start"),
+        "{}",
+        trusted.out
+    );
+}

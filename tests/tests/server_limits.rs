@@ -1,0 +1,492 @@
+//! What nobody can do on a server: come in without a token, see or name what is another's, leave a tenant's folder, or hold the server up.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use serde_json::{Value, json};
+use wasmill_tests::PATIENCE;
+use wasmill_tests::server::{Answer, Server, apply, component, push, read};
+
+/// Every operation of the served document, with some name at each place of its address.
+fn operations(server: &Server) -> Vec<(String, String)> {
+    let document = server.exchange("", "GET", "/openapi.json", b"").json;
+    let paths = document["paths"].as_object().expect("it has paths");
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let path = path
+            .replace("{tenant}", "acme")
+            .replace("{number}", "1")
+            .replace("{plugin}", "split-words")
+            .replace("{pipeline}", "counts");
+        assert!(
+            !path.contains('{'),
+            "{path} has a place that this test does not know"
+        );
+        let methods = item.as_object().expect("it has methods").keys();
+        methods
+            .map(move |method| (method.to_uppercase(), path.clone()))
+            .collect::<Vec<_>>()
+    });
+    operations.collect()
+}
+
+#[test]
+fn no_endpoint_answers_without_a_token_or_with_a_wrong_a_revoked_or_anothers_one() {
+    let server = Server::start(&["--failed-logins", "1000"]);
+    let own = server.tenant("acme");
+    let other = server.tenant("other");
+    push(&server, &own, "acme", "split-words", "split-words");
+    let text = "name = \"counts\"\n[sources.a]\ntype = \"generate\"\nwords = 1\n[steps.b]\ninput = \"a\"\nplugin = \"split-words\"\nconfig = { column = \"text\" }\n[sinks.c]\ninput = \"b\"\ntype = \"print\"\n";
+    assert_eq!(apply(&server, &own, "acme", text).status, 200);
+    let revoked = server.token("acme", "lost");
+    let tokens = server
+        .ask(&server.admin, "GET", "/v1/tenants/acme/tokens", b"")
+        .json;
+    assert_eq!(tokens[1]["label"], "lost");
+    let id = tokens[1]["id"].to_string();
+    let revoke = ["tenant", "token", "revoke", "acme", &id];
+    server.client(&server.admin, &revoke).succeeded();
+
+    let operations = operations(&server);
+    let (mut open, mut of_tenants, mut of_admins) = (Vec::new(), 0, 0);
+    for (method, path) in &operations {
+        let without = server.exchange("", method, path, b"");
+        if without.status == 200 {
+            open.push(path.as_str());
+            continue;
+        }
+        let mut tried = vec![without];
+        for token in ["", "wm_wrong", &revoked] {
+            tried.push(server.ask(token, method, path, b""));
+        }
+        for answer in tried {
+            assert_eq!(answer.status, 401, "{method} {path}: {answer:?}");
+            assert_eq!(
+                answer.json["error"]["code"], "unauthorized",
+                "{method} {path}"
+            );
+        }
+        if path.starts_with("/v1/tenants/acme") {
+            of_tenants += 1;
+            let foreign = server.ask(&other, method, path, b"");
+            assert_eq!(foreign.status, 404, "{method} {path}: {foreign:?}");
+            // It must not be told from a tenant that is not there.
+            let nowhere = server.ask(&other, method, &path.replace("acme", "none"), b"");
+            let said = |answer: &Answer| answer.json.to_string().replace("none", "acme");
+            assert_eq!(said(&foreign), said(&nowhere), "{method} {path}");
+        }
+        // What only administrators do is no secret to the tenant that it is about.
+        if method != "GET" && !path.contains("/plugins/") && !path.contains("/pipelines/") {
+            of_admins += 1;
+            let refused = server.ask(&own, method, path, b"");
+            assert_eq!(refused.status, 403, "{method} {path}: {refused:?}");
+        }
+    }
+    open.sort_unstable();
+    assert_eq!(open, ["/healthz", "/openapi.json", "/readyz"]);
+    assert!(
+        of_tenants > 20 && of_admins > 3,
+        "{of_tenants} {of_admins} {operations:?}"
+    );
+
+    let seen = server.ask(&other, "GET", "/v1/tenants", b"").json;
+    let names: Vec<_> = seen
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["other"]);
+    assert_eq!(server.ask(&own, "GET", "/v1/audit", b"").status, 403);
+    // And all that was tried has changed nothing.
+    assert_eq!(
+        server
+            .ask(&own, "GET", "/v1/tenants/acme/pipelines/counts", b"")
+            .json["wanted"],
+        "running"
+    );
+}
+
+#[test]
+fn the_document_says_which_endpoints_want_a_token() {
+    let server = Server::start(&[]);
+    let document = server.exchange("", "GET", "/openapi.json", b"").json;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let wants = operation["security"].is_array();
+            assert_eq!(wants, path.starts_with("/v1/"), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn names_stay_in_their_place() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    server.tenant("other");
+    let wasm = fs::read(component("split-words")).unwrap();
+    let wrong = [
+        "..",
+        ".",
+        "%2e%2e",
+        "..%2f..%2fx",
+        "%2e%2e%2f%2e%2e%2fother%2ffiles%2fx",
+        "a%2fb",
+        "a.b",
+        "Words",
+        "WORDS",
+        "a%00",
+        "%ff",
+        "a%5cb",
+        "-a",
+        "1a",
+        "a%20b",
+        &"a".repeat(64),
+        "%e2%80%ae",
+    ];
+    for name in wrong {
+        for path in ["plugins", "pipelines"] {
+            let path = format!("/v1/tenants/acme/{path}/{name}");
+            let body = if path.contains("plugins") {
+                &wasm[..]
+            } else {
+                b"{\"text\": \"name = 'a'\"}"
+            };
+            let answer = server.ask(&token, "PUT", &path, body);
+            assert!((400..500).contains(&answer.status), "{path}: {answer:?}");
+            assert!(
+                answer.json["error"]["message"].is_string(),
+                "{path}: {answer:?}"
+            );
+        }
+        let of_tenant = server.ask(
+            &server.admin,
+            "GET",
+            &format!("/v1/tenants/{name}/plugins"),
+            b"",
+        );
+        assert_eq!(of_tenant.status, 404, "{name}: {of_tenant:?}");
+        let new = json!({ "name": name }).to_string();
+        let tenant = server.ask(&server.admin, "POST", "/v1/tenants", new.as_bytes());
+        assert_eq!(tenant.status, 422, "{name}: {tenant:?}");
+    }
+    // Names that only differ in case are one folder on some disks: there are none.
+    assert_eq!(
+        server
+            .ask(&token, "PUT", "/v1/tenants/acme/plugins/words", &wasm)
+            .status,
+        200
+    );
+    let tenants: Vec<_> = fs::read_dir(server.data().join("tenants"))
+        .unwrap()
+        .collect();
+    assert_eq!(tenants.len(), 2);
+    assert_eq!(
+        server
+            .ask(&token, "GET", "/v1/tenants/acme/plugins", b"")
+            .json
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_read() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let header = format!("Authorization: Bearer {token}\r\n");
+    let announce = |path: &str, length: u64| {
+        let mut stream = server.connect();
+        write!(stream, "PUT {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n{header}\r\n").unwrap();
+        read(stream)
+    };
+    let component = announce("/v1/tenants/acme/plugins/words", (64 << 20) + 1);
+    assert_eq!(
+        (component.status, &component.json["error"]["code"]),
+        (413, &json!("too_large"))
+    );
+    let pipeline = announce("/v1/tenants/acme/pipelines/words", (1 << 20) + 1);
+    assert_eq!(pipeline.status, 413, "{pipeline:?}");
+
+    let mut unannounced = server.connect();
+    write!(unannounced, "PUT /v1/tenants/acme/pipelines/words HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n{header}\r\n").unwrap();
+    let piece = vec![b'x'; 64 << 10];
+    for _ in 0..17 {
+        let sent = write!(unannounced, "{:x}\r\n", piece.len())
+            .and_then(|()| unannounced.write_all(&piece))
+            .and_then(|()| unannounced.write_all(b"\r\n"));
+        // It may have hung up by now.
+        if sent.is_err() {
+            break;
+        }
+    }
+    unannounced.shutdown(std::net::Shutdown::Write).ok();
+    assert_eq!(read(unannounced).status, 413);
+}
+
+#[test]
+fn what_comes_too_slowly_is_given_up() {
+    let server = Server::start(&["--request-timeout", "200ms"]);
+    let token = server.tenant("acme");
+    let mut stream = server.connect();
+    write!(
+        stream,
+        "PUT /v1/tenants/acme/plugins/words HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 1000\r\nAuthorization: Bearer {token}\r\n\r\n\0asm"
+    )
+    .unwrap();
+    let answer = read(stream);
+    assert_eq!(
+        (answer.status, &answer.json["error"]["code"]),
+        (408, &json!("timeout"))
+    );
+
+    // Nor does a request that never comes to its end keep a connection.
+    let mut stream = server.connect();
+    stream
+        .write_all(b"GET /v1/whoami HTTP/1.1\r\nHost: te")
+        .unwrap();
+    let mut rest = Vec::new();
+    let ended = std::io::Read::read_to_end(&mut stream, &mut rest);
+    assert!(
+        ended.is_ok()
+            || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    );
+}
+
+#[test]
+fn wrong_tokens_are_soon_not_listened_to_and_right_ones_still_are() {
+    let server = Server::start(&["--failed-logins", "3"]);
+    let wrong = || server.ask("wm_wrong", "GET", "/v1/whoami", b"").status;
+    assert_eq!([wrong(), wrong(), wrong(), wrong()], [401, 401, 401, 429]);
+    assert_eq!(
+        server.ask(&server.admin, "GET", "/v1/whoami", b"").status,
+        200
+    );
+}
+
+/// What a plan of this file is refused for, each with its line.
+fn refused(server: &Server, token: &str, text: &str) -> Vec<(u64, String)> {
+    let body = json!({ "text": text }).to_string();
+    let path = "/v1/tenants/acme/pipelines/p/plan";
+    let answer = server.ask(token, "POST", path, body.as_bytes());
+    assert_eq!(answer.status, 422, "{text}\n{answer:?}");
+    let diagnostics = answer.json["error"]["diagnostics"].as_array();
+    let diagnostics = diagnostics.unwrap_or_else(|| panic!("{text}\n{answer:?}"));
+    let problems = diagnostics.iter().map(|one| {
+        let message = one["message"].as_str().expect("a text").to_owned();
+        (one["line"].as_u64().expect("a number"), message)
+    });
+    problems.collect()
+}
+
+#[test]
+fn a_pipeline_reaches_no_file_address_or_plugin_that_is_not_its_tenants() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let other = server.tenant("other");
+    push(&server, &other, "other", "theirs", "split-words");
+    push(&server, &token, "acme", "hook", "sink-webhook");
+    let sink = "[sinks.c]\ninput = \"a\"\ntype = \"print\"\n";
+    let source = |lines: &str| format!("name = \"p\"\n[sources.a]\n{lines}\n{sink}");
+    let outside = "outside the tenant's files";
+    for (lines, line, message) in [
+        ("type = \"files\"\npath = \"/etc/passwd\"", 4, outside),
+        ("type = \"files\"\npath = \"../../other/files\"", 4, outside),
+        ("type = \"files\"\npath = \"../*.txt\"", 4, outside),
+        ("type = \"queue\"\npath = \"/var\"", 4, outside),
+        (
+            "type = \"tcp\"\naddress = \"127.0.0.1:22\"",
+            4,
+            "not allowed to this tenant",
+        ),
+        (
+            "type = \"tcp\"\nlisten = \"0.0.0.0:80\"",
+            4,
+            "not allowed to this tenant",
+        ),
+    ] {
+        let found = refused(&server, &token, &source(lines));
+        let is_meant = |(at, said): &(u64, String)| *at == line && said.contains(message);
+        assert!(found.iter().any(is_meant), "{lines}: {found:?}");
+    }
+    let generate = "type = \"generate\"\nwords = 2";
+    for (more, message) in [
+        ("[checkpoint]\npath = \"here\"", "not the file's to choose"),
+        (
+            "[checkpoint]\npath = \"s3://bucket\"",
+            "not the file's to choose",
+        ),
+        ("[state]\nspill = \"/tmp\"", outside),
+        (
+            "[sinks.d]\ninput = \"a\"\ntype = \"files\"\npath = \"/tmp/x\"",
+            outside,
+        ),
+        ("[rejected]\ntype = \"files\"\npath = \"..\"", outside),
+        (
+            "[steps.d]\ninput = \"a\"\nplugin = \"theirs\"",
+            "there is no plugin `theirs`",
+        ),
+        (
+            "[steps.d]\ninput = \"a\"\nplugin = \"theirs@1\"",
+            "there is no plugin `theirs`",
+        ),
+        (
+            "[steps.d]\ninput = \"a\"\nplugin = \"split-words\"",
+            "there is no plugin `split-words`",
+        ),
+        (
+            "[steps.d]\ninput = \"a\"\nplugin = \"../../../../components/x.wasm\"",
+            "not a plugin of the catalog",
+        ),
+        (
+            "[sinks.d]\ninput = \"a\"\ntype = \"plugin\"\nplugin = \"hook\"\ngrants = { http = [\"169.254.169.254\"] }",
+            "not allowed to this tenant",
+        ),
+    ] {
+        let text = format!("{}{more}\n", source(generate));
+        let found = refused(&server, &token, &text);
+        let is_meant = |(_, said): &(u64, String)| said.contains(message);
+        assert!(found.iter().any(is_meant), "{more}: {found:?}");
+    }
+
+    let policy = json!({ "allow_addresses": ["127.0.0.1:9999"] });
+    server.done(&server.admin, "PUT", "/v1/tenants/acme/policy", &policy);
+    let text = source("type = \"tcp\"\naddress = \"127.0.0.1:9999\"");
+    let planned = server.done(
+        &token,
+        "POST",
+        "/v1/tenants/acme/pipelines/p/plan",
+        &json!({ "text": text }),
+    );
+    assert_eq!(planned["changes"][0], "a new pipeline");
+}
+
+#[test]
+fn limits_of_the_policy_hold() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let policy = json!({ "max_pipelines": 1, "max_workers": 1 });
+    server.done(&server.admin, "PUT", "/v1/tenants/acme/policy", &policy);
+    let text = |name: &str| {
+        format!(
+            "name = \"{name}\"\n[sources.a]\ntype = \"generate\"\n[sinks.c]\ninput = \"a\"\ntype = \"print\"\n"
+        )
+    };
+    assert_eq!(apply(&server, &token, "acme", &text("one")).status, 200);
+    let second = apply(&server, &token, "acme", &text("two"));
+    assert_eq!(second.status, 409, "{second:?}");
+    let body = json!({ "text": text("one"), "workers": 2 }).to_string();
+    let wide = server.ask(
+        &token,
+        "PUT",
+        "/v1/tenants/acme/pipelines/one",
+        body.as_bytes(),
+    );
+    assert_eq!(wide.status, 422, "{wide:?}");
+}
+
+#[test]
+fn an_upgrade_that_asks_for_more_has_to_be_allowed() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let policy = json!({ "allow_http": ["127.0.0.1:1"] });
+    server.done(&server.admin, "PUT", "/v1/tenants/acme/policy", &policy);
+    push(&server, &token, "acme", "log", "sink-log");
+    push(&server, &token, "acme", "hook", "sink-webhook");
+    let sink = |rest: &str| {
+        format!(
+            "name = \"p\"\n[sources.a]\ntype = \"generate\"\n[sinks.c]\ninput = \"a\"\ntype = \"plugin\"\n{rest}\n"
+        )
+    };
+    let first = apply(&server, &token, "acme", &sink("plugin = \"log\""));
+    assert_eq!(first.status, 200, "{first:?}");
+    let text = sink(
+        "plugin = \"hook\"\nconfig = { url = \"http://127.0.0.1:1/\" }\ngrants = { http = [\"127.0.0.1:1\"] }",
+    );
+    let second = apply(&server, &token, "acme", &text);
+    assert_eq!(second.status, 409, "{second:?}");
+    let message = second.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains("c: hook@1 asks for http"), "{message}");
+    let body = json!({ "text": text, "allow": true, "from_version": 1 });
+    let allowed = server.done(&token, "PUT", "/v1/tenants/acme/pipelines/p", &body);
+    assert_eq!(allowed["version"], 2);
+    // Who planned against version 1 is told that it is not current any more.
+    let body = json!({ "text": sink("plugin = \"log\""), "from_version": 1 }).to_string();
+    let late = server.ask(
+        &token,
+        "PUT",
+        "/v1/tenants/acme/pipelines/p",
+        body.as_bytes(),
+    );
+    assert_eq!(late.status, 409, "{late:?}");
+}
+
+#[test]
+fn a_rollback_asks_the_policy_again() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let policy = |addresses: Value| {
+        let policy = json!({ "allow_addresses": addresses });
+        server.done(&server.admin, "PUT", "/v1/tenants/acme/policy", &policy);
+    };
+    let source = |lines: &str| {
+        format!("name = \"p\"\n[sources.a]\n{lines}\n[sinks.c]\ninput = \"a\"\ntype = \"print\"\n")
+    };
+    policy(json!(["127.0.0.1:1"]));
+    let first = source("type = \"tcp\"\naddress = \"127.0.0.1:1\"");
+    assert_eq!(apply(&server, &token, "acme", &first).status, 200);
+    let body = json!({ "text": source("type = \"generate\""), "accept_changes": true });
+    server.done(&token, "PUT", "/v1/tenants/acme/pipelines/p", &body);
+    policy(json!([]));
+    let back = server.ask(
+        &token,
+        "POST",
+        "/v1/tenants/acme/pipelines/p/rollback",
+        b"{\"version\": 1}",
+    );
+    assert_eq!(back.status, 422, "{back:?}");
+    assert_eq!(
+        server
+            .ask(&token, "GET", "/v1/tenants/acme/pipelines/p", b"")
+            .json["version"],
+        2
+    );
+}
+
+#[test]
+fn a_tenant_hears_of_its_own_pipelines_alone() {
+    let server = Server::start(&[]);
+    let (acme, other) = (server.tenant("acme"), server.tenant("other"));
+    let text = "name = \"mine\"\n[epoch]\ninterval = \"50ms\"\n[sources.a]\ntype = \"generate\"\nrows_per_second = 100\n[sinks.c]\ninput = \"a\"\ntype = \"print\"\n";
+    assert_eq!(
+        apply(&server, &other, "other", &text.replace("mine", "theirs")).status,
+        200
+    );
+    assert_eq!(apply(&server, &acme, "acme", text).status, 200);
+    server.wait_for_phase(&other, "other", "theirs", "running");
+    let mut stream = server.connect();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET /v1/tenants/acme/events HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {acme}\r\n\r\n"
+    )
+    .unwrap();
+    let (mut heard, mut kinds) = (0, std::collections::BTreeSet::new());
+    for line in BufReader::new(stream).lines() {
+        let line = line.unwrap();
+        if let Some(data) = line.strip_prefix("data: ") {
+            let event: Value = serde_json::from_str(data).unwrap();
+            assert_eq!(
+                (&event["tenant"], &event["pipeline"]),
+                (&json!("acme"), &json!("mine"))
+            );
+            kinds.insert(event["event"].as_str().unwrap().to_owned());
+            heard += 1;
+        }
+        if heard >= 20 && kinds.len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["log", "status"]);
+}
