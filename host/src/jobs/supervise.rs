@@ -1,4 +1,4 @@
-//! The supervisor: acts on what [`Job`] decides, and hears of what comes of it.
+//! The supervisor: acts on what [`super::job::Job`] decides, and hears of what comes of it.
 //!
 //! All of it is behind one lock, which is never held over anything that waits: orders go into a queue, reports come on threads of their own.
 
