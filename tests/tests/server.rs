@@ -199,6 +199,12 @@ fn a_pipeline_is_managed_from_the_command_line() {
     give(&server, "1.txt", "a a\n");
     wait_for_counts(&server, &[("a", 2)]);
 
+    wait_until("what it has cost", || {
+        let usage = cli(&["tenant", "usage", "acme", "--output", "json"]);
+        let usage: Value = serde_json::from_str(&usage.succeeded().out).unwrap();
+        usage["cpu_ms"].as_u64().unwrap() > 0 && usage["memory_bytes"].as_u64().unwrap() > 0
+    });
+
     cli(&["pipeline", "stop", "counts"]).succeeded();
     server.wait_for_phase(token.trim(), "acme", "counts", "stopped");
     let listed = cli(&["pipeline", "ls", "--output", "json"]).succeeded().out;
