@@ -16,6 +16,7 @@ mod protocol;
 pub mod runner;
 mod status;
 mod supervise;
+mod usage;
 mod voice;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::ids::{PipelineName, TenantId};
 pub use log::{LogLevel, LogLine};
 pub use status::{Figures, JobStatus, Phase};
 pub use supervise::Jobs;
+pub use usage::Usage;
 
 /// What a supervisor has to know.
 #[derive(Clone, Debug)]
