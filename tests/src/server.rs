@@ -31,8 +31,13 @@ pub struct Answer {
 impl Server {
     /// Starts one with more arguments.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::of(wasmill(), arguments)
+    }
+
+    /// Starts one of this `wasmill`.
+    pub fn of(command: Command, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let (running, address, token) = launch(&home.path().join("data"), arguments);
+        let (running, address, token) = launch(command, &home.path().join("data"), arguments);
         Self {
             running,
             home,
@@ -45,9 +50,14 @@ impl Server {
     pub fn restart(&mut self, signal: &str, arguments: &[&str]) -> Option<String> {
         self.running.signal(signal);
         wait_until("its end", || self.running.has_ended());
-        let (running, address, token) = launch(&self.data(), arguments);
+        let (running, address, token) = launch(wasmill(), &self.data(), arguments);
         (self.running, self.address) = (running, address);
         token
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.running.id()
     }
 
     /// Its data folder.
@@ -164,8 +174,11 @@ impl Server {
 }
 
 /// Starts a server, and waits until it listens; gives where, and the token that it printed.
-fn launch(data: &Path, arguments: &[&str]) -> (Running, String, Option<String>) {
-    let mut command = wasmill();
+fn launch(
+    mut command: Command,
+    data: &Path,
+    arguments: &[&str],
+) -> (Running, String, Option<String>) {
     command.arg("serve").arg("--data").arg(data);
     let running = Running::start(command.args(["--listen", "127.0.0.1:0"]).args(arguments));
     let (mut address, mut token, mut needs_token) = (None, None, false);
