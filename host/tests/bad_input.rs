@@ -77,15 +77,7 @@ fn run(base: &Path, lines: &str, on_error: OnError) -> Result<Summary, Failure> 
         checkpoint: None,
         rejected: (on_error == OnError::Reject).then(|| sink(base, REJECTED)),
     };
-<<<<<<< HEAD
-    let options = Options {
-        output: Output::stdout(),
-        ..Options::unseen(2)
-    };
-    run::run(plan, options)
-=======
     run::run(plan, Options::unseen(2))
->>>>>>> runner
 }
 
 /// All lines of the visible files below a folder, sorted. A failed run may still be clearing away what it had begun.

@@ -41,13 +41,13 @@ impl Server {
         }
     }
 
-    /// Kills it and starts it again on the same data, on another port.
-    pub fn kill_and_start(&mut self) {
-        self.running.signal("KILL");
+    /// Ends it by a signal and starts it again on the same data, on another port; gives the token that it printed.
+    pub fn restart(&mut self, signal: &str, arguments: &[&str]) -> Option<String> {
+        self.running.signal(signal);
         wait_until("its end", || self.running.has_ended());
-        let (running, address, token) = launch(&self.data(), &[]);
-        assert_eq!(token, None, "there is an administrator already");
+        let (running, address, token) = launch(&self.data(), arguments);
         (self.running, self.address) = (running, address);
+        token
     }
 
     /// Its data folder.

@@ -5,13 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 use wasmill::ids::Digest;
-use wasmill_tests::{Ended, delivered, folder, run, wasmill};
-
-#[expect(dead_code, reason = "the host's own tests use more of it")]
-#[path = "../../host/src/plugin/tests/guests.rs"]
-mod guests;
-
-use guests::{ECHO, Guest};
+use wasmill::plugin::Engine;
+use wasmill_tests::guests::{ECHO, Guest};
+use wasmill_tests::{Ended, delivered, folder, hostile, run, wasmill};
 
 /// Rows, and the number of the one at fault, which alone has the mark that the plugins look for.
 #[derive(Clone, Copy)]
@@ -296,4 +292,65 @@ fn a_timeout_loses_the_smallest_chunk_that_the_budget_reached() {
     }
     let others = [&lines[..range.start], &lines[range.end..]].concat();
     assert!(delivered(&folder.path().join("out")) == others, "{summary}");
+}
+
+#[test]
+fn a_failing_call_is_captured_with_its_row_and_made_again_elsewhere() {
+    let deed = Deed {
+        input: INPUT,
+        code: "unreachable",
+        limits: "",
+        message: "the plugin trapped",
+        located: true,
+    };
+    let captures = tempfile::tempdir().expect("writable");
+    let capture = captures.path().to_str().expect("a text");
+    let (folder, ended) = deed.run("reject", &["--capture", capture]);
+    ended.succeeded();
+    drop(folder);
+    let file = captures.path().join("copy-epoch-0-partition-0.capture");
+    let replay = |arguments: &[&str]| {
+        run(wasmill()
+            .args(["plugin", "replay"])
+            .arg(&file)
+            .args(arguments))
+    };
+    let again = replay(&[]).failed_with(3);
+    for text in [
+        "`copy`, epoch 0, partition 0",
+        ", 1 rows",
+        "row 617!",
+        "then     the plugin trapped",
+        "now      the plugin trapped",
+        "\n  in ",
+    ] {
+        assert!(again.out.contains(text), "no `{text}` in:\n{}", again.out);
+    }
+    let mended = captures.path().join("mended.wasm");
+    std::fs::write(&mended, Guest::default().module()).expect("writable");
+    let now = replay(&["--plugin", mended.to_str().expect("a text")]).succeeded();
+    assert!(
+        now.out
+            .contains("now      1 rows on `out`, one for each row"),
+        "{}",
+        now.out
+    );
+}
+
+#[test]
+fn every_component_that_means_harm_ends_with_an_error_that_says_what_it_did() {
+    let cache = tempfile::tempdir().expect("writable");
+    let engine = Engine::new(cache.path()).expect("an empty folder is a cache");
+    let all = hostile::all();
+    assert!(all.len() >= 25, "{}", all.len());
+    let mut wrong = String::new();
+    for component in &all {
+        let met = component.meet(&engine);
+        let said = met.error.unwrap_or_default();
+        if !said.contains(component.expected) {
+            let (name, expected) = (component.name, component.expected);
+            wrong += &format!("{name}: not `{expected}`, but `{said}`\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }

@@ -59,9 +59,20 @@ fn the_death_of_a_runner_costs_its_own_tenant_a_restart_and_nobody_a_row() {
     assert_eq!(host.status(&neighbour).restarts, 0);
     assert_eq!(host.jobs.list(Some(&neighbour.tenant)).len(), 1);
     assert_eq!(host.jobs.list(None).len(), 3);
+    let used = [&ours[0], &neighbour].map(|job| host.jobs.usage(&job.tenant));
     wait_until("the end of runners that have nothing to do", || {
         host.runner_of("acme").is_none() && host.runner_of("beta").is_none()
     });
+    for (job, used) in [&ours[0], &neighbour].into_iter().zip(used) {
+        wait_until("memory that is given back", || {
+            host.jobs.usage(&job.tenant).memory_bytes == 0
+        });
+        let in_all = host.jobs.usage(&job.tenant).cpu_ms;
+        assert!(
+            used.cpu_ms > 0 && in_all >= used.cpu_ms,
+            "{used:?}, {in_all}"
+        );
+    }
 }
 
 #[test]

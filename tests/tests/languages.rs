@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use wasmill_tests::{Running, folder, plugins, wasmill};
+use wasmill_tests::{Running, folder, guide, plugins, wasmill};
 
 /// Rows of the large case: in a debug build, of interpreted languages.
 const ROWS: &str = "20000";
@@ -96,19 +96,64 @@ fn conforms(suite: &str, arguments: &[&str]) {
     );
 }
 
+/// What a language's page tells a newcomer to do works, and shows what the page shows.
+fn the_page_is_true(language: &str) {
+    let page = repository().join(format!("docs/plugins/{language}.md"));
+    let page = std::fs::read_to_string(page).expect("there is a page");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let command = wasmill();
+    let binary = Path::new(command.get_program())
+        .parent()
+        .expect("it lies in a folder");
+    let old = std::env::var_os("PATH").expect("there is a path");
+    let path = [binary.to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&old));
+    let path = std::env::join_paths(path).expect("a path of paths");
+    let (cache, target) = (cache(), folder.path().join("split/target"));
+    // The page names the SDK's place in the world; here it is this checkout's last commit.
+    let checkout = format!("url.file://{}.insteadOf", repository().display());
+    let environment = [
+        ("PATH", Path::new(&path)),
+        ("WASMILL_CACHE", cache.as_path()),
+        ("CARGO_TARGET_DIR", target.as_path()),
+        ("CARGO_NET_GIT_FETCH_WITH_CLI", Path::new("true")),
+        ("GIT_CONFIG_COUNT", Path::new("1")),
+        ("GIT_CONFIG_KEY_0", Path::new(&checkout)),
+        (
+            "GIT_CONFIG_VALUE_0",
+            Path::new("https://github.com/wasmill/wasmill"),
+        ),
+    ];
+    guide::follow(
+        &page,
+        "From nothing to a running pipeline",
+        folder.path(),
+        &environment,
+    );
+}
+
 #[test]
 fn plugins_in_python_are_begun_built_and_conform() {
     is_whole("python");
+    the_page_is_true("python");
 }
 
 #[test]
 fn plugins_in_javascript_are_begun_built_and_conform() {
     is_whole("js");
+    the_page_is_true("js");
+}
+
+#[test]
+fn what_the_page_on_rust_says_is_true() {
+    the_page_is_true("rust");
 }
 
 #[test]
 fn plugins_in_c_and_in_zig_without_an_sdk_are_built_and_conform() {
     is_whole("c");
+    the_page_is_true("c");
     let zig = cache()
         .join("tools")
         .join("ziglang-0.15.2")
@@ -134,6 +179,25 @@ fn plugins_in_c_and_in_zig_without_an_sdk_are_built_and_conform() {
         ROWS,
     ]);
     succeeded(output(&mut conform));
+    what_a_c_library_asks_of_wasi_is_answered_the_same_in_every_run();
+}
+
+/// The compiler is there when this is called.
+fn what_a_c_library_asks_of_wasi_is_answered_the_same_in_every_run() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(repository().join("tests/foreign/c-on-wasi/."))
+        .arg(folder.path())
+        .status();
+    assert!(copied.expect("cp starts").success());
+    let dir = folder.path().to_str().expect("text");
+    let tested = succeeded(command(&["plugin", "test", dir]));
+    assert!(tested.contains("passed  asked"), "{tested}");
+    let component = format!("{dir}/target/plugins/asks-wasi.wasm");
+    let inspected = succeeded(command(&["plugin", "inspect", &component]));
+    assert!(inspected.contains("wasi:random/random"), "{inspected}");
+    assert!(inspected.contains("answered by stubs"), "{inspected}");
 }
 
 #[test]

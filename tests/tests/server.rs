@@ -38,11 +38,11 @@ path = "out"
 fn counted(folder: &Path) -> BTreeMap<String, u64> {
     let mut counted = BTreeMap::new();
     for line in delivered(folder) {
-        let row: Value = serde_json::from_str(&line).unwrap();
+        let row: Value = serde_json::from_str(&line).expect("a row is JSON");
         let count = counted
-            .entry(row["word"].as_str().unwrap().to_owned())
+            .entry(row["word"].as_str().expect("a text").to_owned())
             .or_default();
-        *count = row["n"].as_u64().unwrap().max(*count);
+        *count = row["n"].as_u64().expect("a number").max(*count);
     }
     counted
 }
@@ -51,7 +51,7 @@ fn counted(folder: &Path) -> BTreeMap<String, u64> {
 fn counting() -> (Server, String) {
     let server = Server::start(&[]);
     let token = server.tenant("acme");
-    fs::create_dir(server.files("acme").join("in")).unwrap();
+    fs::create_dir(server.files("acme").join("in")).expect("the folder is writable");
     push(&server, &token, "acme", "split-words", "split-words");
     push(&server, &token, "acme", "running-count", "running-count");
     let applied = apply(&server, &token, "acme", COUNTS);
@@ -62,8 +62,8 @@ fn counting() -> (Server, String) {
 /// Gives the pipeline a file whole, as its sources want it.
 fn give(server: &Server, name: &str, text: &str) {
     let files = server.files("acme");
-    fs::write(files.join(name), text).unwrap();
-    fs::rename(files.join(name), files.join("in").join(name)).unwrap();
+    fs::write(files.join(name), text).expect("the folder is writable");
+    fs::rename(files.join(name), files.join("in").join(name)).expect("the folder is writable");
 }
 
 fn wait_for_counts(server: &Server, counts: &[(&str, u64)]) {
@@ -129,10 +129,33 @@ fn a_killed_server_starts_again_what_should_run_and_counts_nothing_twice() {
     let (mut server, token) = counting();
     give(&server, "1.txt", "a b a\n");
     wait_for_counts(&server, &[("a", 2), ("b", 1)]);
-    server.kill_and_start();
+    let token_again = server.restart("KILL", &[]);
+    assert_eq!(token_again, None, "there is an administrator already");
     give(&server, "2.txt", "b c\n");
     wait_for_counts(&server, &[("a", 2), ("b", 2), ("c", 1)]);
     server.wait_for_phase(&token, "acme", "counts", "running");
+    server.stop().succeeded();
+}
+
+#[test]
+fn who_has_lost_the_administrators_token_gets_another() {
+    let mut server = Server::start(&[]);
+    let asked = |server: &Server, token: &str| server.ask(token, "GET", "/v1/whoami", b"").status;
+    let new = server.restart("TERM", &["--new-admin-token"]).unwrap();
+    assert_ne!(new, server.admin);
+    assert_eq!(
+        (asked(&server, &new), asked(&server, &server.admin)),
+        (200, 200)
+    );
+}
+
+#[test]
+fn pipelines_can_run_in_the_server_itself() {
+    let server = Server::start(&["--in-process"]);
+    let token = server.tenant("acme");
+    let text = "name = \"p\"\n[epoch]\ninterval = \"50ms\"\n[sources.a]\ntype = \"generate\"\n[sinks.c]\ninput = \"a\"\ntype = \"print\"\n";
+    assert_eq!(apply(&server, &token, "acme", text).status, 200);
+    server.wait_for_phase(&token, "acme", "p", "running");
     server.stop().succeeded();
 }
 
@@ -175,6 +198,12 @@ fn a_pipeline_is_managed_from_the_command_line() {
     assert!(applied.ends_with("counts is at version 1\n"), "{applied}");
     give(&server, "1.txt", "a a\n");
     wait_for_counts(&server, &[("a", 2)]);
+
+    wait_until("what it has cost", || {
+        let usage = cli(&["tenant", "usage", "acme", "--output", "json"]);
+        let usage: Value = serde_json::from_str(&usage.succeeded().out).unwrap();
+        usage["cpu_ms"].as_u64().unwrap() > 0 && usage["memory_bytes"].as_u64().unwrap() > 0
+    });
 
     cli(&["pipeline", "stop", "counts"]).succeeded();
     server.wait_for_phase(token.trim(), "acme", "counts", "stopped");

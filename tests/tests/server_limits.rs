@@ -277,8 +277,8 @@ fn refused(server: &Server, token: &str, text: &str) -> Vec<(u64, String)> {
     let diagnostics = answer.json["error"]["diagnostics"].as_array();
     let diagnostics = diagnostics.unwrap_or_else(|| panic!("{text}\n{answer:?}"));
     let problems = diagnostics.iter().map(|one| {
-        let message = one["message"].as_str().unwrap().to_owned();
-        (one["line"].as_u64().unwrap(), message)
+        let message = one["message"].as_str().expect("a text").to_owned();
+        (one["line"].as_u64().expect("a number"), message)
     });
     problems.collect()
 }

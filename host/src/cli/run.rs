@@ -74,6 +74,10 @@ pub struct Run {
     #[arg(long)]
     accept_changes: bool,
 
+    /// Keep each call of a plugin that fails as a file in this folder, for `wasmill plugin replay`
+    #[arg(long, value_name = "DIR")]
+    capture: Option<PathBuf>,
+
     #[command(flatten)]
     engine: EngineOptions,
 }
@@ -93,7 +97,11 @@ impl Run {
         let cluster = self.cluster()?;
         let workers = self.workers.map_or_else(default_workers, NonZeroUsize::get);
         let file = check::read(&self.file)?;
-        let Checked { problems, plan } = file.check(&self.engine.open()?);
+        let engine = self.engine.open()?;
+        if let Some(folder) = &self.capture {
+            engine.capture_to(folder)?;
+        }
+        let Checked { problems, plan } = file.check(&engine);
         log.report_problems(&file, &problems);
         let Some(mut plan) = plan else {
             return Ok(Exit::Usage);

@@ -216,13 +216,7 @@ pub fn is_fatal(error: &CallError) -> bool {
 
 /// A plugin's failure as the end of the run.
 pub fn failure(error: &CallError) -> Failure {
-    let message = match error {
-        CallError::Trap { stack, .. } if !stack.is_empty() => {
-            format!("{error}\n  in {}", stack.join("\n  in "))
-        }
-        _ => error.to_string(),
-    };
-    Failure::user(message).help(match error {
+    Failure::user(error.with_stack()).help(match error {
         CallError::Deadline(_) => "raise `limits.deadline`, or mend the plugin",
         CallError::Limit(_) | CallError::OutputTooLarge { .. } => {
             "raise the step's `limits`, or mend the plugin"

@@ -10,7 +10,7 @@ use super::job::{Happened, Job};
 use super::link::Link;
 use super::log::Ring;
 use super::protocol::{Order, RunId, Start};
-use super::{Desired, Phase};
+use super::{Desired, Phase, Usage};
 use crate::ids::{PipelineName, TenantId};
 
 /// All of it.
@@ -24,6 +24,8 @@ pub struct Book {
     pub runners: BTreeMap<RunnerId, Runner>,
     /// Thousandths of a processor that the plugins of tenants may have.
     pub quotas: BTreeMap<TenantId, u32>,
+    /// What runners have used that are gone, by tenant.
+    past: BTreeMap<TenantId, Usage>,
     /// Nothing is started any more.
     pub is_closed: bool,
     /// Of runs and runners, counted together.
@@ -56,6 +58,8 @@ pub struct Runner {
     pub tenant: TenantId,
     /// The way to it.
     pub link: Link,
+    /// What it has used.
+    pub usage: Usage,
     /// When it last said something.
     pub heard: Instant,
     /// Has been told that nothing more comes.
@@ -127,6 +131,7 @@ impl Book {
         let runner = Runner {
             tenant,
             link,
+            usage: Usage::default(),
             heard: Instant::now(),
             is_closed: false,
         };
@@ -170,7 +175,10 @@ impl Book {
 
     /// Notes that a runner is gone, and says what was running in it.
     pub fn lose(&mut self, id: RunnerId) -> Vec<(RunId, Key)> {
-        self.runners.remove(&id);
+        if let Some(gone) = self.runners.remove(&id) {
+            let past = self.past.entry(gone.tenant).or_default();
+            *past = past.plus(gone.usage.of_the_past());
+        }
         let on_it = self.jobs.iter().filter_map(|(key, entry)| {
             let (run, runner) = entry.run?;
             (runner == id).then(|| (run, key.clone()))
@@ -188,6 +196,14 @@ impl Book {
         for runner in runners.filter(|runner| runner.tenant == *tenant) {
             runner.link.order(Order::Quota { millicores });
         }
+    }
+
+    /// What a tenant has used of the processor, and uses of memory.
+    pub fn usage(&self, tenant: &TenantId) -> Usage {
+        let past = self.past.get(tenant).copied().unwrap_or_default();
+        let runners = self.runners.values();
+        let its = runners.filter(|runner| runner.tenant == *tenant);
+        its.fold(past, |sum, runner| sum.plus(runner.usage))
     }
 
     /// Gives an order to the runner of a job's run.

@@ -16,6 +16,7 @@ mod protocol;
 pub mod runner;
 mod status;
 mod supervise;
+mod usage;
 mod voice;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use log::{LogLevel, LogLine};
 pub use crate::run::status::EpochFigures;
 pub use status::{Figures, JobStatus, Phase};
 pub use supervise::Jobs;
+pub use usage::Usage;
 
 /// What a supervisor has to know.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Figures, LogLine};
+use super::{Figures, LogLine, Usage};
 use crate::error::Failure;
 use crate::ids::PipelineName;
 
@@ -86,6 +86,8 @@ pub enum Report {
     Figures {
         /// By run.
         runs: Vec<(RunId, Figures)>,
+        /// Of the runner.
+        usage: Usage,
     },
     /// A run has said something.
     Log {
@@ -174,6 +176,7 @@ mod tests {
         }
         let figures = Report::Figures {
             runs: vec![(run, Figures::default())],
+            usage: Usage::default(),
         };
         say(&mut wire, &figures).unwrap();
         let failed = Report::Failed {
@@ -188,7 +191,7 @@ mod tests {
             r#"{"order":"start","run":7,"pipeline":"counts","file":"p/pipeline.toml","checkpoint":"c","workers":2,"accept_changes":false}"#.to_owned(),
             r#"{"order":"drain","run":7}"#.to_owned(),
             r#"{"order":"quota","millicores":250}"#.to_owned(),
-            format!(r#"{{"report":"figures","runs":[[7,{zeros}]]}}"#),
+            format!(r#"{{"report":"figures","runs":[[7,{zeros}]],"usage":{{"cpu_ms":0,"memory_bytes":0}}}}"#),
             format!(
                 r#"{{"report":"failed","run":7,"failure":{{"fault":"User","message":"no","place":{{"node":null,"epoch":null,"partition":null,"row":null,"origin":null}},"help":null}},"figures":{zeros}}}"#
             ),

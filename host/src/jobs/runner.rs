@@ -14,7 +14,7 @@ use tracing::Dispatch;
 
 use super::protocol::{Order, PROTOCOL, Report, RunId, Start, hear, say};
 use super::voice::Voice;
-use super::{Figures, LogLevel};
+use super::{Figures, LogLevel, Usage};
 use crate::abort::Abort;
 use crate::checkpoint::CheckpointConfig;
 use crate::config::Level;
@@ -202,9 +202,17 @@ impl Runner {
 
     fn beat(&self, ended: &Receiver<()>) {
         while ended.recv_timeout(PULSE) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
-            let runs = self.figures();
-            self.tell(Report::Figures { runs });
+            self.tell_figures();
         }
+        // What has been used to the end.
+        self.tell_figures();
+    }
+
+    fn tell_figures(&self) {
+        self.tell(Report::Figures {
+            runs: self.figures(),
+            usage: Usage::of_this_process(),
+        });
     }
 
     fn figures(&self) -> Vec<(RunId, Figures)> {

@@ -1,4 +1,4 @@
-//! The supervisor: acts on what [`Job`] decides, and hears of what comes of it.
+//! The supervisor: acts on what [`super::job::Job`] decides, and hears of what comes of it.
 //!
 //! All of it is behind one lock, which is never held over anything that waits: orders go into a queue, reports come on threads of their own.
 
@@ -13,7 +13,7 @@ use super::book::{Book, Entry, Key, RunnerId};
 use super::job::{Action, Happened};
 use super::link::{Heard, Link};
 use super::protocol::{Order, PROTOCOL, Report};
-use super::{Desired, Event, JobStatus, JobsOptions, LogLevel, LogLine, Wanted};
+use super::{Desired, Event, JobStatus, JobsOptions, LogLevel, LogLine, Usage, Wanted};
 use crate::error::Failure;
 use crate::ids::{PipelineName, TenantId};
 use crate::thread;
@@ -86,6 +86,11 @@ impl Jobs {
     /// Lets all plugins of a tenant together have so many thousandths of a processor from now on; `None` is all there is.
     pub fn set_quota(&self, tenant: &TenantId, millicores: Option<u32>) {
         self.0.book().set_quota(tenant, millicores);
+    }
+
+    /// What the runners of a tenant have used since the start of this supervisor. Who keeps a longer account adds up the differences.
+    pub fn usage(&self, tenant: &TenantId) -> Usage {
+        self.0.book().usage(tenant)
     }
 
     /// Stops a job and forgets it.
@@ -241,7 +246,10 @@ impl Shared {
                 }
                 return;
             }
-            Report::Figures { runs } => {
+            Report::Figures { runs, usage } => {
+                if let Some(runner) = book.runners.get_mut(&id) {
+                    runner.usage = usage;
+                }
                 for (run, figures) in runs {
                     if let Some(key) = book.job_of(run) {
                         self.happen(book, &key, Happened::Figures(figures));

@@ -4,20 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{FieldRef, Schema};
-use wasmtime::component::{Instance, InstancePre, Linker};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::wasmill::plugin::types::{Error, ErrorKind as GuestErrorKind, FieldParam};
-use super::call::{CallError, ErrorKind};
+use super::call::{CallContext, CallError, ErrorKind};
+use super::capture::{Called, Capture, Header};
 use super::columns::Asked;
-use super::engine::{Component, Runtime};
+use super::engine::{Component, ONLY_COMPUTES, Runtime};
 use super::host::{Log, State};
-use super::http::Http;
 use super::imports::{self, Grants, HostPort};
 use super::limits::Limits;
 use super::live::Answer;
 use super::meter::Meter;
+use super::wasi::Wasi;
 use super::{World, trap};
 use crate::batch;
 use crate::config::nearest;
@@ -69,12 +70,8 @@ impl Bound {
         }
         imports::check(name, component.imports(), grants)?;
         let (runtime, compiled) = component.compiled(limits.stack)?;
-        let linker = if grants.http.is_empty() {
-            &runtime.bare
-        } else {
-            &runtime.with_http
-        };
-        let pre = linker.instantiate_pre(&compiled).map_err(|error| {
+        let links = runtime.links(world);
+        let pre = links.calls.instantiate_pre(&compiled).map_err(|error| {
             Failure::user(format!(
                 "plugin `{name}` does not fit the contract: {error:#}"
             ))
@@ -92,28 +89,35 @@ impl Bound {
 
     /// A store for one instance, its clock set for the first call.
     pub fn store(&self) -> Store<State> {
-        let http = (!self.hosts.is_empty()).then(|| Box::new(Http::new(self.hosts.clone())));
-        self.limited(self.state(&self.limits, http), &self.limits)
+        let wasi = self.wasi(&self.hosts);
+        self.limited(self.state(&self.limits, wasi), &self.limits)
     }
 
-    /// What `describe` runs in: an instance whose every import traps, and a deadline of its own.
+    fn wasi(&self, granted: &Arc<[HostPort]>) -> Option<Box<Wasi>> {
+        let mut imports = self.component.imports().iter();
+        let any = imports.any(|function| function.interface.starts_with("wasi:"));
+        any.then(|| Box::new(Wasi::new(granted.clone())))
+    }
+
+    /// What `describe` runs in: an instance in which all that leads outside traps, and a deadline of its own.
     pub fn for_describe(&self) -> Result<(Store<State>, InstancePre<State>, Limits), Failure> {
-        let mut linker = Linker::new(&self.runtime.engine);
-        let pre = linker
-            .define_unknown_imports_as_traps(self.pre.component())
-            .and_then(|()| linker.instantiate_pre(self.pre.component()))
+        let links = self.runtime.links(self.component.world());
+        let pre = links
+            .describe
+            .instantiate_pre(self.pre.component())
             .map_err(|error| self.failure(&format!("cannot be linked: {error:#}")))?;
         let limits = Limits {
             deadline: DESCRIBE_DEADLINE.min(self.limits.deadline),
             ..self.limits.clone()
         };
-        let store = self.limited(self.state(&limits, None), &limits);
+        let wasi = self.wasi(&Arc::default());
+        let store = self.limited(self.state(&limits, wasi), &limits);
         Ok((store, pre, limits))
     }
 
-    fn state(&self, limits: &Limits, http: Option<Box<Http>>) -> State {
+    fn state(&self, limits: &Limits, wasi: Option<Box<Wasi>>) -> State {
         let meter = Meter::new(self.component.quota().clone());
-        State::new(limits, meter, &self.log, http)
+        State::new(limits, meter, &self.log, wasi)
     }
 
     fn limited(&self, state: State, limits: &Limits) -> Store<State> {
@@ -170,7 +174,7 @@ impl Bound {
                 let help = format!("its settings are in `config`; its input has {inputs}");
                 Err(self.failure(&what).help(help))
             }
-            Err(CallError::Trap { message, .. }) if message.contains("unknown import") => Err(self
+            Err(CallError::Trap { message, .. }) if message.contains(ONLY_COMPUTES) => Err(self
                 .failure("calls an import in `describe`, which must only compute")
                 .help("move the call to `open` or later")),
             Err(error) => {
@@ -192,13 +196,46 @@ impl Bound {
         }
     }
 
+    /// Keeps a call on `rows` rows that failed, where that is wanted.
+    pub fn capture(
+        &self,
+        error: &CallError,
+        context: &CallContext,
+        rows: usize,
+        called: impl FnOnce() -> Called,
+    ) {
+        let Some(captures) = self.component.captures() else {
+            return;
+        };
+        let node = self.log.node();
+        let place = (node.clone(), context.epoch, context.partition);
+        captures.keep(error, place, rows, || {
+            Ok(Capture {
+                header: Header {
+                    wasmill: env!("CARGO_PKG_VERSION").into(),
+                    plugin: self.component.name().into(),
+                    digest: self.component.digest(),
+                    world: self.component.world(),
+                    node: node.clone(),
+                    config: self.config.parse().expect("written from a value"),
+                    limits: self.limits.clone(),
+                    context: *context,
+                    rows,
+                    error: error.to_string(),
+                },
+                called: called(),
+                component: self.component.bytes()?.into_owned(),
+            })
+        });
+    }
+
     /// A failure of the plugin's own.
     pub fn failure(&self, what: &str) -> Failure {
         Failure::user(format!("plugin `{}` {what}", self.component.name()))
     }
 
     /// The columns that a plan names.
-    pub fn planned(&self, names: &[String], input: &Schema) -> Result<Planned, Failure> {
+    pub fn planned(&self, names: &[String], input: &SchemaRef) -> Result<Planned, Failure> {
         let columns = self.found(names, input)?;
         let carrier = |index: &usize| {
             let field = input.field(*index);
@@ -214,6 +251,7 @@ impl Bound {
             asked: columns.iter().map(carrier).collect::<Result<_, _>>()?,
             schema: WireSchema::new(columns.iter().map(|index| input.fields()[*index].clone())),
             columns,
+            input: input.clone(),
         })
     }
 
@@ -249,6 +287,8 @@ pub(super) struct Planned {
     pub asked: Vec<Asked>,
     /// What `open` is told.
     pub schema: WireSchema,
+    /// What the plugin was bound to.
+    pub input: SchemaRef,
 }
 
 impl Planned {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
+use serde::{Deserialize, Serialize};
 
 use super::bindings::wasmill::plugin::types::Rejects;
 use super::columns::reasons;
@@ -10,7 +11,7 @@ use super::columns::reasons;
 use crate::ids::{BatchTime, Epoch, PartitionId};
 
 /// What a call is about, as the plugin sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallContext {
     /// Micro-batch.
     pub epoch: Epoch,
@@ -115,6 +116,18 @@ pub enum CallError {
         /// When to try again.
         after: Option<Duration>,
     },
+}
+
+impl CallError {
+    /// What went wrong, and where in the guest, a line for each of its functions.
+    pub fn with_stack(&self) -> String {
+        match self {
+            Self::Trap { stack, .. } if !stack.is_empty() => {
+                format!("{self}\n  in {}", stack.join("\n  in "))
+            }
+            _ => self.to_string(),
+        }
+    }
 }
 
 /// The WIT `error-kind`.

@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_MODULE, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
 use wasmparser::Parser;
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{Resolve, WorldId, WorldItem, WorldKey};
@@ -18,7 +22,7 @@ use crate::ids::Digest;
 const PACKAGE: &str = "wasmill:plugin/";
 
 /// A function that a component imports.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ImportedFunction {
     /// The interface with its version, `wasi:http/outgoing-handler@0.2.6`; empty for a function of the world itself.
     pub interface: String,
@@ -62,6 +66,13 @@ pub fn by_interface<'a>(functions: impl IntoIterator<Item = &'a ImportedFunction
 pub struct Parsed {
     /// The component, made from the module if a module was given.
     pub bytes: Vec<u8>,
+    /// What it is.
+    pub about: About,
+}
+
+/// What there is to know of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
     /// Of the bytes as they were given: what a user sees in the file's digest.
     pub digest: Digest,
     /// The world it implements.
@@ -93,12 +104,14 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Failure> {
     let (resolve, world) = decode(&bytes)?;
     let (kind, version) = implemented(&resolve, world)?;
     Ok(Parsed {
-        imports: imported_functions(&resolve, world),
         bytes,
-        digest,
-        world: kind,
-        version,
-        was_module,
+        about: About {
+            digest,
+            world: kind,
+            version,
+            imports: imported_functions(&resolve, world),
+            was_module,
+        },
     })
 }
 
@@ -116,6 +129,7 @@ fn componentize(module: &[u8]) -> Result<Vec<u8>, Failure> {
     let component = ComponentEncoder::default()
         .validate(true)
         .module(module)
+        .and_then(|encoder| encoder.adapter(WASI_MODULE, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER))
         .and_then(|encoder| encoder.encode());
     component
         .map_err(|error| Failure::user(format!("the module cannot become a component: {error:#}")))
@@ -228,26 +242,31 @@ mod tests {
     fn a_module_with_metadata_becomes_a_component() {
         let module = module(WORLDS, "writer");
         let parsed = parse(&module).expect("the module is a sink");
-        assert!(parsed.was_module && Parser::is_component(&parsed.bytes));
+        assert!(parsed.about.was_module && Parser::is_component(&parsed.bytes));
         assert_eq!(
-            (parsed.world, parsed.version.as_str()),
+            (parsed.about.world, parsed.about.version.as_str()),
             (World::Sink, "0.1.0")
         );
-        assert_eq!(parsed.digest, Digest::of(&module));
+        assert_eq!(parsed.about.digest, Digest::of(&module));
 
         let again = parse(&parsed.bytes).expect("its component is one too");
-        assert!(!again.was_module);
+        assert!(!again.about.was_module);
         assert_eq!(
-            (again.world, again.imports, again.bytes),
-            (parsed.world, parsed.imports, parsed.bytes)
+            (again.about.world, again.about.imports, again.bytes),
+            (parsed.about.world, parsed.about.imports, parsed.bytes)
         );
     }
 
     #[test]
     fn functions_are_imports_and_types_are_not() {
         let parsed = parse(&module(WORLDS, "filter")).expect("the module is a transform");
-        let imports: Vec<_> = parsed.imports.iter().map(ToString::to_string).collect();
-        assert_eq!(parsed.world, World::Transform);
+        let imports: Vec<_> = parsed
+            .about
+            .imports
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(parsed.about.world, World::Transform);
         assert_eq!(
             imports,
             [

@@ -1,9 +1,10 @@
 //! The runtime, set up once per process, and what it compiled.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use wasmtime::{Config, WasmBacktraceDetails};
 use super::World;
 use super::bindings::wasmill::plugin::host;
 use super::cache::Cache;
-use super::component::{ImportedFunction, Parsed, parse};
+use super::capture::Captures;
+use super::component::{About, ImportedFunction, parse};
 use super::host::State;
-use super::http;
+use super::http::OUTGOING_HANDLER;
 use super::limits::Limits;
 use super::quota::Quota;
+use super::wasi;
 use crate::error::Failure;
 use crate::ids::Digest;
 
@@ -25,6 +28,9 @@ use crate::ids::Digest;
 const TICK: Duration = Duration::from_millis(5);
 /// Stack of a sink's fiber beyond what its guest may use, for the host functions that it calls.
 const FIBER_HOST_STACK: u64 = 1 << 20;
+
+/// The interface of `host.log`.
+const HOST: &str = "wasmill:plugin/host@0.1.0";
 
 /// One wasmtime engine and its compile cache; cheap to clone. A process needs one.
 #[derive(Clone)]
@@ -35,6 +41,7 @@ struct Inner {
     quota: Arc<Quota>,
     /// By stack size, the one bound that wasmtime fixes per engine. All but the default's are made on demand.
     runtimes: Mutex<BTreeMap<u64, Arc<Runtime>>>,
+    captures: OnceLock<Captures>,
 }
 
 impl fmt::Debug for Engine {
@@ -46,11 +53,42 @@ impl fmt::Debug for Engine {
 /// An engine with what components can be linked to.
 pub(super) struct Runtime {
     pub engine: wasmtime::Engine,
-    /// `host.log`.
-    pub bare: Linker<State>,
-    /// And what `grants.http` opens.
-    pub with_http: Linker<State>,
+    pub steps: Links,
+    pub sinks: Links,
 }
+
+/// What components of some worlds can be linked to.
+pub(super) struct Links {
+    /// `host.log`, the stubs of WASI, and in sinks what `grants.http` opens.
+    pub calls: Linker<State>,
+    /// The same names, where all that leads outside of the plugin traps.
+    pub describe: Linker<State>,
+}
+
+impl Links {
+    /// What `link` adds to the log; `outside` are the functions that lead out of the plugin, by interface and name.
+    fn new(
+        engine: &wasmtime::Engine,
+        link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
+        outside: &[(&str, &str)],
+    ) -> wasmtime::Result<Self> {
+        let mut calls = Linker::new(engine);
+        host::add_to_linker::<State, State>(&mut calls, |state| &mut state.log)?;
+        link(&mut calls)?;
+        let mut describe = calls.clone();
+        describe.allow_shadowing(true);
+        for (interface, function) in outside {
+            let mut interface = describe.instance(interface)?;
+            interface.func_new(function, |_, _, _, _| {
+                Err(wasmtime::Error::msg(ONLY_COMPUTES))
+            })?;
+        }
+        Ok(Self { calls, describe })
+    }
+}
+
+/// What an import says that is called in `describe`.
+pub(super) const ONLY_COMPUTES: &str = "`describe` only computes";
 
 /// Deadlines in ticks of the engine's clock. The first tick may come at once, so one is added.
 pub(super) fn ticks(deadline: Duration) -> u64 {
@@ -68,7 +106,17 @@ impl Engine {
             cache,
             quota: Arc::default(),
             runtimes: Mutex::default(),
+            captures: OnceLock::new(),
         })))
+    }
+
+    /// Has calls that fail kept in `folder`, from now on and for good.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn capture_to(&self, folder: &Path) -> Result<(), Failure> {
+        self.0.captures.set(Captures::open(folder)?).ok();
+        Ok(())
     }
 
     /// Loads and compiles a component, or a core module with wit-bindgen metadata.
@@ -76,14 +124,20 @@ impl Engine {
     /// # Errors
     /// When the file cannot be read, or is no plugin; the message names it.
     pub fn load(&self, path: &Path) -> Result<Component, Failure> {
-        let bytes = std::fs::read(path).map_err(|error| {
-            Failure::user(format!("plugin {} cannot be read: {error}", path.display()))
-        })?;
+        let failed =
+            |error| Failure::user(format!("plugin {} cannot be read: {error}", path.display()));
+        let before = std::fs::metadata(path).map_err(failed)?;
         let name = path
             .file_stem()
             .unwrap_or(path.as_os_str())
             .to_string_lossy();
-        self.load_bytes(&name, &bytes)
+        if let Some(about) = self.0.cache.recall(path) {
+            return self.loaded(&name, about, Source::File(path.to_owned()));
+        }
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let component = self.load_bytes(&name, &bytes)?;
+        self.0.cache.remember(path, &before, &component.0.about);
+        Ok(component)
     }
 
     /// Loads and compiles what [`Self::load`] would find in a file; `name` is how messages call it.
@@ -95,10 +149,15 @@ impl Engine {
             message: format!("plugin `{name}`: {}", failure.message),
             ..failure
         })?;
+        self.loaded(name, parsed.about, Source::Bytes(parsed.bytes))
+    }
+
+    fn loaded(&self, name: &str, about: About, source: Source) -> Result<Component, Failure> {
         let component = Component(Arc::new(Loaded {
             engine: self.clone(),
             name: name.into(),
-            parsed,
+            about,
+            source,
         }));
         component.compiled(Limits::default().stack)?;
         Ok(component)
@@ -130,16 +189,24 @@ impl Engine {
 impl Runtime {
     fn new(stack: u64) -> wasmtime::Result<Self> {
         let engine = wasmtime::Engine::new(&config(stack))?;
-        let mut bare = Linker::new(&engine);
-        host::add_to_linker::<State, State>(&mut bare, |state| &mut state.log)?;
-        let mut with_http = bare.clone();
-        http::link(&mut with_http)?;
+        let log = (HOST, "log");
+        let steps = Links::new(&engine, wasi::link_to_steps, &[log])?;
+        let requests = (OUTGOING_HANDLER, "handle");
+        let sinks = Links::new(&engine, wasi::link_to_sinks, &[log, requests])?;
         start_ticking(&engine)?;
         Ok(Self {
             engine,
-            bare,
-            with_http,
+            steps,
+            sinks,
         })
+    }
+
+    /// What components of a world are linked to.
+    pub fn links(&self, world: World) -> &Links {
+        match world {
+            World::Transform | World::Reducer | World::Keyed => &self.steps,
+            World::Sink => &self.sinks,
+        }
     }
 }
 
@@ -158,8 +225,8 @@ fn config(stack: u64) -> Config {
         .relaxed_simd_deterministic(true)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
-        // Not from the environment: what is compiled must not depend on it.
-        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        // Lines for a guest that has DWARF. Not from the environment: what is compiled must not depend on it.
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 
@@ -184,14 +251,23 @@ pub struct Component(Arc<Loaded>);
 struct Loaded {
     engine: Engine,
     name: Arc<str>,
-    parsed: Parsed,
+    about: About,
+    source: Source,
+}
+
+/// Where a component's bytes are, for whoever needs them.
+enum Source {
+    /// Here.
+    Bytes(Vec<u8>),
+    /// In a file that was read before, by this process or another.
+    File(PathBuf),
 }
 
 impl fmt::Debug for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Component")
             .field(&self.0.name)
-            .field(&self.0.parsed.digest)
+            .field(&self.0.about.digest)
             .finish()
     }
 }
@@ -204,17 +280,42 @@ impl Component {
 
     /// SHA-256 of the file's bytes.
     pub fn digest(&self) -> Digest {
-        self.0.parsed.digest
+        self.0.about.digest
+    }
+
+    /// The component, also of what was loaded as a core module.
+    ///
+    /// # Errors
+    /// When its file is not what it was.
+    pub(super) fn bytes(&self) -> Result<Cow<'_, [u8]>, Failure> {
+        let Loaded { about, source, .. } = &*self.0;
+        let path = match source {
+            Source::Bytes(bytes) => return Ok(Cow::Borrowed(bytes)),
+            Source::File(path) => path,
+        };
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let same = read.and_then(|bytes| match parse(&bytes) {
+            Ok(parsed) if parsed.about == *about => Ok(Cow::Owned(parsed.bytes)),
+            _ => Err("it has changed since it was loaded".to_owned()),
+        });
+        same.map_err(|wrong| {
+            Failure::user(format!("plugin {} cannot be read: {wrong}", path.display()))
+        })
+    }
+
+    /// Where its failed calls are kept, if anywhere.
+    pub(super) fn captures(&self) -> Option<&Captures> {
+        self.0.engine.0.captures.get()
     }
 
     /// The world it implements.
     pub fn world(&self) -> World {
-        self.0.parsed.world
+        self.0.about.world
     }
 
     /// The functions it imports.
     pub fn imports(&self) -> &[ImportedFunction] {
-        &self.0.parsed.imports
+        &self.0.about.imports
     }
 
     pub(super) fn quota(&self) -> &Arc<Quota> {
@@ -229,11 +330,13 @@ impl Component {
         let Loaded {
             engine,
             name,
-            parsed,
+            about,
+            ..
         } = &*self.0;
         let runtime = engine.runtime(stack)?;
-        let compiled = engine.0.cache.get(&runtime.engine, parsed.digest, || {
-            wasmtime::component::Component::from_binary(&runtime.engine, &parsed.bytes)
+        let compiled = engine.0.cache.get(&runtime.engine, about.digest, || {
+            let bytes = self.bytes().map_err(wasmtime::Error::new)?;
+            wasmtime::component::Component::from_binary(&runtime.engine, &bytes)
         });
         let compiled = compiled.map_err(|error| {
             Failure::user(format!("plugin `{name}` cannot be compiled: {error:#}"))

@@ -6,9 +6,10 @@ use std::time::Instant;
 use wasmtime::component::HasData;
 
 use super::bindings::wasmill::plugin::host;
-use super::http::Http;
+use super::call::CallContext;
 use super::limits::{Limiter, Limits};
 use super::meter::Meter;
+use super::wasi::Wasi;
 use crate::ids::{Epoch, NodeName, PartitionId};
 use crate::throttle::Throttle;
 
@@ -17,12 +18,12 @@ pub(super) struct State {
     pub limiter: Limiter,
     pub meter: Meter,
     pub log: InstanceLog,
-    /// Present exactly if `wasi:http` is granted and linked.
-    pub http: Option<Box<Http>>,
+    /// Present exactly if the component imports any of it.
+    pub wasi: Option<Box<Wasi>>,
 }
 
 impl State {
-    pub fn new(limits: &Limits, meter: Meter, log: &Arc<Log>, http: Option<Box<Http>>) -> Self {
+    pub fn new(limits: &Limits, meter: Meter, log: &Arc<Log>, wasi: Option<Box<Wasi>>) -> Self {
         let log = InstanceLog {
             log: log.clone(),
             place: None,
@@ -32,7 +33,28 @@ impl State {
             limiter: Limiter::new(limits),
             meter,
             log,
-            http,
+            wasi,
+        }
+    }
+
+    /// Makes the state that of a call.
+    pub fn begin(&mut self, context: &CallContext) {
+        self.log.place = Some((context.epoch, context.partition));
+        if let Some(wasi) = &mut self.wasi {
+            wasi.begin(context);
+        }
+    }
+
+    /// Logs what the guest has printed.
+    pub fn drain(&mut self) {
+        if let Some(wasi) = &self.wasi {
+            let printed = wasi.printed();
+            self.log.printed(&printed.output, OUTPUT);
+            self.log.printed(&printed.error, WARNING);
+            let last = || Some(shown(String::from_utf8_lossy(&printed.error).trim()));
+            if !printed.error.is_empty() {
+                self.log.last_error = self.log.last_error.take().or_else(last);
+            }
         }
     }
 }
@@ -54,6 +76,9 @@ const LINES: u32 = 50;
 const LINE_BYTES: usize = 4 << 10;
 /// The level of an error in `wit/host.wit`.
 const ERROR: u8 = 4;
+/// The levels at which standard output and standard error are logged.
+const OUTPUT: u8 = 2;
+const WARNING: u8 = 3;
 
 /// The log of one bound plugin, shared by its instances; lets through a number of lines a second and counts the others.
 #[derive(Debug)]
@@ -70,6 +95,11 @@ impl Log {
             plugin,
             throttle: Mutex::new(Throttle::new(LINES, Instant::now())),
         }
+    }
+
+    /// The step or sink.
+    pub fn node(&self) -> &NodeName {
+        &self.node
     }
 
     /// Whether one more line fits; says at most once a second how many did not.
@@ -119,6 +149,12 @@ macro_rules! event {
 }
 
 impl InstanceLog {
+    fn printed(&mut self, bytes: &[u8], level: u8) {
+        for line in String::from_utf8_lossy(bytes).lines() {
+            self.write(level, line);
+        }
+    }
+
     fn write(&mut self, level: u8, message: &str) {
         use tracing::Level;
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
 use wasmtime_wasi_http::p2::bindings::http::types::{self, RequestOptions as Options};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
@@ -16,17 +15,13 @@ use wasmtime_wasi_http::{
 
 use super::host::State;
 use super::imports::HostPort;
-
-/// Resources (requests, bodies, headers) that an instance may hold at once; each takes host memory.
-const RESOURCES: usize = 10_000;
+use super::wasi::Wasi;
 
 /// The interface that sends requests, in the version that wasmtime-wasi-http 48 has the types of.
-const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+pub(super) const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
-/// The state of `wasi:http` in one instance: no files, no environment, no standard streams.
+/// The state of `wasi:http` in one instance.
 pub(super) struct Http {
-    table: ResourceTable,
-    wasi: WasiCtx,
     http: WasiHttpCtx,
     gate: Gate,
 }
@@ -38,20 +33,15 @@ struct Gate {
 
 impl Http {
     pub fn new(granted: Arc<[HostPort]>) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES);
         Self {
-            table,
-            wasi: WasiCtx::builder().build(),
             http: WasiHttpCtx::new(),
             gate: Gate { granted },
         }
     }
 }
 
-/// Adds all that the grant opens.
+/// Adds all that the grant opens, to what answers the rest of WASI.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
     types::add_to_linker::<_, WasiHttp>(
         linker,
         &types::LinkOptions::default(),
@@ -62,7 +52,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         .func_wrap("handle", handle)
 }
 
-/// A request takes its options, but wasmtime-wasi-http 48 leaves them in the table: after [`RESOURCES`] requests of an instance there
+/// A request takes its options, but wasmtime-wasi-http 48 leaves them in the table: after some thousands of requests of an instance there
 /// would be no room for another. So this is its `handle`, and they go.
 fn handle(
     mut store: StoreContextMut<'_, State>,
@@ -80,30 +70,13 @@ fn handle(
     }
 }
 
-impl State {
-    fn http(&mut self) -> &mut Http {
-        self.http
-            .as_mut()
-            .expect("wasi:http is linked only into instances that have its state")
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Http { wasi, table, .. } = self.http();
-        WasiCtxView { ctx: wasi, table }
-    }
-}
-
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let Http {
-            http, table, gate, ..
-        } = State::http(self);
+        let Wasi { http, table, .. } = self.answers_mut();
         WasiHttpCtxView {
-            ctx: http,
+            ctx: &mut http.http,
             table,
-            hooks: gate,
+            hooks: &mut http.gate,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What a plugin may import: what its world gives every plugin, and what the pipeline file grants.
 //!
-//! Decided by the functions that a component imports. An interface that is imported for its types alone (every component
+//! Most of WASI needs no leave, since stubs answer it ([`super::wasi`]). Decided by the functions that a component imports. An interface that is imported for its types alone (every component
 //! imports `wasmill:plugin/types`) asks for nothing.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::component::{ImportedFunction, by_interface};
+use super::wasi;
 use crate::config::Table;
 use crate::error::Failure;
 use crate::ids::NodeName;
@@ -92,16 +93,8 @@ impl Grants {
     }
 }
 
-/// What `grants.http` opens: the outgoing half of `wasi:http` and what its types rest on.
-const HTTP: [&str; 7] = [
-    "wasi:http/types@0.2",
-    "wasi:http/outgoing-handler@0.2",
-    "wasi:io/error@0.2",
-    "wasi:io/poll@0.2",
-    "wasi:io/streams@0.2",
-    "wasi:clocks/monotonic-clock@0.2",
-    "wasi:clocks/wall-clock@0.2",
-];
+/// What `grants.http` opens: the outgoing half of `wasi:http`.
+const HTTP: [&str; 2] = ["wasi:http/types@0.2", "wasi:http/outgoing-handler@0.2"];
 const EVERY_PLUGIN: [&str; 1] = ["wasmill:plugin/host@0.1"];
 
 /// Whether the function belongs to one of these interfaces, at any patch of their version.
@@ -112,12 +105,15 @@ fn belongs(function: &ImportedFunction, interfaces: &[&str]) -> bool {
     })
 }
 
+/// Whether it is more than what every plugin gets.
+fn asks(function: &ImportedFunction) -> bool {
+    !belongs(function, &EVERY_PLUGIN) && !wasi::is_answered(function)
+}
+
 /// What a component asks for beyond what every plugin gets, by the functions that it imports: `http`, which can be granted, and the
 /// interfaces that nothing grants.
 pub fn capabilities(functions: &[ImportedFunction]) -> Vec<String> {
-    let asked = functions
-        .iter()
-        .filter(|function| !belongs(function, &EVERY_PLUGIN));
+    let asked = functions.iter().filter(|function| asks(function));
     let asked = asked.map(|function| match belongs(function, &HTTP) {
         true => "http".to_owned(),
         false if function.interface.is_empty() => function.function.clone(),
@@ -132,10 +128,7 @@ pub(super) fn check(
     functions: &[ImportedFunction],
     grants: &Grants,
 ) -> Result<(), Failure> {
-    let refused: Vec<_> = functions
-        .iter()
-        .filter(|function| !belongs(function, &EVERY_PLUGIN))
-        .collect();
+    let refused: Vec<_> = functions.iter().filter(|function| asks(function)).collect();
     let (http, other): (Vec<_>, Vec<_>) = refused
         .into_iter()
         .partition(|function| belongs(function, &HTTP));
@@ -145,8 +138,8 @@ pub(super) fn check(
             list(other)
         );
         return Err(Failure::user(message).help(
-            "a plugin gets `wasmill:plugin/host`, and with `grants.http` the outgoing half of `wasi:http`; build it for a \
-             target without WASI (wasm32-unknown-unknown), or stub its WASI imports out",
+            "a plugin gets `wasmill:plugin/host`, stubs for the rest of WASI 0.2, and as a sink with `grants.http` the outgoing \
+             half of `wasi:http`",
         ));
     }
     if !http.is_empty() && grants.http.is_empty() {
@@ -214,6 +207,7 @@ mod tests {
     fn http_is_refused_without_its_grant_and_the_message_lists_the_functions() {
         let functions = names(&[
             "wasi:http/outgoing-handler@0.2.3#handle",
+            "wasi:http/types@0.2.0#[constructor]fields",
             "wasi:io/poll@0.2.0#poll",
         ]);
         let failure = check("hook", &functions, &Grants::default()).unwrap_err();
@@ -221,32 +215,42 @@ mod tests {
             failure.message,
             "plugin `hook` imports what is not granted to it:
   wasi:http/outgoing-handler@0.2.3 (handle)
-  wasi:io/poll@0.2.0 (poll)"
+  wasi:http/types@0.2.0 ([constructor]fields)"
         );
         assert!(failure.help.unwrap().contains("grants"));
         assert_eq!(check("hook", &functions, &http()), Ok(()));
     }
 
     #[test]
-    fn what_a_plugin_asks_for_is_named_once() {
-        let functions = names(&[
+    fn wasi_is_answered_and_what_only_looks_like_it_is_refused() {
+        let answered = names(&[
             "wasi:filesystem/types@0.2.0#[method]descriptor.open-at",
-            "wasi:http/outgoing-handler@0.2.3#handle",
-            "wasi:io/poll@0.2.0#poll",
-            "wasmill:plugin/host@0.1.0#log",
+            "wasi:cli/environment@0.2.6#get-environment",
         ]);
-        assert_eq!(
-            capabilities(&functions),
-            ["http", "wasi:filesystem/types@0.2.0"]
-        );
-        assert!(capabilities(&functions[3..]).is_empty());
+        assert_eq!(check("p", &answered, &Grants::default()), Ok(()));
+        for other in [
+            "wasi:cli/environment@0.3.0#get-environment",
+            "wasi:keyvalue/store@0.2.0#open",
+            "wasi:climb/rope@0.2.0#climb",
+        ] {
+            let failure = check("p", &names(&[other]), &http()).unwrap_err();
+            let (interface, _) = other.split_once('#').unwrap();
+            assert!(failure.message.contains(interface), "{failure}");
+        }
     }
 
     #[test]
-    fn no_grant_opens_the_file_system() {
-        let functions = names(&["wasi:filesystem/types@0.2.0#[method]descriptor.open-at"]);
-        let failure = check("p", &functions, &http()).unwrap_err();
-        assert!(failure.message.contains("open-at"), "{failure}");
+    fn what_a_plugin_asks_for_is_named_once_and_stubs_are_nothing_to_ask_for() {
+        let functions = names(&[
+            "evil:keys/store@0.2.0#read",
+            "wasi:filesystem/types@0.2.0#[method]descriptor.open-at",
+            "wasi:http/outgoing-handler@0.2.3#handle",
+            "wasi:http/types@0.2.3#[constructor]fields",
+            "wasi:io/poll@0.2.0#poll",
+            "wasmill:plugin/host@0.1.0#log",
+        ]);
+        assert_eq!(capabilities(&functions), ["evil:keys/store@0.2.0", "http"]);
+        assert!(capabilities(&functions[4..]).is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::bindings::exports::wasmill::plugin::keyed::{
 use super::bindings::wasmill::plugin::types::{BuffersResult, Rejects};
 use super::bound::{Bound, Planned, WireSchema};
 use super::call::{CallContext, CallError, Output, Rejected, rejected};
+use super::capture::{Called, Function};
 use super::columns::{Asked, Made, Views, lift, params};
 use super::engine::Component;
 use super::imports::Grants;
@@ -328,13 +329,17 @@ impl KeyedInstance {
             state: &state,
             inputs: &groups,
         };
-        self.live.call(
+        let changes = self.live.call(
             &keyed.bound,
             context,
             rows,
             |store, guest| guest.call_process(store, wire_context(context), wire),
             |changes| keyed.changes(batch, changes),
-        )
+        );
+        changes.inspect_err(|error| {
+            let bound = &keyed.bound;
+            bound.capture(error, context, rows, || keyed.called(batch));
+        })
     }
 
     /// States of an earlier number as states of today, row for row.
@@ -366,7 +371,7 @@ impl KeyedInstance {
         let views = Views::new(&asked, old)?;
         let rows = old.num_rows();
         let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
-        self.live.call(
+        let state = self.live.call(
             &keyed.bound,
             context,
             rows,
@@ -376,11 +381,44 @@ impl KeyedInstance {
                 })
             },
             |state| keyed.lift_state(rows, state),
-        )
+        );
+        state.inspect_err(|error| {
+            keyed.bound.capture(error, context, rows, || Called {
+                function: Function::Migrate { version },
+                bound: keyed.bound_to(),
+                batches: vec![old.clone()],
+            });
+        })
     }
 }
 
 impl Described {
+    /// The key's columns, then the inputs'.
+    fn bound_to(&self) -> Vec<SchemaRef> {
+        let inputs = self.inputs.iter().map(|planned| &planned.input);
+        std::iter::once(&self.key_schema)
+            .chain(inputs)
+            .cloned()
+            .collect()
+    }
+
+    fn called(&self, batch: &KeyedBatch) -> Called {
+        let inputs = batch.inputs.iter();
+        let (ends, rows): (Vec<_>, Vec<_>) = inputs.cloned().unzip();
+        Called {
+            function: Function::Keys {
+                status: batch.status.clone(),
+                ends,
+            },
+            bound: self.bound_to(),
+            batches: [&batch.keys, &batch.state]
+                .into_iter()
+                .chain(&rows)
+                .cloned()
+                .collect(),
+        }
+    }
+
     fn changes(&self, batch: &KeyedBatch, wire: WireChanges) -> Result<KeyedChanges, String> {
         let keys = batch.status.len();
         let ops = ops(keys, &wire.ops)?;

@@ -3,12 +3,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
 
 use crate::config::{Table, format_size};
 
 /// The bounds of one instance, or of one call into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Time for one call: wall clock, or under a [`super::Quota`] processor time. `limits.deadline`; default 1 s, for a sink 30 s since its calls wait for the outside.
     pub deadline: Duration,

@@ -31,6 +31,7 @@ impl<G> Live<G> {
                 let answer = open(&mut store, &guest)?;
                 Ok((guest, answer))
             });
+        store.data_mut().drain();
         store.data_mut().meter.end();
         match opened {
             Ok((guest, Ok(()))) => Ok(Self(Some((store, guest)))),
@@ -63,10 +64,10 @@ impl<G> Live<G> {
             ));
         };
         begin(&mut store, bound.limits.deadline);
-        let log = &mut store.data_mut().log;
-        log.place = Some((context.epoch, context.partition));
-        log.last_error = None;
+        store.data_mut().log.last_error = None;
+        store.data_mut().begin(context);
         let answer = call(&mut store, &guest);
+        store.data_mut().drain();
         store.data_mut().meter.end();
         let result = match answer {
             Ok(Ok(answer)) => check(answer).map_err(CallError::Contract),

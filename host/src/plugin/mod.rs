@@ -4,14 +4,16 @@
 //! instance and call it with Arrow batches. What comes back has been checked while it was copied.
 //!
 //! In the order in which a file becomes a call: [`component`] reads it, `imports` decides whether it may run, `engine` compiles it
-//! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits`, `transform`,
+//! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits` and answers `wasi`, `transform`,
 //! `reducer`, `keyed` and `sink` each know a world and call its `live` instances with what `chunk` cuts, `columns` carries the rows
-//! over, `ports` checks what comes back, `trap` says what went wrong; `quota` and `meter` hold it to its share of the processor.
+//! over, `ports` checks what comes back, `trap` says what went wrong, `capture` keeps the call for another time; `quota` and `meter` hold it to
+//! its share of the processor.
 
 mod bindings;
 mod bound;
 mod cache;
 mod call;
+pub mod capture;
 mod chunk;
 mod columns;
 pub mod component;
@@ -31,8 +33,9 @@ mod sink;
 mod tests;
 mod transform;
 mod trap;
+mod wasi;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
 pub use chunk::{CALL_BYTES, CALL_ROWS, bytes as bytes_of, chunks};
@@ -45,6 +48,7 @@ pub use quota::Quota;
 pub use reducer::{Reduced, Reducer, ReducerInstance};
 pub use sink::{Delivery, SinkInstance, SinkPlugin};
 pub use transform::{Transform, TransformInstance};
+pub use wasi::is_answered;
 
 /// For tests of what stands on the plugin host.
 #[cfg(test)]
@@ -54,7 +58,7 @@ pub(crate) mod testing {
 }
 
 /// Which of our worlds a component implements; in files and on the command line as [`World::interface`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum World {
     /// Rows in, rows out

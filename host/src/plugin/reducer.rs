@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
 
 use super::World;
 use super::bindings::exports::wasmill::plugin::reducer::{Guest, GuestIndices};
 use super::bindings::wasmill::plugin::types::BuffersResult;
 use super::bound::{Bound, Planned, WireSchema};
 use super::call::{CallContext, CallError};
+use super::capture::{Called, Function};
 use super::columns::{Asked, Made, Views, lift};
 use super::engine::Component;
 use super::imports::Grants;
@@ -38,7 +40,8 @@ struct Described {
 }
 
 /// What is to be reduced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reduced {
     /// Rows of the input.
     Not,
@@ -193,7 +196,7 @@ impl ReducerInstance {
         };
         let views = Views::new(asked, input)?;
         let wire_ends: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-        self.live.call(
+        let rows = self.live.call(
             &reducer.bound,
             context,
             input.num_rows(),
@@ -203,7 +206,18 @@ impl ReducerInstance {
                 })
             },
             |result| reducer.lift(ends.len(), result),
-        )
+        );
+        rows.inspect_err(|error| {
+            let count = input.num_rows();
+            reducer.bound.capture(error, context, count, || Called {
+                function: Function::Reduce {
+                    ends: ends.to_vec(),
+                    reduced,
+                },
+                bound: vec![reducer.planned.input.clone()],
+                batches: vec![input.clone()],
+            });
+        })
     }
 }
 

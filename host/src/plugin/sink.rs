@@ -19,6 +19,7 @@ use super::bindings::exports::wasmill::plugin::sink::{
 };
 use super::bound::{Bound, Planned, WireSchema, begin, refused};
 use super::call::{CallContext, CallError, Rejected, rejected};
+use super::capture::{Called, Function};
 use super::columns::Views;
 use super::engine::Component;
 use super::host::State;
@@ -133,11 +134,14 @@ impl SinkPlugin {
         };
         let opened =
             runtime.block_on(async { tokio::time::timeout(bound.limits.deadline, opening).await });
+        store.data_mut().drain();
+        store.data_mut().meter.end();
         match opened {
             Ok(Ok((guest, Ok(())))) => Ok(SinkInstance {
                 sink: self.0.clone(),
                 runtime: runtime.clone(),
                 live: Some((store, guest)),
+                key: String::new(),
             }),
             Ok(Ok((_, Err(error)))) => Err(refused(error, 0)),
             Ok(Err(error)) => Err(bound.classify(&mut store, &error, &bound.limits)),
@@ -178,6 +182,8 @@ pub struct SinkInstance {
     runtime: Arc<Runtime>,
     /// `None` after a trap or an abandoned call.
     live: Option<(Store<State>, Guest)>,
+    /// Of the partition begun last.
+    key: String,
 }
 
 impl SinkInstance {
@@ -200,6 +206,7 @@ impl SinkInstance {
     /// Starts one partition of one epoch.
     pub fn begin(&mut self, context: &CallContext, idempotency_key: &str) -> Result<(), CallError> {
         self.place(context);
+        idempotency_key.clone_into(&mut self.key);
         let wire = wire_context(context);
         self.call(0, async |store, guest| {
             guest.call_begin(store, wire, idempotency_key).await
@@ -213,6 +220,25 @@ impl SinkInstance {
         input: &RecordBatch,
     ) -> Result<Vec<Rejected>, CallError> {
         self.place(context);
+        let refused = self.write_rows(context, input);
+        refused.inspect_err(|error| {
+            let sink = &self.sink;
+            sink.bound
+                .capture(error, context, input.num_rows(), || Called {
+                    function: Function::Write {
+                        idempotency_key: self.key.clone(),
+                    },
+                    bound: vec![sink.planned.input.clone()],
+                    batches: vec![input.clone()],
+                });
+        })
+    }
+
+    fn write_rows(
+        &mut self,
+        context: &CallContext,
+        input: &RecordBatch,
+    ) -> Result<Vec<Rejected>, CallError> {
         let sink = self.sink.clone();
         let views = Views::new(&sink.planned.asked, input)?;
         let rows = u32::try_from(input.num_rows()).expect("a call has at most 64 Ki rows");
@@ -252,7 +278,7 @@ impl SinkInstance {
 
     fn place(&mut self, context: &CallContext) {
         if let Some((store, _)) = &mut self.live {
-            store.data_mut().log.place = Some((context.epoch, context.partition));
+            store.data_mut().begin(context);
         }
     }
 
@@ -273,6 +299,7 @@ impl SinkInstance {
         let answer = self
             .runtime
             .block_on(async { tokio::time::timeout(deadline, call(&mut store, &guest)).await });
+        store.data_mut().drain();
         store.data_mut().meter.end();
         let result = match answer {
             Ok(Ok(Ok(value))) => Ok(value),

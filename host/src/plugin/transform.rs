@@ -10,6 +10,7 @@ use super::World;
 use super::bindings::exports::wasmill::plugin::transform::{Guest, GuestIndices};
 use super::bound::{Bound, Planned, WireSchema};
 use super::call::{CallContext, CallError, Produced, rejected};
+use super::capture::{Called, Function};
 use super::columns::Views;
 use super::engine::Component;
 use super::imports::Grants;
@@ -167,7 +168,7 @@ impl TransformInstance {
                 guest.call_process(store, wire_context(context), wire_rows, buffers)
             })
         };
-        self.live.call(bound, context, rows, call, |produced| {
+        let produced = self.live.call(bound, context, rows, call, |produced| {
             let outputs = produced
                 .outputs
                 .into_iter()
@@ -176,6 +177,13 @@ impl TransformInstance {
                 outputs: outputs.collect::<Result<_, _>>()?,
                 rejected: rejected(rows, produced.rejected)?,
             })
+        });
+        produced.inspect_err(|error| {
+            bound.capture(error, context, rows, || Called {
+                function: Function::Process,
+                bound: vec![planned.input.clone()],
+                batches: vec![input.clone()],
+            });
         })
     }
 }

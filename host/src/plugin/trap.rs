@@ -1,6 +1,6 @@
 //! What went wrong in a call, told from the runtime's error.
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
 
 use super::call::CallError;
 use super::limits::{LimitReached, Limits};
@@ -67,11 +67,64 @@ fn stack(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return Vec::new();
     };
-    let frames = backtrace.frames().iter().take(FRAMES);
-    frames
-        .map(|frame| match frame.func_name() {
-            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-            None => format!("function {}", frame.func_index()),
-        })
-        .collect()
+    let frames = backtrace.frames().iter();
+    frames.flat_map(functions).take(FRAMES).collect()
+}
+
+/// The function of a frame; where there is DWARF, also those that were inlined into it, with their lines and without those of
+/// Rust's own library, which are many and never the place to look at.
+fn functions(frame: &FrameInfo) -> Vec<String> {
+    if frame.symbols().is_empty() {
+        return vec![function(frame)];
+    }
+    let symbols = frame.symbols().iter();
+    let own = symbols.filter(|symbol| {
+        !symbol
+            .file()
+            .is_some_and(|file| file.starts_with("/rustc/"))
+    });
+    own.map(|symbol| with_line(symbol, frame)).collect()
+}
+
+fn with_line(symbol: &FrameSymbol, frame: &FrameInfo) -> String {
+    let name = match symbol.name() {
+        Some(name) => without_types(&demangled(name)).to_owned(),
+        None => function(frame),
+    };
+    match (symbol.file(), symbol.line()) {
+        (Some(file), Some(line)) => format!("{name} ({file}:{line})"),
+        (Some(file), None) => format!("{name} ({file})"),
+        (None, _) => name,
+    }
+}
+
+fn function(frame: &FrameInfo) -> String {
+    match frame.func_name() {
+        Some(name) => demangled(name),
+        None => format!("function {}", frame.func_index()),
+    }
+}
+
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
+
+/// A name in DWARF without the types that its function is for: they can take a screen.
+fn without_types(name: &str) -> &str {
+    match name.find('<') {
+        Some(types) if types > 0 => &name[..types],
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_a_generic_function_are_left_out() {
+        assert_eq!(without_types("{closure#0}<a::B, c::D<E>>"), "{closure#0}");
+        assert_eq!(without_types("<impl a::B>::c"), "<impl a::B>::c");
+        assert_eq!(without_types("split"), "split");
+    }
 }

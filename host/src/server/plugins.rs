@@ -22,11 +22,11 @@ impl Service {
     ) -> Result<PluginVersion, Refusal> {
         let parsed = component::parse(bytes)?;
         let component = Component {
-            digest: parsed.digest,
-            world: parsed.world.interface().into(),
-            contract: parsed.version,
+            digest: parsed.about.digest,
+            world: parsed.about.world.interface().into(),
+            contract: parsed.about.version,
             size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            capabilities: capabilities(&parsed.imports),
+            capabilities: capabilities(&parsed.about.imports),
         };
         let mut components = self.folder.components();
         components.keep(component.digest, bytes)?;

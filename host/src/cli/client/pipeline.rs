@@ -189,10 +189,10 @@ fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
     if difference.from_version > 0 {
         text.push_str(&difference.diff);
     }
-    text.push_str(&format!(
-        "{name}, now at version {}:\n",
-        difference.from_version
-    ));
+    match difference.from_version {
+        0 => text.push_str(&format!("{name}:\n")),
+        version => text.push_str(&format!("{name}, now at version {version}:\n")),
+    }
     for change in &difference.changes {
         text.push_str(&format!("  {change}\n"));
     }

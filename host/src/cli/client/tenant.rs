@@ -10,6 +10,7 @@ use super::{Connection, Form, Listing, Remote, listing};
 use crate::cli::exit::WrongUsage;
 use crate::cli::output;
 use crate::error::Failure;
+use crate::jobs::Usage;
 use crate::server::api::{NewTenant, NewToken, ShownToken};
 use crate::server::catalog::tenant::{Policy, Tenant};
 use crate::server::catalog::token::Token;
@@ -38,6 +39,14 @@ pub enum TenantCommand {
         /// Set it to what this JSON file says; what it does not say is as at first
         #[arg(long, value_name = "FILE")]
         set: Option<PathBuf>,
+
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show what a tenant's pipelines have cost since the server started
+    Usage {
+        /// The tenant
+        name: String,
 
         #[command(flatten)]
         remote: Remote,
@@ -102,6 +111,16 @@ impl TenantCommand {
                 show(&tenants, remote.output)
             }
             Self::Policy { name, set, remote } => policy(&name, set, &remote),
+            Self::Usage { name, remote } => {
+                let path = format!("/v1/tenants/{}/usage", segment(&name));
+                let usage: Usage = Connection::open(&remote)?.get(&path)?;
+                let listing = Listing::of(&["TENANT", "CPU", "MEMORY"]).row([
+                    name,
+                    format!("{} ms", usage.cpu_ms),
+                    format!("{} MiB", usage.memory_bytes >> 20),
+                ]);
+                listing.show(remote.output, &usage)
+            }
             Self::Token(token) => token.run(),
         }
     }

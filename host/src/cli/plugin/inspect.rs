@@ -16,7 +16,10 @@ use crate::config::format_size;
 use crate::pipeline::columns;
 use crate::pipeline::search::SearchPath;
 use crate::plugin::component::{self, Parsed};
-use crate::plugin::{Engine, Grants, Limits, Transform};
+use crate::plugin::{Engine, Grants, Limits, Transform, is_answered};
+
+/// What becomes of imports of WASI.
+const STUBS: &str = "answered by stubs: no environment, files or network; the batch time as clock, random numbers by seed, output to the log";
 
 /// Say what a plugin is: its world, imports, size and digest
 ///
@@ -156,17 +159,17 @@ fn describe(
 }
 
 fn world(parsed: &Parsed) -> String {
-    format!("{}-plugin", parsed.world.interface())
+    format!("{}-plugin", parsed.about.world.interface())
 }
 
 fn text(path: &Path, size: usize, parsed: &Parsed, described: Option<&Described>) -> String {
     let mut lines = vec![
         ("file", path.display().to_string()),
         ("world", world(parsed)),
-        ("version", parsed.version.clone()),
+        ("version", parsed.about.version.clone()),
         (
             "form",
-            match parsed.was_module {
+            match parsed.about.was_module {
                 true => "core module".to_owned(),
                 false => "component".to_owned(),
             },
@@ -178,17 +181,21 @@ fn text(path: &Path, size: usize, parsed: &Parsed, described: Option<&Described>
                 format_size(parsed.bytes.len() as u64)
             ),
         ),
-        ("digest", parsed.digest.to_string()),
+        ("digest", parsed.about.digest.to_string()),
     ];
-    if parsed.imports.is_empty() {
+    if parsed.about.imports.is_empty() {
         lines.push(("imports", "nothing".to_owned()));
     }
     lines.extend(
         parsed
+            .about
             .imports
             .iter()
             .map(|import| ("imports", import.to_string())),
     );
+    if parsed.about.imports.iter().any(is_answered) {
+        lines.push(("wasi", STUBS.to_owned()));
+    }
     if let Some(described) = described {
         lines.push(("reads", described.reads.join(", ")));
         for (name, made, carry) in &described.ports {
@@ -212,11 +219,12 @@ fn as_json(path: &Path, size: usize, parsed: &Parsed, described: Option<&Describ
     let mut json = json!({
         "file": path.to_string_lossy(),
         "world": world(parsed),
-        "version": parsed.version,
-        "module": parsed.was_module,
+        "version": parsed.about.version,
+        "module": parsed.about.was_module,
         "size": size,
-        "digest": parsed.digest.to_string(),
-        "imports": parsed.imports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "digest": parsed.about.digest.to_string(),
+        "imports": parsed.about.imports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "stubbed": parsed.about.imports.iter().filter(|import| is_answered(import)).map(ToString::to_string).collect::<Vec<_>>(),
     });
     if let Some(described) = described {
         json["reads"] = described.reads.clone().into();

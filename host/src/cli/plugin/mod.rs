@@ -6,6 +6,7 @@ mod conform;
 mod dev;
 mod inspect;
 mod new;
+mod replay;
 mod sdk;
 mod setup;
 mod test;
@@ -16,6 +17,7 @@ pub use conform::Conform;
 pub use dev::Dev;
 pub use inspect::Inspect;
 pub use new::New;
+pub use replay::Replay;
 pub use sdk::Sdk;
 pub use setup::Setup;
 pub use test::Test;
@@ -36,6 +38,8 @@ pub enum Plugin {
     Dev(Dev),
     /// Measure what a plugin costs
     Bench(Bench),
+    /// Make a call again that failed elsewhere
+    Replay(Replay),
     /// Check that a plugin does what one of Wasmill's own does
     Conform(Conform),
     /// Install what compiling plugins needs
@@ -67,6 +71,7 @@ impl Plugin {
         let done = match self {
             Self::Test(test) => return test.run(),
             Self::Conform(conform) => return conform.run(),
+            Self::Replay(replay) => return replay.run(),
             Self::Dev(dev) => dev.run(),
             Self::Bench(bench) => bench.run(),
             Self::New(new) => new.run(),

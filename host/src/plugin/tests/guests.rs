@@ -15,6 +15,8 @@ pub struct Guest<'a> {
     pub open: &'a str,
     /// Instructions of `process` that leave its answer's address; see [`TEMPLATE`] for what they can call.
     pub process: Option<&'a str>,
+    /// Instructions of `cabi_realloc` before it allocates.
+    pub realloc: Option<&'a str>,
 }
 
 /// The answer of the echo: what came in, row for row.
@@ -28,6 +30,7 @@ impl Guest<'_> {
             ("{describe}", self.describe),
             ("{open}", self.open),
             ("{process}", self.process.unwrap_or(ECHO)),
+            ("{realloc}", self.realloc.unwrap_or_default()),
         ];
         embed(TEMPLATE, &parts, "transform-plugin")
     }
@@ -39,6 +42,7 @@ pub fn embed(template: &str, parts: &[(&str, &str)], world: &str) -> Vec<u8> {
     let text = parts
         .iter()
         .fold(text, |text, (name, part)| text.replace(name, part));
+    let text = text.replace("{realloc}", "");
     let module = wat::parse_str(text).expect("the test's guest is well-formed");
     let (resolve, ours) = contract();
     let world = resolve
@@ -94,6 +98,7 @@ const MEMORY: &str = r#"
     (memory.fill (local.get $at) (i32.const 0) (local.get $size))
     (local.get $at))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    {realloc}
     (call $alloc (local.get 2) (local.get 3)))
 
   (func $put (param $at i32) (param $first i32) (param $second i32)

@@ -1,6 +1,7 @@
 //! The plugin host against real guests, written by hand in the text format so that each can break the contract in its own way.
 
 mod binding;
+mod capture;
 mod echo;
 pub mod guests;
 mod hostile;
@@ -10,6 +11,7 @@ mod keyed_guest;
 mod limits;
 mod quota;
 mod reducer_guest;
+mod wasi;
 
 use std::sync::{Arc, OnceLock};
 

@@ -65,6 +65,7 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(tenants::list))
         .routes(routes!(tenants::show))
         .routes(routes!(tenants::audit))
+        .routes(routes!(tenants::usage))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::versions, plugins::push))
         .routes(routes!(plugins::show, plugins::remove))

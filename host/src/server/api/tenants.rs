@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::Api;
 use super::answer::{Answer, NewTenant, NewToken, NumberAt, Sent, ShownToken, TenantAt, Who};
 use crate::ids::TenantId;
+use crate::jobs::Usage;
 use crate::server::catalog::audit::{self, AuditLine, Change};
 use crate::server::catalog::tenant::{self, Policy};
 use crate::server::catalog::token::{self, Caller, Secret, Token, TokenId};
@@ -108,6 +109,14 @@ pub async fn set_policy(
         service.tell_quota(&name)
     });
     set.await.map(Json)
+}
+
+/// What a tenant's pipelines have cost since the server started, of processor time, and cost now, of memory.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/usage", tag = "tenants", params(("tenant" = String, Path)),
+    responses((status = 200, body = Object)))]
+pub async fn usage(State(api): State<Arc<Api>>, TenantAt(name): TenantAt) -> Answer<Usage> {
+    let usage = api.run(move |service| Ok(service.jobs.usage(&name)));
+    usage.await.map(Json)
 }
 
 /// A tenant's tokens, without what opens anything.

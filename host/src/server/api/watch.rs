@@ -13,9 +13,10 @@ use super::answer::{Answer, PipelineAt, TenantAt};
 use crate::pipeline::outline::{OutlineNode, outline};
 use crate::server::Service;
 use crate::server::catalog::pipeline;
+use crate::server::catalog::tenant;
 use crate::server::catalog::token::Caller;
 use crate::server::history::Past;
-use crate::server::metrics::{self, CONTENT_TYPE, SeenPipeline, SeenServer};
+use crate::server::metrics::{self, CONTENT_TYPE, Seen, SeenPipeline, SeenServer};
 use crate::server::refusal::Refusal;
 
 /// Figures as Prometheus reads them: of all pipelines and of the server to administrators, of a tenant's own to the tenant.
@@ -25,26 +26,32 @@ pub async fn metrics(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let server = caller.tenant.is_none().then(|| SeenServer {
+    let is_admin = caller.tenant.is_none();
+    let mut seen = api.run(move |service| service.seen(&caller)).await?;
+    seen.server = is_admin.then(|| SeenServer {
         started: api.started,
         requests: api.requests.counts(),
     });
-    let pipelines = api.run(move |service| service.seen(&caller)).await?;
-    let text = metrics::text(&pipelines, server.as_ref());
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
+    let headers = [(header::CONTENT_TYPE, CONTENT_TYPE)];
+    Ok((headers, metrics::text(&seen)))
 }
 
 impl Service {
-    /// The pipelines that a caller may know of, as metrics show them.
-    fn seen(&self, caller: &Caller) -> Result<Vec<SeenPipeline>, Refusal> {
+    /// The tenants and pipelines that a caller may know of.
+    fn seen(&self, caller: &Caller) -> Result<Seen, Refusal> {
         let of = caller.tenant.as_ref();
+        let (tenants, used) = self
+            .catalog
+            .read(|db| Ok((tenant::list(db)?, pipeline::plugins_in_use(db, of)?)))?;
+        let tenants = tenants.into_iter().map(|tenant| tenant.name);
+        let tenants = tenants.filter(|tenant| caller.sees(tenant));
         let mut plugins: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-        for used in self.catalog.read(|db| pipeline::plugins_in_use(db, of))? {
+        for used in used {
             let nodes = plugins.entry((used.tenant, used.pipeline)).or_default();
             nodes.insert(used.node, used.plugin);
         }
         let jobs = self.jobs.list(of).into_iter();
-        let seen = jobs.map(|(tenant, pipeline, status)| {
+        let pipelines = jobs.map(|(tenant, pipeline, status)| {
             let key = (tenant, pipeline);
             let plugins = plugins.remove(&key).unwrap_or_default();
             SeenPipeline {
@@ -54,7 +61,11 @@ impl Service {
                 plugins,
             }
         });
-        Ok(seen.collect())
+        Ok(Seen {
+            tenants: tenants.map(|tenant| { let usage = self.jobs.usage(&tenant); (tenant, usage) }).collect(),
+            pipelines: pipelines.collect(),
+            server: None,
+        })
     }
 }
 

@@ -24,7 +24,8 @@ export function tenants({ signal, fail, who }) {
     rows.forEach((row) => known.set(row.name, row));
     const ask_some = async () => {
       for (let row = waiting.shift(); row; row = waiting.shift()) {
-        use(row, await ask(of(row.name, "pipelines"), "GET", signal));
+        const [views, cost] = await Promise.all([of(row.name, "pipelines"), of(row.name, "usage")].map((path) => ask(path, "GET", signal)));
+        use(row, views, cost);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, ask_some));
@@ -53,14 +54,16 @@ async function keep(look, signal, fail) {
 }
 
 /** Sums up what a tenant's pipelines do. */
-function use(row, views) {
-  const used = { pipelines: views.length, running: 0, failing: 0, rows: 0, bytes: 0, busy: 0, live: 0 };
+function use(row, views, cost) {
+  const used = { pipelines: views.length, running: 0, failing: 0, rows: 0, bytes: 0, busy: 0, memory: cost.memory_bytes };
+  const now = Date.now();
+  used.cores = row.cost ? (cost.cpu_ms - row.cost.cpu_ms) / (now - row.cost.time) : 0;
+  row.cost = { cpu_ms: cost.cpu_ms, time: now };
   for (const { name, status } of views) {
     if (!status) continue;
     const phase = status.phase.phase;
     used.running += phase === "running";
     used.failing += phase === "failed" || phase === "waiting";
-    used.live += phase === "running" ? status.figures.live_bytes : 0;
     if (!row.rates.has(name)) row.rates.set(name, new Rates());
     const next = row.rates.get(name).next(status);
     if (!next) continue;
@@ -81,7 +84,8 @@ const columns = [
   column("Rows/s", (row) => count(row.used.rows), "number"),
   column("Bytes/s", (row) => bytes(row.used.bytes), "number wide"),
   column("Plugins' time", (row) => `${row.used.busy.toFixed(2)} of ${row.policy.plugin_millicores ? `${row.policy.plugin_millicores / 1000} cores` : "all cores"}`, "number wide"),
-  column("Live memory", (row) => bytes(row.used.live), "number wide"),
+  column("Cores", (row) => Math.max(0, row.used.cores).toFixed(2), "number wide"),
+  column("Memory", (row) => bytes(row.used.memory), "number wide"),
   column("Workers a pipeline", (row) => row.policy.max_workers, "number wide"),
   column("May reach", (row) => [...row.policy.allow_addresses, ...row.policy.allow_http].join(", ") || "nothing outside", "wide"),
 ];

@@ -9,11 +9,22 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::ids::{NodeName, PipelineName, PluginName, TenantId};
-use crate::jobs::{JobStatus, Phase};
+use crate::jobs::{JobStatus, Phase, Usage};
 use crate::telemetry::NodeCounts;
 use exposition::{Exposition, Kind};
 
 pub use exposition::CONTENT_TYPE;
+
+/// What was seen at one moment.
+#[derive(Default)]
+pub struct Seen {
+    /// What tenants use.
+    pub tenants: Vec<(TenantId, Usage)>,
+    /// Their pipelines.
+    pub pipelines: Vec<SeenPipeline>,
+    /// The server, if the caller may know.
+    pub server: Option<SeenServer>,
+}
 
 /// What is said of a pipeline.
 pub struct SeenPipeline {
@@ -181,8 +192,32 @@ fn seconds(time: Timestamp) -> f64 {
 }
 
 /// The text. Every metric is there, whether or not there is anything to say of it.
-pub fn text(pipelines: &[SeenPipeline], server: Option<&SeenServer>) -> String {
+pub fn text(seen: &Seen) -> String {
     let mut text = Exposition::default();
+    of_tenants(&mut text, &seen.tenants);
+    of_pipelines(&mut text, &seen.pipelines);
+    of_nodes(&mut text, &seen.pipelines);
+    if let Some(server) = &seen.server {
+        of_server(&mut text, server);
+    }
+    text.into_text()
+}
+
+fn of_tenants(text: &mut Exposition, tenants: &[(TenantId, Usage)]) {
+    let (cpu, memory) = ("wasmill_tenant_cpu_seconds_total", "wasmill_tenant_memory_bytes");
+    text.metric(cpu, Kind::Counter, "Processor time of the tenant's runners.");
+    for (tenant, usage) in tenants {
+        let labels = [("tenant", tenant.as_str())];
+        text.sample(cpu, &labels, usage.cpu_ms as f64 / 1000.0);
+    }
+    text.metric(memory, Kind::Gauge, "Memory of the tenant's runners.");
+    for (tenant, usage) in tenants {
+        let labels = [("tenant", tenant.as_str())];
+        text.sample(memory, &labels, usage.memory_bytes as f64);
+    }
+}
+
+fn of_pipelines(text: &mut Exposition, pipelines: &[SeenPipeline]) {
     let name = "wasmill_pipeline_phase";
     text.metric(name, Kind::Gauge, "1 for the phase that it is in, 0 for the others.");
     for seen in pipelines {
@@ -198,11 +233,6 @@ pub fn text(pipelines: &[SeenPipeline], server: Option<&SeenServer>) -> String {
             text.sample(name, &seen.labels(), value(&seen.status));
         }
     }
-    of_nodes(&mut text, pipelines);
-    if let Some(server) = server {
-        of_server(&mut text, server);
-    }
-    text.into_text()
 }
 
 fn of_nodes(text: &mut Exposition, pipelines: &[SeenPipeline]) {
@@ -264,7 +294,7 @@ mod tests {
     use super::*;
     use crate::jobs::Figures;
 
-    fn seen() -> SeenPipeline {
+    fn pipeline() -> SeenPipeline {
         let counts = NodeCounts {
             rows_in: 7,
             calls: 2,
@@ -295,9 +325,19 @@ mod tests {
 
     #[test]
     fn figures_stand_under_their_tenant_pipeline_node_and_plugin() {
-        let text = text(&[seen()], None);
+        let usage = Usage {
+            cpu_ms: 1250,
+            memory_bytes: 4096,
+        };
+        let text = text(&Seen {
+            tenants: vec![(TenantId::parse("acme").unwrap(), usage)],
+            pipelines: vec![pipeline()],
+            server: None,
+        });
         let own = r#"tenant="acme",pipeline="counts""#;
         for line in [
+            "wasmill_tenant_cpu_seconds_total{tenant=\"acme\"} 1.25".to_owned(),
+            "wasmill_tenant_memory_bytes{tenant=\"acme\"} 4096".to_owned(),
             format!("wasmill_pipeline_phase{{{own},phase=\"waiting\"}} 1"),
             format!("wasmill_pipeline_phase{{{own},phase=\"running\"}} 0"),
             format!("wasmill_pipeline_version{{{own}}} 3"),
@@ -326,7 +366,15 @@ mod tests {
             requests: vec![(route, 5)],
         };
         let count = r#"wasmill_http_requests_total{method="GET",route="/v1/tenants/{tenant}",code="404"} 5"#;
-        assert!(text(&[], Some(&server)).contains(count));
-        assert!(!text(&[seen()], None).contains("wasmill_http"));
+        let of_admin = Seen {
+            server: Some(server),
+            ..Seen::default()
+        };
+        assert!(text(&of_admin).contains(count));
+        let of_tenant = Seen {
+            pipelines: vec![pipeline()],
+            ..Seen::default()
+        };
+        assert!(!text(&of_tenant).contains("wasmill_http"));
     }
 }

@@ -16,14 +16,13 @@ const ZIG: &str = "0.15.2";
 const PACKAGES: [&str; 4] = ["clang", "lld", "wasi-libc", "libclang-rt-14-dev-wasm32"];
 const TARGET: [&str; 2] = ["-target", "wasm32-wasi"];
 
-const FLAGS: [&str; 6] = [
+const FLAGS: [&str; 5] = [
     "-mexec-model=reactor",
     "-O2",
     "-msimd128",
     "-mbulk-memory",
     // Zig leaves assertions out when it optimises.
     "-UNDEBUG",
-    "-Wl,--strip-debug",
 ];
 
 /// Zig, from PyPI.
@@ -38,7 +37,7 @@ pub fn tool(kit: &Kit) -> Tool {
 }
 
 /// The core module of a folder's `src/*.c`.
-pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
+pub fn build(folder: &Folder, kit: &Kit, debug: bool) -> anyhow::Result<Vec<u8>> {
     let (compiler, kind) = (compiler(kit)?, folder.world()?);
     let folder = &folder.path;
     let sdk = kit.sdk("c");
@@ -57,6 +56,7 @@ pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
         .args(&compiler[1..])
         .args(TARGET)
         .args(FLAGS)
+        .arg(if debug { "-g" } else { "-Wl,--strip-debug" })
         .arg(mapped(&sdk, "wasmill"))
         .arg(mapped(folder, "."))
         .arg(include)

@@ -39,6 +39,10 @@ pub struct Build {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
+    /// Keep what says which line an instruction comes from, in languages that are compiled; traps then show lines
+    #[arg(long)]
+    debug: bool,
+
     #[command(flatten)]
     engine: EngineOptions,
 }
@@ -49,7 +53,7 @@ impl Build {
     /// # Errors
     /// A missing tool, code that does not compile, a folder that is no plugin.
     pub fn run(self) -> anyhow::Result<()> {
-        let (made, parsed) = made(&self.dir, self.out, &self.engine)?;
+        let (made, parsed) = made(&self.dir, self.out, self.debug, &self.engine)?;
         print!("{}", report(&made, &parsed));
         Ok(())
     }
@@ -87,7 +91,7 @@ impl Which {
     pub fn component(&self, engine: &EngineOptions) -> anyhow::Result<PathBuf> {
         match &self.plugin {
             Some(plugin) => Ok(plugin.clone()),
-            None => made(&self.dir, None, engine).map(|(made, _)| made.out),
+            None => made(&self.dir, None, false, engine).map(|(made, _)| made.out),
         }
     }
 }
@@ -95,15 +99,16 @@ impl Which {
 fn made(
     dir: &Path,
     out: Option<PathBuf>,
+    debug: bool,
     engine: &EngineOptions,
 ) -> anyhow::Result<(Made, Parsed)> {
     let folder = Folder::read(dir)?;
     let kit = || Kit::open(&engine.folder()?);
     let mut made = match &folder.recipe {
-        Recipe::Of(Language::Rust) => rust::build(&folder.path)?,
+        Recipe::Of(Language::Rust) => rust::build(&folder.path, debug)?,
         Recipe::Of(Language::Python) => of_folder(&folder, python::build(&folder, &kit()?)?),
         Recipe::Of(Language::Js) => of_folder(&folder, js::build(&folder.path, &kit()?)?),
-        Recipe::Of(Language::C) => of_folder(&folder, c::build(&folder, &kit()?)?),
+        Recipe::Of(Language::C) => of_folder(&folder, c::build(&folder, &kit()?, debug)?),
         Recipe::Command { build, component } => {
             let mut command = Command::new(&build[0]);
             command.args(&build[1..]).current_dir(&folder.path);
@@ -120,12 +125,12 @@ fn made(
     let parsed = component::parse(&made.bytes)
         .with_context(|| format!("`{}` is not a plugin", made.name))?;
     if let Some(kind) = folder.kind
-        && kind != parsed.world
+        && kind != parsed.about.world
     {
         anyhow::bail!(
             "plugin.toml says that `{}` is a {kind}, and it is a {}",
             made.name,
-            parsed.world
+            parsed.about.world
         );
     }
     write(&made.out, &parsed.bytes)?;
@@ -179,8 +184,8 @@ fn write(out: &Path, component: &[u8]) -> anyhow::Result<()> {
 }
 
 fn report(made: &Made, parsed: &Parsed) -> String {
-    let world = parsed.world;
-    let imports = match component::by_interface(&parsed.imports) {
+    let world = parsed.about.world;
+    let imports = match component::by_interface(&parsed.about.imports) {
         none if none.is_empty() => "nothing".to_owned(),
         interfaces => interfaces.join("\n          "),
     };
@@ -190,7 +195,7 @@ fn report(made: &Made, parsed: &Parsed) -> String {
         made.name,
         version.unwrap_or_default(),
         made.out.display(),
-        parsed.version,
+        parsed.about.version,
         parsed.bytes.len().div_ceil(1024),
         crate::ids::Digest::of(&parsed.bytes),
     )

@@ -13,10 +13,10 @@ use super::toolchain::{TARGET, Toolchain};
 ///
 /// # Errors
 /// A missing toolchain, code that does not compile, a crate that is no plugin.
-pub fn build(folder: &Path) -> anyhow::Result<Made> {
+pub fn build(folder: &Path, debug: bool) -> anyhow::Result<Made> {
     let toolchain = Toolchain::find()?;
     let package = Package::read(folder)?;
-    let module = package.compile(&toolchain)?;
+    let module = package.compile(&toolchain, debug)?;
     let bytes =
         std::fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     Ok(Made {
@@ -99,7 +99,7 @@ impl Package {
     }
 
     /// Compiles the crate; the answer is the core module's file.
-    fn compile(&self, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
+    fn compile(&self, toolchain: &Toolchain, debug: bool) -> anyhow::Result<PathBuf> {
         let mut cargo = toolchain.cargo_build();
         cargo.args([
             "--profile",
@@ -114,6 +114,11 @@ impl Package {
         cargo.args(["--config", TARGET_FEATURES]);
         if !self.has_guest_profile()? {
             for setting in GUEST_PROFILE {
+                cargo.args(["--config", setting]);
+            }
+        }
+        if debug {
+            for setting in DEBUG_PROFILE {
                 cargo.args(["--config", setting]);
             }
         }
@@ -153,6 +158,12 @@ const GUEST_PROFILE: [&str; 6] = [
     "profile.guest.codegen-units=1",
     "profile.guest.panic='abort'",
     "profile.guest.strip='debuginfo'",
+];
+
+/// What a trap's lines need, over whatever the profile says.
+const DEBUG_PROFILE: [&str; 2] = [
+    "profile.guest.strip='none'",
+    "profile.guest.debug='line-tables-only'",
 ];
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {

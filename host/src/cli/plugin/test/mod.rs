@@ -52,6 +52,10 @@ pub struct Test {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
+    /// Keep each call that fails as a file in this folder, for `wasmill plugin replay`
+    #[arg(long, value_name = "DIR")]
+    capture: Option<PathBuf>,
+
     #[command(flatten)]
     engine: EngineOptions,
 }
@@ -65,6 +69,9 @@ impl Test {
         let plugin = self.which.component(&self.engine)?;
         let cases = Case::all(&self.which.dir.join("fixtures"), self.case.as_deref())?;
         let engine = self.engine.clone().open()?;
+        if let Some(folder) = &self.capture {
+            engine.capture_to(folder)?;
+        }
         let logged = Logged::start();
         let mut verdicts = Vec::new();
         for case in &cases {

@@ -1,0 +1,215 @@
+//! The captured call, made again on a fresh instance.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use tokio::runtime::Runtime;
+
+use super::{Capture, Function};
+use crate::error::Failure;
+use crate::plugin::{
+    CallError, Component, Grants, Keyed, KeyedBatch, KeyedChanges, Port, Produced, Reduced,
+    Reducer, Rejected, SinkPlugin, Transform,
+};
+
+/// What the plugin gives now.
+#[derive(Debug)]
+pub enum Answer {
+    /// A transform's, with its ports.
+    Produced(Vec<Port>, Produced),
+    /// A reducer's, a row for each group; or states as a keyed plugin has them today.
+    Rows(RecordBatch),
+    /// A keyed plugin's, with its ports.
+    Changed(Vec<Port>, KeyedChanges),
+    /// A sink's: the rows that its receiver refused.
+    Written(Vec<Rejected>),
+}
+
+/// The outer error: the plugin cannot be bound as it was. The inner one: the call failed.
+type Again = Result<Result<Answer, CallError>, Failure>;
+
+impl Capture {
+    /// Makes the call again with `component`, which may be another version of the plugin.
+    ///
+    /// # Errors
+    /// When the plugin cannot be bound as it was; the inner result is the call's own.
+    pub fn again(&self, component: &Component, grants: &Grants) -> Again {
+        let again = Repeat {
+            capture: self,
+            component,
+            grants,
+        };
+        match &self.called.function {
+            Function::Process => again.process(),
+            Function::Reduce { ends, reduced } => again.reduce(ends, *reduced),
+            Function::Keys { status, ends } => again.keys(status, ends),
+            Function::Migrate { version } => again.migrate(*version),
+            Function::Write { idempotency_key } => again.write(idempotency_key),
+        }
+    }
+}
+
+struct Repeat<'a> {
+    capture: &'a Capture,
+    component: &'a Component,
+    grants: &'a Grants,
+}
+
+impl Repeat<'_> {
+    fn process(&self) -> Again {
+        let header = &self.capture.header;
+        let (input, rows) = (self.bound(0)?, self.batch(0)?);
+        let (config, limits) = (&header.config, &header.limits);
+        let transform = Transform::new(
+            self.component,
+            &header.node,
+            config,
+            input,
+            limits,
+            self.grants,
+        )?;
+        self.has(rows, input, transform.columns())?;
+        let transform = transform.narrowed(&rows.schema());
+        let produced = transform
+            .open()
+            .and_then(|mut instance| instance.process(&header.context, rows));
+        Ok(produced.map(|produced| Answer::Produced(transform.ports().to_vec(), produced)))
+    }
+
+    fn reduce(&self, ends: &[u32], reduced: Reduced) -> Again {
+        let header = &self.capture.header;
+        let (input, rows) = (self.bound(0)?, self.batch(0)?);
+        let (config, limits) = (&header.config, &header.limits);
+        let reducer = Reducer::new(
+            self.component,
+            &header.node,
+            config,
+            input,
+            limits,
+            self.grants,
+        )?;
+        let reducer = match reduced {
+            Reduced::Not => {
+                self.has(rows, input, reducer.columns())?;
+                reducer.narrowed(&rows.schema())
+            }
+            Reduced::Already => reducer,
+        };
+        let columns = reducer
+            .open()
+            .and_then(|mut instance| instance.reduce(&header.context, ends, rows, reduced));
+        Ok(columns.map(|columns| Answer::Rows(rows_of(reducer.result(), columns))))
+    }
+
+    fn keyed(&self) -> Result<Keyed, Failure> {
+        let header = &self.capture.header;
+        let (keys, inputs) = (self.bound(0)?, &self.capture.called.bound[1..]);
+        let (config, limits) = (&header.config, &header.limits);
+        Keyed::new(
+            self.component,
+            &header.node,
+            config,
+            keys,
+            inputs,
+            limits,
+            self.grants,
+        )
+    }
+
+    /// Batches: keys, state, inputs.
+    fn keys(&self, status: &[u8], ends: &[Vec<u32>]) -> Again {
+        let keyed = self.keyed()?;
+        let state = self.batch(1)?;
+        if state.schema() != keyed.state().columns {
+            return Err(Failure::user(
+                "the plugin's state has other columns than the captured call's",
+            ));
+        }
+        let mut inputs = Vec::new();
+        for (index, ends) in ends.iter().enumerate() {
+            let rows = self.batch(index + 2)?;
+            self.has(rows, self.bound(index + 1)?, keyed.columns(index))?;
+            inputs.push((ends.clone(), rows.clone()));
+        }
+        let narrow: Vec<SchemaRef> = inputs.iter().map(|(_, rows)| rows.schema()).collect();
+        let keyed = keyed.narrowed(&narrow);
+        let batch = KeyedBatch {
+            keys: self.batch(0)?.clone(),
+            status: status.to_vec(),
+            state: state.clone(),
+            inputs,
+        };
+        let context = &self.capture.header.context;
+        let changes = keyed
+            .open()
+            .and_then(|mut instance| instance.process(context, &batch));
+        Ok(changes.map(|changes| Answer::Changed(keyed.ports().to_vec(), changes)))
+    }
+
+    fn migrate(&self, version: u32) -> Again {
+        let (keyed, old) = (self.keyed()?, self.batch(0)?);
+        let context = &self.capture.header.context;
+        let columns = keyed
+            .open()
+            .and_then(|mut instance| instance.migrate(context, version, old));
+        Ok(columns.map(|columns| Answer::Rows(rows_of(&keyed.state().columns, columns))))
+    }
+
+    fn write(&self, idempotency_key: &str) -> Again {
+        let header = &self.capture.header;
+        let (input, rows) = (self.bound(0)?, self.batch(0)?);
+        let (config, limits) = (&header.config, &header.limits);
+        let sink = SinkPlugin::new(
+            self.component,
+            &header.node,
+            config,
+            input,
+            limits,
+            self.grants,
+        )?;
+        let runtime = Runtime::new()
+            .map_err(|error| Failure::external(format!("threads cannot be started: {error}")))?;
+        let written = sink.open(&Arc::new(runtime)).and_then(|mut instance| {
+            instance.begin(&header.context, idempotency_key)?;
+            instance.write(&header.context, rows)
+        });
+        Ok(written.map(Answer::Written))
+    }
+
+    fn bound(&self, index: usize) -> Result<&SchemaRef, Failure> {
+        self.capture.called.bound.get(index).ok_or_else(incomplete)
+    }
+
+    fn batch(&self, index: usize) -> Result<&RecordBatch, Failure> {
+        self.capture
+            .called
+            .batches
+            .get(index)
+            .ok_or_else(incomplete)
+    }
+
+    /// What nobody read when the call was captured is not in its rows.
+    fn has(&self, rows: &RecordBatch, input: &SchemaRef, columns: &[usize]) -> Result<(), Failure> {
+        let schema = rows.schema();
+        let mut names = columns.iter().map(|column| input.field(*column).name());
+        match names.find(|name| schema.index_of(name).is_err()) {
+            None => Ok(()),
+            Some(name) => {
+                let plugin = self.component.name();
+                Err(Failure::user(format!(
+                    "plugin `{plugin}` asks for the column `{name}`, which the captured call was not given"
+                )))
+            }
+        }
+    }
+}
+
+fn incomplete() -> Failure {
+    Failure::user("the capture lacks some of its rows")
+}
+
+fn rows_of(schema: &SchemaRef, columns: Vec<ArrayRef>) -> RecordBatch {
+    RecordBatch::try_new(schema.clone(), columns)
+        .expect("an answer has been checked against its columns")
+}
