@@ -121,7 +121,8 @@ impl Browser {
 
     /// What an expression is, if need be when its promise is kept.
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        let order = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let order =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut result = self.order("Runtime.evaluate", order);
         assert!(
             result["exceptionDetails"].is_null(),
@@ -173,7 +174,8 @@ impl Browser {
     /// Presses and releases a key.
     pub fn press(&mut self, key: &str, code: u32) {
         for kind in ["rawKeyDown", "keyUp"] {
-            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+            let event =
+                json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
             self.order("Input.dispatchKeyEvent", event);
         }
     }

@@ -107,7 +107,9 @@ fn figures_move_and_what_a_pipeline_says_comes_as_text() {
     let (server, token) = loaded();
     let mut browser = signed_in(&server, &token);
     go(&mut browser, PIPELINE, "Latest epochs");
-    browser.wait_for("/^[1-9][0-9.k]* rows\\/s$/.test(document.querySelector('.tiles dd').textContent)");
+    browser.wait_for(
+        "/^[1-9][0-9.k]* rows\\/s$/.test(document.querySelector('.tiles dd').textContent)",
+    );
     browser.wait_for("/^[1-9]/.test(document.querySelector('.node.sink .rate').textContent)");
     let epochs = "document.querySelectorAll('.tiles dd')[4].textContent";
     let before = browser.evaluate(epochs);
@@ -133,7 +135,8 @@ fn a_pipeline_is_paused_and_resumed_by_clicking() {
     let (server, token) = loaded();
     let mut browser = signed_in(&server, &token);
     browser.click("tbody a");
-    let shows = |phase: &str| format!("document.querySelector('.title .pill').textContent === '{phase}'");
+    let shows =
+        |phase: &str| format!("document.querySelector('.title .pill').textContent === '{phase}'");
     browser.wait_for(&shows("running"));
 
     browser.click("#pause");
@@ -179,11 +182,15 @@ fn who_has_no_right_token_stays_outside_and_the_first_tab_stop_skips_the_bar() {
 
     // Another's token, and one that is revoked while the page is open.
     let other = server.tenant("other");
-    browser.evaluate(&format!("sessionStorage.setItem('wasmill-token', '{other}')"));
+    browser.evaluate(&format!(
+        "sessionStorage.setItem('wasmill-token', '{other}')"
+    ));
     go(&mut browser, PIPELINE, "there is no tenant `acme`");
     let revoke = ["tenant", "token", "revoke", "acme", "2"];
     server.client(&server.admin, &revoke).succeeded();
-    browser.evaluate(&format!("sessionStorage.setItem('wasmill-token', '{token}')"));
+    browser.evaluate(&format!(
+        "sessionStorage.setItem('wasmill-token', '{token}')"
+    ));
     browser.evaluate("location.hash = '#/t/acme/plugins'");
     browser.wait_for("!!document.querySelector('#token')");
     assert_eq!(browser.evaluate("sessionStorage.length"), 0);

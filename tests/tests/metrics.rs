@@ -120,7 +120,9 @@ fn documented() -> Metrics {
         .filter_map(|line| line.strip_prefix("| `wasmill_"));
     let row = |row: &str| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let labels = cells[2].split(',').map(|label| label.trim().replace('`', ""));
+        let labels = cells[2]
+            .split(',')
+            .map(|label| label.trim().replace('`', ""));
         let labels = labels.filter(|label| !label.is_empty()).collect();
         let name = format!("wasmill_{}", cells[0].replace('`', ""));
         (name, (cells[1].to_owned(), labels))
@@ -146,7 +148,10 @@ fn the_documentation_has_every_metric_with_its_type_and_labels_and_prometheus_re
     drop(input);
     let checked = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success() && said.is_empty(), "{said}\n{text}");
+    assert!(
+        checked.status.success() && said.is_empty(),
+        "{said}\n{text}"
+    );
 }
 
 #[test]

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{PipelineName, TenantId};
 
-pub use log::{LogLevel, LogLine};
 pub use crate::run::status::EpochFigures;
+pub use log::{LogLevel, LogLine};
 pub use status::{Figures, JobStatus, Phase};
 pub use supervise::Jobs;
 pub use usage::Usage;

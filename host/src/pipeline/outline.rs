@@ -88,7 +88,10 @@ type = "print"
         let said = |node: &OutlineNode| {
             let plugin = node.plugin.as_deref().unwrap_or("-");
             let inputs = node.inputs.join(" ");
-            format!("{} {} {} {plugin} <{inputs}>", node.role, node.name, node.kind)
+            format!(
+                "{} {} {} {plugin} <{inputs}>",
+                node.role, node.name, node.kind
+            )
         };
         let said: Vec<String> = nodes.iter().map(said).collect();
         assert_eq!(

@@ -46,9 +46,11 @@ const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; fo
 
 /// The routes of the files.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES.into_iter().fold(Router::new(), |router, (path, kind, text)| {
-        router.route(path, get(async move || answer(kind, text)))
-    })
+    FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, kind, text)| {
+            router.route(path, get(async move || answer(kind, text)))
+        })
 }
 
 fn answer(kind: &'static str, text: &'static str) -> impl IntoResponse {
@@ -60,5 +62,8 @@ fn answer(kind: &'static str, text: &'static str) -> impl IntoResponse {
         // Files of one version belong together.
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers.map(|(name, value)| (name, HeaderValue::from_static(value))), text)
+    (
+        headers.map(|(name, value)| (name, HeaderValue::from_static(value))),
+        text,
+    )
 }

@@ -19,7 +19,10 @@ impl Requests {
     /// By route.
     pub fn counts(&self) -> Vec<(Route, u64)> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(route, count)| (route.clone(), *count)).collect()
+        counts
+            .iter()
+            .map(|(route, count)| (route.clone(), *count))
+            .collect()
     }
 
     fn count(&self, route: Route) {

@@ -62,7 +62,12 @@ impl Service {
             }
         });
         Ok(Seen {
-            tenants: tenants.map(|tenant| { let usage = self.jobs.usage(&tenant); (tenant, usage) }).collect(),
+            tenants: tenants
+                .map(|tenant| {
+                    let usage = self.jobs.usage(&tenant);
+                    (tenant, usage)
+                })
+                .collect(),
             pipelines: pipelines.collect(),
             server: None,
         })
@@ -96,7 +101,9 @@ pub async fn history(
     PipelineAt(name): PipelineAt,
 ) -> Answer<Past> {
     let past = api.run(move |service| {
-        service.catalog.read(|db| pipeline::get(db, &tenant, &name))?;
+        service
+            .catalog
+            .read(|db| pipeline::get(db, &tenant, &name))?;
         Ok(service.history.of(&tenant, &name))
     });
     past.await.map(Json)

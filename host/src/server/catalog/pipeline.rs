@@ -205,10 +205,7 @@ pub struct Running {
 ///
 /// # Errors
 /// When the catalog cannot be read.
-pub fn plugins_in_use(
-    db: &Connection,
-    tenant: Option<&TenantId>,
-) -> Result<Vec<Running>, Refusal> {
+pub fn plugins_in_use(db: &Connection, tenant: Option<&TenantId>) -> Result<Vec<Running>, Refusal> {
     let mut query = db.prepare_cached(
         "SELECT used.tenant, pipeline, node, plugin FROM pipeline_plugin AS used JOIN pipeline
            ON pipeline.tenant = used.tenant AND pipeline.name = used.pipeline AND current = used.version

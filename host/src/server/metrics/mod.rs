@@ -204,8 +204,15 @@ pub fn text(seen: &Seen) -> String {
 }
 
 fn of_tenants(text: &mut Exposition, tenants: &[(TenantId, Usage)]) {
-    let (cpu, memory) = ("wasmill_tenant_cpu_seconds_total", "wasmill_tenant_memory_bytes");
-    text.metric(cpu, Kind::Counter, "Processor time of the tenant's runners.");
+    let (cpu, memory) = (
+        "wasmill_tenant_cpu_seconds_total",
+        "wasmill_tenant_memory_bytes",
+    );
+    text.metric(
+        cpu,
+        Kind::Counter,
+        "Processor time of the tenant's runners.",
+    );
     for (tenant, usage) in tenants {
         let labels = [("tenant", tenant.as_str())];
         text.sample(cpu, &labels, usage.cpu_ms as f64 / 1000.0);
@@ -219,7 +226,11 @@ fn of_tenants(text: &mut Exposition, tenants: &[(TenantId, Usage)]) {
 
 fn of_pipelines(text: &mut Exposition, pipelines: &[SeenPipeline]) {
     let name = "wasmill_pipeline_phase";
-    text.metric(name, Kind::Gauge, "1 for the phase that it is in, 0 for the others.");
+    text.metric(
+        name,
+        Kind::Gauge,
+        "1 for the phase that it is in, 0 for the others.",
+    );
     for seen in pipelines {
         for phase in PHASES {
             let is_in = f64::from(u8::from(word(seen.status.phase) == phase));
@@ -265,7 +276,11 @@ fn of_server(text: &mut Exposition, server: &SeenServer) {
     text.metric(name, Kind::Gauge, "1, with the program's version.");
     text.sample(name, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let name = "wasmill_server_start_time_seconds";
-    text.metric(name, Kind::Gauge, "When the server started, in seconds since 1970.");
+    text.metric(
+        name,
+        Kind::Gauge,
+        "When the server started, in seconds since 1970.",
+    );
     text.sample(name, &[], seconds(server.started));
     let name = "wasmill_http_requests_total";
     text.metric(name, Kind::Counter, "Requests answered.");
@@ -350,7 +365,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }
-        let of_plugins = text.lines().filter(|line| line.starts_with("wasmill_plugin_calls_total{"));
+        let of_plugins = text
+            .lines()
+            .filter(|line| line.starts_with("wasmill_plugin_calls_total{"));
         assert_eq!(of_plugins.count(), 1, "a source has no plugin");
     }
 
