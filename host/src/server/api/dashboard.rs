@@ -21,12 +21,13 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 16] = files![
+const FILES: [File; 17] = files![
     "/" HTML "index.html",
     "/dashboard/style.css" CSS "style.css",
     "/dashboard/icon.svg" SVG "icon.svg",
     "/dashboard/app.js" JS "app.js",
     "/dashboard/api.js" JS "api.js",
+    "/dashboard/clock.js" JS "clock.js",
     "/dashboard/dom.js" JS "dom.js",
     "/dashboard/format.js" JS "format.js",
     "/dashboard/chart.js" JS "chart.js",

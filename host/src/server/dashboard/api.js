@@ -1,5 +1,7 @@
 // The API, as any client has it: a bearer token, JSON, and a stream of events.
 
+import { hear } from "./clock.js";
+
 const KEY = "wasmill-token";
 
 /** What the server did not do, and what to do about it. */
@@ -43,6 +45,7 @@ export function signOut() {
 const headers = () => ({ Authorization: `Bearer ${token()}` });
 
 async function checked(response) {
+  hear(response);
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
   if (response.status === 401 && token()) signOut();

@@ -19,15 +19,16 @@ const PAGES = [
 
 const main = document.getElementById("main");
 const bar = document.getElementById("bar");
-let [who, leave] = [null, () => {}];
+let [who, leave, isFirst] = [null, () => {}, true];
 
-/** Shows a page; its heading gets the focus, so that keyboards and screen readers begin there. */
+/** Shows a page. Who comes from another begins at its heading, with the keyboard or a screen reader; who comes from outside, above the bar. */
 function show(page) {
   main.replaceChildren(page.element);
   document.title = `${page.title} · Wasmill`;
   const heading = main.querySelector("h1");
   heading?.setAttribute("tabindex", "-1");
-  heading?.focus({ preventScroll: true });
+  if (!isFirst) heading?.focus({ preventScroll: true });
+  isFirst = false;
   scrollTo(0, 0);
 }
 

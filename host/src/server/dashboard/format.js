@@ -1,5 +1,7 @@
 // Figures as people read them: three digits and a unit.
 
+import { now } from "./clock.js";
+
 function scaled(value, units, step) {
   let place = 0;
   while (Math.abs(value) >= step && place < units.length - 1) {
@@ -38,7 +40,7 @@ export function span(seconds) {
 }
 
 /** How long ago a moment was. */
-export const since = (time) => span((Date.now() - new Date(time)) / 1000);
+export const since = (time) => span((now() - new Date(time)) / 1000);
 
 /** The time of the day. */
 export const clock = (time) => new Date(time).toLocaleTimeString([], { hour12: false });

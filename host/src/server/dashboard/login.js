@@ -17,6 +17,7 @@ export function login(done) {
       done(await signIn(field.value.trim()));
     } catch (refused) {
       say(error, `${refused.message}.`);
+      field.focus();
       field.select();
     } finally {
       button.disabled = false;

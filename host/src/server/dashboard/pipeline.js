@@ -2,6 +2,7 @@
 
 import { ask, follow, of } from "./api.js";
 import { Chart } from "./chart.js";
+import { now } from "./clock.js";
 import { Table, column, confirm, h, made, pill, say, section, showPhase } from "./dom.js";
 import { bytes, clock, count, date, milliseconds, since } from "./format.js";
 import { Graph } from "./graph.js";
@@ -95,7 +96,7 @@ class Page {
   }
 
   take(status) {
-    const isOther = status.version !== this.view.status?.version && status.version > this.view.version;
+    const before = this.view.status;
     this.view.status = status;
     const next = this.rates.next(status);
     if (next) {
@@ -104,9 +105,14 @@ class Page {
     }
     if (!this.rates.last) this.nodeRates = new Map();
     status.figures.recent.forEach((epoch) => this.epochs.set(epoch.epoch, epoch));
-    // Someone has applied another version.
-    if (isOther) this.begin().catch(this.fail);
     this.draw();
+    // Whatever happened may be someone's wish, of which the stream says nothing.
+    if (before && before.version !== status.version) this.begin().catch(this.fail);
+    else if (before && before.phase.phase !== status.phase.phase) this.look().catch(this.fail);
+  }
+
+  async look() {
+    this.see(await ask(of(this.tenant, "pipelines", this.name), "GET", this.signal));
   }
 
   draw() {
@@ -122,8 +128,7 @@ class Page {
     this.buttons.pause.hidden = wanted !== "running" || failed;
     this.buttons.resume.hidden = wanted === "running" && !failed;
     this.buttons.stop.hidden = wanted === "stopped";
-    const now = Date.now();
-    for (const { chart, figure } of this.charts) chart.show(series(this.past, figure), now);
+    for (const { chart, figure } of this.charts) chart.show(series(this.past, figure), now());
     const latest = this.rates.last ? this.past.at(-1) : undefined;
     for (const tile of this.tiles) say(tile.value, status ? tile.show(status.figures, latest) : "–");
     this.drawing?.show(this.nodeRates);

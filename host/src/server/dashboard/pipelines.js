@@ -1,6 +1,7 @@
 // All pipelines of a tenant, live.
 
 import { ask, follow, of } from "./api.js";
+import { now } from "./clock.js";
 import { Sparkline } from "./chart.js";
 import { Table, column, h, made, pill, say, showPhase } from "./dom.js";
 import { bytes, count, milliseconds, plural, since } from "./format.js";
@@ -73,7 +74,7 @@ const columns = (tenant) => [
     show(cell, row) {
       row.spark ??= new Sparkline();
       if (cell.firstChild !== row.spark.element) cell.replaceChildren(row.spark.element);
-      row.spark.show(series(row.past, "rows_per_second"), Date.now());
+      row.spark.show(series(row.past, "rows_per_second"), now());
     },
   },
   column("Rows/s", (row) => figure(row, (now) => count(now.rows_per_second)), "number"),

@@ -1,28 +1,31 @@
 // From counts that grow to rates: what was counted since the figures before.
 
+import { now } from "./clock.js";
+
 /** The shortest time that a rate is said of, in milliseconds: figures come once a second, and with every change of phase. */
 const SHORTEST = 500;
 
 /** Turns one job's statuses into moments as the server's history has them, and into rates by node. */
 export class Rates {
   /** The next moment and `{ in, out, dropped, calls, busy }` a second by node, or nothing if this status gives none. */
-  next(status, now = Date.now()) {
+  next(status) {
+    const time = now();
     const runs = ["running", "draining"].includes(status.phase.phase);
     const before = this.last;
     if (!runs) {
       this.last = null;
       return null;
     }
-    if (before && now - before.time < SHORTEST) return null;
-    this.last = { time: now, figures: status.figures };
+    if (before && time - before.time < SHORTEST) return null;
+    this.last = { time, figures: status.figures };
     const isOther = before && status.figures.delivered < before.figures.delivered;
     if (!before || isOther) return null;
-    return between(before.figures, status.figures, now, (now - before.time) / 1000);
+    return between(before.figures, status.figures, time, (time - before.time) / 1000);
   }
 }
 
 function between(before, after, time, seconds) {
-  const a_second = (now, then) => Math.max(0, now - (then ?? 0)) / seconds;
+  const a_second = (count, then) => Math.max(0, count - (then ?? 0)) / seconds;
   const nodes = Object.entries(after.nodes).map(([name, counts]) => {
     const then = before.nodes[name] ?? {};
     return [name, {

@@ -56,9 +56,9 @@ async function keep(look, signal, fail) {
 /** Sums up what a tenant's pipelines do. */
 function use(row, views, cost) {
   const used = { pipelines: views.length, running: 0, failing: 0, rows: 0, bytes: 0, busy: 0, memory: cost.memory_bytes };
-  const now = Date.now();
-  used.cores = row.cost ? (cost.cpu_ms - row.cost.cpu_ms) / (now - row.cost.time) : 0;
-  row.cost = { cpu_ms: cost.cpu_ms, time: now };
+  const time = Date.now();
+  used.cores = row.cost ? (cost.cpu_ms - row.cost.cpu_ms) / (time - row.cost.time) : 0;
+  row.cost = { cpu_ms: cost.cpu_ms, time };
   for (const { name, status } of views) {
     if (!status) continue;
     const phase = status.phase.phase;
