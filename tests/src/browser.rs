@@ -68,7 +68,7 @@ impl Browser {
         let target = self.order("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         self.session = self.order("Target.attachToTarget", attach)["sessionId"].take();
-        for domain in ["Runtime", "Log", "Page", "Accessibility"] {
+        for domain in ["Runtime", "Log", "Page"] {
             self.order(&format!("{domain}.enable"), json!({}));
         }
     }
@@ -189,14 +189,16 @@ impl Browser {
         self.order("Emulation.setEmulatedMedia", liked);
     }
 
-    /// What assistive technology hears of the page's elements of a role: their names.
-    pub fn names_of(&mut self, role: &str) -> Vec<String> {
-        let tree = self.order("Accessibility.getFullAXTree", json!({}));
-        let nodes = tree["nodes"].as_array().expect("a page has some");
-        let of_role = nodes.iter().filter(|node| node["role"]["value"] == role);
-        of_role
-            .map(|node| node["name"]["value"].as_str().unwrap_or("").to_owned())
-            .collect()
+    /// The page's buttons, links, tables and the like of which assistive technology hears no name.
+    pub fn nameless(&mut self) -> Vec<Value> {
+        let mut tree = self.order("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array_mut().expect("a page has some");
+        let named = ["button", "link", "table", "region", "textbox", "combobox"];
+        nodes.retain(|node| {
+            let has_role = named.iter().any(|role| node["role"]["value"] == *role);
+            has_role && node["name"]["value"].as_str().is_none_or(str::is_empty)
+        });
+        std::mem::take(nodes)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/metrics`: Prometheus's own tool finds nothing wrong with it, it is what the documentation says, and tenants see no others.
 
+#![expect(clippy::unwrap_used, reason = "what a test unwraps is what it asserts")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::path::Path;

@@ -68,8 +68,9 @@ export class Chart {
     draw(this.line, this.area, points.filter((point) => point.time >= this.begin), x, y, this.height);
     say(this.top, points.length ? this.format(top) : "");
     say(this.from, `${Math.round(this.span / 1000) >= 120 ? `${Math.round(this.span / 60_000)} min` : `${Math.round(this.span / 1000)} s`} ago`);
-    const latest = points.at(-1);
-    const text = latest ? this.format(latest.value) : "no figures yet";
+    this.latest = points.findLast((point) => now - point.time < GAP);
+    const { latest } = this;
+    const text = latest ? this.format(latest.value) : "nothing now";
     this.drawing.setAttribute("aria-label", `${this.title}: ${text}; at most ${this.format(most)}`);
     if (!this.isPointed) say(this.now, latest ? text : "–");
   }
@@ -89,8 +90,7 @@ export class Chart {
   leave() {
     this.isPointed = false;
     this.hair.removeAttribute("d");
-    const latest = this.points.at(-1);
-    say(this.now, latest ? this.format(latest.value) : "–");
+    say(this.now, this.latest ? this.format(this.latest.value) : "–");
   }
 }
 

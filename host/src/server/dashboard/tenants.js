@@ -55,7 +55,7 @@ async function keep(look, signal, fail) {
 
 /** Sums up what a tenant's pipelines do. */
 function use(row, views, cost) {
-  const used = { pipelines: views.length, running: 0, failing: 0, rows: 0, bytes: 0, busy: 0, memory: cost.memory_bytes };
+  const used = { pipelines: views.length, running: 0, failing: 0, rows: 0, bytes: 0, memory: cost.memory_bytes };
   const time = Date.now();
   used.cores = row.cost ? (cost.cpu_ms - row.cost.cpu_ms) / (time - row.cost.time) : 0;
   row.cost = { cpu_ms: cost.cpu_ms, time };
@@ -69,7 +69,6 @@ function use(row, views, cost) {
     if (!next) continue;
     used.rows += next.moment.rows_per_second;
     used.bytes += next.moment.bytes_per_second;
-    for (const node of next.nodes.values()) used.busy += node.busy;
   }
   row.used = used;
 }
@@ -83,9 +82,9 @@ const columns = [
   column("Failing", (row) => row.used.failing, "number wide"),
   column("Rows/s", (row) => count(row.used.rows), "number"),
   column("Bytes/s", (row) => bytes(row.used.bytes), "number wide"),
-  column("Plugins' time", (row) => `${row.used.busy.toFixed(2)} of ${row.policy.plugin_millicores ? `${row.policy.plugin_millicores / 1000} cores` : "all cores"}`, "number wide"),
   column("Cores", (row) => Math.max(0, row.used.cores).toFixed(2), "number wide"),
   column("Memory", (row) => bytes(row.used.memory), "number wide"),
+  column("Cores for plugins", (row) => (row.policy.plugin_millicores ? row.policy.plugin_millicores / 1000 : "no limit"), "number wide"),
   column("Workers a pipeline", (row) => row.policy.max_workers, "number wide"),
   column("May reach", (row) => [...row.policy.allow_addresses, ...row.policy.allow_http].join(", ") || "nothing outside", "wide"),
 ];
