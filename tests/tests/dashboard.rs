@@ -159,6 +159,23 @@ fn a_pipeline_is_paused_and_resumed_by_clicking() {
 }
 
 #[test]
+fn a_page_that_is_open_goes_on_when_the_server_was_killed_and_is_back() {
+    let (mut server, token) = loaded();
+    let mut browser = signed_in(&server, &token);
+    go(&mut browser, PIPELINE, "current");
+    browser.wait_for("document.querySelector('#connection').textContent === 'Live'");
+    browser.evaluate(
+        "addEventListener('connection', ({ detail }) => (window.states ??= []).push(detail))",
+    );
+    server.kill_and_restart();
+    browser.wait_for("!!window.states?.join().includes('lost,live')");
+    // What comes now is of a new run.
+    let epochs = "parseFloat(document.querySelectorAll('.tiles dd')[4].textContent)";
+    let before = browser.evaluate(epochs);
+    browser.wait_for(&format!("{epochs} > {before}"));
+}
+
+#[test]
 fn who_has_no_right_token_stays_outside_and_the_first_tab_stop_skips_the_bar() {
     let (server, token) = loaded();
     let mut browser = Browser::start();

@@ -61,24 +61,42 @@ export async function ask(path, method = "GET", signal = undefined) {
 export const of = (tenant, ...rest) => ["/v1/tenants", tenant, ...rest].map((part, place) =>
   place === 0 ? part : encodeURIComponent(part)).join("/");
 
+/** The server says something every 15 seconds, and be it that there is nothing; after so many milliseconds of silence it is gone. */
+const SILENCE = 40_000;
+
+/** What is read next, or that the stream is lost. */
+function heard(reader) {
+  let timer;
+  const silence = new Promise((_, lose) => {
+    timer = setTimeout(() => lose(new Lost()), SILENCE);
+  });
+  return Promise.race([reached(reader.read()), silence]).finally(() => clearTimeout(timer));
+}
+
 /** The events of a stream, one after another. `EventSource` cannot send a token, so the format is read here. */
 async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (;;) {
-    const { done, value } = await reached(reader.read());
-    if (done) return;
-    text += value;
-    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
-      const event = { name: "message", data: "" };
-      for (const line of text.slice(0, end).split("\n")) {
-        if (line.startsWith("event:")) event.name = line.slice(6).trim();
-        if (line.startsWith("data:")) event.data += line.slice(5).trim();
-      }
-      text = text.slice(end + 2);
-      if (event.data) yield event;
+  try {
+    for (;;) {
+      const { done, value } = await heard(reader);
+      if (done) return;
+      const pieces = (text + value).split("\n\n");
+      text = pieces.pop();
+      yield* pieces.map(event).filter(({ data }) => data);
     }
+  } finally {
+    reader.cancel().catch(() => {});
   }
+}
+
+function event(lines) {
+  const event = { name: "message", data: "" };
+  for (const line of lines.split("\n")) {
+    if (line.startsWith("event:")) event.name = line.slice(6).trim();
+    if (line.startsWith("data:")) event.data += line.slice(5).trim();
+  }
+  return event;
 }
 
 /** The first wait before a stream is opened again, and the longest, in milliseconds. */
