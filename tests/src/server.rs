@@ -19,6 +19,9 @@ pub struct Server {
     pub admin: String,
 }
 
+/// A port that is free.
+const ANYWHERE: &str = "127.0.0.1:0";
+
 /// What a server answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -37,7 +40,8 @@ impl Server {
     /// Starts one of this `wasmill`.
     pub fn of(command: Command, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let (running, address, token) = launch(command, &home.path().join("data"), arguments);
+        let data = home.path().join("data");
+        let (running, address, token) = launch(command, &data, ANYWHERE, arguments);
         Self {
             running,
             home,
@@ -48,9 +52,18 @@ impl Server {
 
     /// Ends it by a signal and starts it again on the same data, on another port; gives the token that it printed.
     pub fn restart(&mut self, signal: &str, arguments: &[&str]) -> Option<String> {
+        self.restart_at(ANYWHERE, signal, arguments)
+    }
+
+    /// Kills it and starts it again where it was.
+    pub fn kill_and_restart(&mut self) {
+        self.restart_at(&self.address.clone(), "KILL", &[]);
+    }
+
+    fn restart_at(&mut self, listen: &str, signal: &str, arguments: &[&str]) -> Option<String> {
         self.running.signal(signal);
         wait_until("its end", || self.running.has_ended());
-        let (running, address, token) = launch(wasmill(), &self.data(), arguments);
+        let (running, address, token) = launch(wasmill(), &self.data(), listen, arguments);
         (self.running, self.address) = (running, address);
         token
     }
@@ -177,10 +190,11 @@ impl Server {
 fn launch(
     mut command: Command,
     data: &Path,
+    listen: &str,
     arguments: &[&str],
 ) -> (Running, String, Option<String>) {
     command.arg("serve").arg("--data").arg(data);
-    let running = Running::start(command.args(["--listen", "127.0.0.1:0"]).args(arguments));
+    let running = Running::start(command.args(["--listen", listen]).args(arguments));
     let (mut address, mut token, mut needs_token) = (None, None, false);
     while address.is_none() || (needs_token && token.is_none()) {
         let line = running

@@ -17,6 +17,7 @@ impl Test {
     pub fn run(self) -> anyhow::Result<()> {
         if self.arguments.is_empty() {
             check_languages()?;
+            check_watchers()?;
         }
         Plugins::default().run()?;
         build_s3_server()?;
@@ -46,6 +47,16 @@ fn check_languages() -> anyhow::Result<()> {
         || !sh::works(sh::command("npm").arg("--version"))
     {
         bail!("the tests need Node.js 20 or later with npm: https://nodejs.org");
+    }
+    Ok(())
+}
+
+/// What looks at a server from outside: a browser at its dashboard, Prometheus's own tool at its metrics.
+fn check_watchers() -> anyhow::Result<()> {
+    for (program, package) in [("chromium", "chromium"), ("promtool", "prometheus")] {
+        if !sh::works(sh::command(program).arg("--version")) {
+            bail!("the tests need {program}: on Debian, apt-get install {package}");
+        }
     }
     Ok(())
 }

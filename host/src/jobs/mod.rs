@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{PipelineName, TenantId};
 
+pub use crate::run::status::EpochFigures;
 pub use log::{LogLevel, LogLine};
 pub use status::{Figures, JobStatus, Phase};
 pub use supervise::Jobs;

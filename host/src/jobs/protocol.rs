@@ -185,7 +185,7 @@ mod tests {
             figures: Figures::default(),
         };
         say(&mut wire, &failed).unwrap();
-        let zeros = r#"{"cut":0,"delivered":0,"processing_ms":0,"delay_ms":0,"backlog_bytes":0,"live_bytes":0,"rows_in":0,"bytes_in":0,"dropped":0,"nodes":{}}"#;
+        let zeros = r#"{"cut":0,"delivered":0,"processing_ms":0,"delay_ms":0,"backlog_bytes":0,"live_bytes":0,"rows_in":0,"bytes_in":0,"dropped":0,"recent":[],"nodes":{}}"#;
         let expected = [
             r#"{"order":"hello","protocol":1}"#.to_owned(),
             r#"{"order":"start","run":7,"pipeline":"counts","file":"p/pipeline.toml","checkpoint":"c","workers":2,"accept_changes":false}"#.to_owned(),

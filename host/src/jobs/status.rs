@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeName;
 use crate::run::Status;
+use crate::run::status::EpochFigures;
 use crate::telemetry::NodeCounts;
 
 /// A job at one moment.
@@ -73,6 +74,8 @@ pub struct Figures {
     pub bytes_in: u64,
     /// Rows skipped and rejected.
     pub dropped: u64,
+    /// The latest delivered epochs, the last one last.
+    pub recent: Vec<EpochFigures>,
     /// By source, step and sink.
     pub nodes: BTreeMap<NodeName, NodeCounts>,
 }
@@ -91,6 +94,7 @@ impl Figures {
             rows_in: now.rows,
             bytes_in: now.bytes,
             dropped: now.dropped,
+            recent: status.recent(),
             nodes: status.nodes(),
         }
     }

@@ -7,6 +7,7 @@ pub mod check;
 mod expression;
 mod graph;
 mod join;
+pub mod outline;
 pub mod plan;
 mod prune;
 pub mod search;

@@ -14,6 +14,7 @@ use super::batcher::{Batcher, Decision, Moment};
 use super::commits::Commits;
 use super::placement::Placement;
 use super::rate::Delivered;
+use super::status::EpochFigures;
 use super::{Status, Stop};
 use crate::abort::Abort;
 use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
@@ -404,7 +405,13 @@ impl Driver {
         {
             let begun = cut.max(self.last_delivery);
             let (processing, delay) = (now - begun, begun - cut);
-            self.wiring.status.count_delivered(processing, delay);
+            self.wiring.status.count_delivered(EpochFigures {
+                epoch,
+                time,
+                bytes,
+                processing_us: processing.as_micros() as u64,
+                delay_us: delay.as_micros() as u64,
+            });
             self.batcher.deliver(Delivered {
                 bytes,
                 processing,

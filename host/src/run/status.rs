@@ -1,11 +1,13 @@
 //! How a run goes, for the status line and the server's figures: written by the epoch driver, read by anyone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::ids::NodeName;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BatchTime, Epoch, NodeName};
 use crate::telemetry::{Counters, NodeCounts};
 
 /// Live figures of a run. All of them are of process 0, which cuts the epochs.
@@ -17,6 +19,7 @@ pub struct Status {
     delay_micros: AtomicU64,
     backlog_bytes: AtomicU64,
     live_bytes: AtomicU64,
+    recent: Mutex<VecDeque<EpochFigures>>,
     counters: Mutex<Option<Counters>>,
 }
 
@@ -42,6 +45,24 @@ pub struct Snapshot {
     /// Rows skipped and rejected anywhere in this process.
     pub dropped: u64,
 }
+
+/// An epoch that every sink of every process has delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochFigures {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Its time.
+    pub time: BatchTime,
+    /// Bytes of its input.
+    pub bytes: u64,
+    /// Microseconds from the moment it was begun to its delivery.
+    pub processing_us: u64,
+    /// Microseconds that it had waited for the one before it.
+    pub delay_us: u64,
+}
+
+/// Delivered epochs that are shown: those of a second at some ten a second, and of faster pipelines the latest.
+const RECENT: usize = 16;
 
 impl Status {
     /// All figures now.
@@ -82,13 +103,23 @@ impl Status {
         self.cut.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The latest delivered epochs, the last one last.
+    pub fn recent(&self) -> Vec<EpochFigures> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().copied().collect()
+    }
+
     /// An epoch was delivered.
-    pub fn count_delivered(&self, processing: Duration, delay: Duration) {
+    pub fn count_delivered(&self, epoch: EpochFigures) {
         self.delivered.fetch_add(1, Ordering::Relaxed);
         self.processing_micros
-            .store(processing.as_micros() as u64, Ordering::Relaxed);
-        self.delay_micros
-            .store(delay.as_micros() as u64, Ordering::Relaxed);
+            .store(epoch.processing_us, Ordering::Relaxed);
+        self.delay_micros.store(epoch.delay_us, Ordering::Relaxed);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(epoch);
     }
 
     /// What waits and what lives now.

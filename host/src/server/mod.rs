@@ -7,7 +7,9 @@ pub mod api;
 pub mod catalog;
 mod difference;
 mod folder;
+mod history;
 mod hosted;
+mod metrics;
 pub mod pipelines;
 mod plugins;
 pub mod refusal;
@@ -21,6 +23,7 @@ use catalog::Catalog;
 use catalog::audit::{self, Change};
 use catalog::token::{self, Secret};
 use folder::DataFolder;
+use history::History;
 use refusal::Refusal;
 
 use crate::error::Failure;
@@ -55,6 +58,7 @@ pub struct Service {
     catalog: Catalog,
     engine: Engine,
     jobs: Jobs,
+    history: History,
     /// What is said to the jobs is said by one at a time.
     telling: Mutex<()>,
 }
@@ -86,6 +90,7 @@ impl Server {
             engine: Engine::new(&folder.cache())?,
             folder,
             catalog,
+            history: History::follow(&jobs),
             jobs,
             telling: Mutex::default(),
         });

@@ -287,6 +287,7 @@ impl Service {
             audit::write(db, &line)
         })?;
         self.jobs.remove(tenant, name);
+        self.history.forget(tenant, name);
         Ok(self.folder.remove_pipeline(tenant, name)?)
     }
 

@@ -5,18 +5,22 @@
 
 mod answer;
 mod attempts;
+mod dashboard;
 mod events;
 mod guard;
 mod open;
 mod pipelines;
 mod plugins;
+mod requests;
 mod serve;
 mod tenants;
+mod watch;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -27,6 +31,7 @@ use utoipa_axum::routes;
 use super::Service;
 use super::refusal::{Code, Refusal};
 use attempts::Attempts;
+use requests::Requests;
 
 pub use answer::{NewTenant, NewToken, ShownToken, Who};
 pub use serve::{Listener, listen};
@@ -35,6 +40,8 @@ pub use serve::{Listener, listen};
 pub struct Api {
     service: Arc<Service>,
     attempts: Attempts,
+    requests: Requests,
+    started: Timestamp,
     /// Checking reads components and opens them, so it takes a core for a while.
     checks: Semaphore,
     timeout: std::time::Duration,
@@ -78,7 +85,10 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(pipelines::rollback))
         .routes(routes!(pipelines::status))
         .routes(routes!(pipelines::logs))
-        .routes(routes!(events::events));
+        .routes(routes!(events::events))
+        .routes(routes!(watch::graph))
+        .routes(routes!(watch::history))
+        .routes(routes!(watch::metrics));
     let admins = OpenApiRouter::new()
         .routes(routes!(tenants::create))
         .routes(routes!(tenants::set_policy))
@@ -94,23 +104,27 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(open::healthz))
         .routes(routes!(open::readyz))
         .routes(routes!(open::openapi));
-    let (router, mut document) = guarded.merge(open).split_for_parts();
+    let (open, open_paths) = open.split_for_parts();
+    let (guarded, mut document) = guarded.split_for_parts();
     secure(&mut document);
+    document.merge(open_paths);
     // Set once, here.
     api.document.set(document).ok();
-    router
+    guarded
+        .merge(open)
+        .merge(dashboard::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_in_this_way)
+        .layer(from_fn_with_state(api.clone(), requests::count))
         .with_state(api.clone())
 }
 
-/// Says in the document which routes want a token: all but the open ones.
+/// Says in the document of guarded routes that they want a token.
 fn secure(document: &mut OpenApi) {
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(SCHEME, scheme);
-    let guarded = document.paths.paths.iter_mut();
-    for (_, item) in guarded.filter(|(path, _)| path.starts_with("/v1/")) {
+    for item in document.paths.paths.values_mut() {
         let methods = [
             &mut item.get,
             &mut item.put,

@@ -7,11 +7,13 @@ use std::time::Duration;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
+use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::attempts::Attempts;
+use super::requests::Requests;
 use super::{Api, routes};
 use crate::error::Failure;
 use crate::server::{ServerOptions, Service};
@@ -52,6 +54,8 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
     let api = Arc::new(Api {
         service: service.clone(),
         attempts: Attempts::new(options.failed_logins),
+        requests: Requests::default(),
+        started: Timestamp::now(),
         checks: Semaphore::new(std::thread::available_parallelism().map_or(1, Into::into)),
         timeout: options.request_timeout,
         document: OnceLock::new(),

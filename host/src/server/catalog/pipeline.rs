@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::{milliseconds, text, timestamp};
-use crate::ids::{PipelineName, PluginName, TenantId};
+use crate::ids::{NodeName, PipelineName, PluginName, TenantId};
 use crate::jobs::Wanted;
 use crate::server::refusal::{Code, Refusal};
 
@@ -187,6 +187,41 @@ fn plugins(
         })
     })?;
     Ok(plugins.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A plugin that a pipeline runs.
+pub struct Running {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which pipeline.
+    pub pipeline: PipelineName,
+    /// As which step or sink.
+    pub node: NodeName,
+    /// Which plugin.
+    pub plugin: PluginName,
+}
+
+/// The plugins of the current versions of all pipelines, or of those of a tenant.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn plugins_in_use(db: &Connection, tenant: Option<&TenantId>) -> Result<Vec<Running>, Refusal> {
+    let mut query = db.prepare_cached(
+        "SELECT used.tenant, pipeline, node, plugin FROM pipeline_plugin AS used JOIN pipeline
+           ON pipeline.tenant = used.tenant AND pipeline.name = used.pipeline AND current = used.version
+         WHERE ?1 IS NULL OR used.tenant = ?1",
+    )?;
+    let running = query.query_map([tenant.map(TenantId::as_str)], |row| {
+        let node: String = row.get("node")?;
+        let pipeline: String = row.get("pipeline")?;
+        Ok(Running {
+            tenant: text(row, "tenant")?,
+            pipeline: pipeline.into(),
+            node: node.into(),
+            plugin: text(row, "plugin")?,
+        })
+    })?;
+    Ok(running.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The number that the next version gets.
