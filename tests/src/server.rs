@@ -34,8 +34,14 @@ pub struct Answer {
 impl Server {
     /// Starts one with more arguments.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::of(wasmill(), arguments)
+    }
+
+    /// Starts one of this `wasmill`.
+    pub fn of(command: Command, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let (running, address, token) = launch(&home.path().join("data"), ANYWHERE, arguments);
+        let data = home.path().join("data");
+        let (running, address, token) = launch(command, &data, ANYWHERE, arguments);
         Self {
             running,
             home,
@@ -57,9 +63,15 @@ impl Server {
     fn restart_at(&mut self, listen: &str, signal: &str, arguments: &[&str]) -> Option<String> {
         self.running.signal(signal);
         wait_until("its end", || self.running.has_ended());
-        let (running, address, token) = launch(&self.data(), listen, arguments);
+        let data = self.data();
+        let (running, address, token) = launch(wasmill(), &data, listen, arguments);
         (self.running, self.address) = (running, address);
         token
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.running.id()
     }
 
     /// Its data folder.
@@ -176,8 +188,12 @@ impl Server {
 }
 
 /// Starts a server, and waits until it listens; gives where, and the token that it printed.
-fn launch(data: &Path, listen: &str, arguments: &[&str]) -> (Running, String, Option<String>) {
-    let mut command = wasmill();
+fn launch(
+    mut command: Command,
+    data: &Path,
+    listen: &str,
+    arguments: &[&str],
+) -> (Running, String, Option<String>) {
     command.arg("serve").arg("--data").arg(data);
     let running = Running::start(command.args(["--listen", listen]).args(arguments));
     let (mut address, mut token, mut needs_token) = (None, None, false);

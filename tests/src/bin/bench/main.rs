@@ -5,6 +5,7 @@
 
 mod child;
 mod counts;
+mod hosting;
 mod keyed;
 mod latency;
 mod native;
@@ -87,6 +88,8 @@ enum Part {
     Resume,
     /// From a socket to a sink at half of peak load
     Latency,
+    /// A server with 500 idle pipelines, and with a tenant who means harm
+    Hosting,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -114,6 +117,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Part::Windows => windows::measure(options, &wasmill, &mut report),
             Part::Resume => resume::measure(options, &wasmill, &mut report),
             Part::Latency => latency::measure(&wasmill, &mut report),
+            Part::Hosting => hosting::measure(&wasmill, &mut report),
         }?;
     }
     report.print();

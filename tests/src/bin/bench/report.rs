@@ -16,7 +16,7 @@ struct Figure {
 }
 
 /// What a figure should be, where a goal is set.
-const GOALS: [(&str, &str); 14] = [
+const GOALS: [(&str, &str); 19] = [
     ("wasmill_1_over_native", "at least 0.65"),
     ("wasmill_2_over_1", "at least 1.8"),
     ("wasmill_2_over_spark_dstream", "at least 15"),
@@ -31,6 +31,11 @@ const GOALS: [(&str, &str); 14] = [
     ("resume_1gb_s", "at most 5"),
     ("latency_p50_ms", "at most 120"),
     ("latency_p99_ms", "at most 200"),
+    ("idle_pipeline_mb", "at most 2"),
+    ("pipeline_start_ms", "at most 50"),
+    ("api_p99_ms", "at most 20"),
+    ("neighbour_p99_ratio", "at most 1.1"),
+    ("hostile_survived", "as many as hostile_total"),
 ];
 
 impl Report {

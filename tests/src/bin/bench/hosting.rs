@@ -1,0 +1,392 @@
+//! A server with 500 idle pipelines, and one with a tenant who means harm.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+use wasmill_tests::hostile::{self, Hostile};
+use wasmill_tests::server::Server;
+use wasmill_tests::wait_until;
+
+use crate::report::Report;
+use crate::wasmill::Wasmill;
+
+const TENANTS: usize = 50;
+const PIPELINES: usize = 10;
+/// Starts that are timed, one after another.
+const STARTS: usize = 20;
+/// Requests that are timed, over one connection.
+const REQUESTS: usize = 3_000;
+/// How long the neighbour is watched, alone and beside the tenant who means harm.
+const WATCHED: Duration = Duration::from_secs(30);
+
+/// Looks for files every second, and finds none.
+const IDLE: &str = r#"name = "{name}"
+
+[epoch]
+interval = "1s"
+
+[sources.lines]
+type = "files"
+path = "in"
+
+[steps.words]
+input = "lines"
+plugin = "split-words"
+
+[steps.counts]
+input = "words"
+group_by = ["word"]
+aggregate = { n = "count()" }
+
+[sinks.out]
+input = "counts"
+type = "files"
+path = "out-{name}"
+"#;
+
+const NEIGHBOUR: &str = r#"name = "neighbour"
+
+[epoch]
+interval = "100ms"
+
+[sources.rows]
+type = "generate"
+rows_per_second = 20000
+words = 8
+
+[steps.words]
+input = "rows"
+plugin = "split-words"
+config = { column = "text" }
+
+[steps.counts]
+input = "words"
+plugin = "running-count"
+group_by = ["word"]
+
+[sinks.out]
+input = "counts"
+type = "files"
+path = "out"
+"#;
+
+const HARM: &str = r#"name = "harm"
+
+[epoch]
+interval = "100ms"
+
+[sources.rows]
+type = "generate"
+rows_per_second = 100
+
+[steps.harm]
+input = "rows"
+plugin = "{plugin}"
+limits = { deadline = "100ms", memory = "4MiB", table_elements = 10000, output = "1MiB" }
+
+[sinks.out]
+input = "harm"
+type = "print"
+"#;
+
+/// Adds `idle_pipeline_mb`, `pipeline_start_ms`, `api_p50_ms` and `api_p99_ms`; then `neighbour_p99_ms`, `neighbour_p99_ratio`,
+/// `hostile_survived` and `hostile_total`.
+pub fn measure(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
+    idle(wasmill, report)?;
+    harm(wasmill, report)
+}
+
+fn start(wasmill: &Wasmill) -> Server {
+    Server::of(Command::new(&wasmill.binary), &[])
+}
+
+fn push(
+    server: &Server,
+    wasmill: &Wasmill,
+    token: &str,
+    tenant: &str,
+    name: &str,
+) -> anyhow::Result<()> {
+    let bytes = fs::read(wasmill.plugins.join(format!("{name}.wasm")))?;
+    let path = format!("/v1/tenants/{tenant}/plugins/{name}");
+    match server.ask(token, "PUT", &path, &bytes) {
+        answer if answer.status == 200 => Ok(()),
+        answer => bail!("the push failed: {answer:?}"),
+    }
+}
+
+fn apply(server: &Server, token: &str, tenant: &str, name: &str, text: &str) -> (u16, Value) {
+    let path = format!("/v1/tenants/{tenant}/pipelines/{name}");
+    let body = json!({ "text": text }).to_string();
+    let answer = server.ask(token, "PUT", &path, body.as_bytes());
+    (answer.status, answer.json)
+}
+
+fn idle(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
+    eprintln!("hosting: {TENANTS} tenants of {PIPELINES} idle pipelines");
+    let server = start(wasmill);
+    let mut tokens = Vec::new();
+    for tenant in 0..TENANTS {
+        let name = format!("tenant-{tenant}");
+        let token = server.tenant(&name);
+        fs::create_dir_all(server.files(&name).join("in"))?;
+        push(&server, wasmill, &token, &name, "split-words")?;
+        for pipeline in 0..PIPELINES {
+            let pipeline = format!("idle-{pipeline}");
+            let text = IDLE.replace("{name}", &pipeline);
+            let (status, answer) = apply(&server, &token, &name, &pipeline, &text);
+            anyhow::ensure!(status == 200, "the apply failed: {answer}");
+        }
+        tokens.push(token);
+    }
+    for (tenant, token) in tokens.iter().enumerate() {
+        for pipeline in 0..PIPELINES {
+            server.wait_for_phase(
+                token,
+                &format!("tenant-{tenant}"),
+                &format!("idle-{pipeline}"),
+                "running",
+            );
+        }
+    }
+    // Whatever starting needed is given back within a few epochs.
+    std::thread::sleep(Duration::from_secs(10));
+    let bytes = memory_of_family(server.id())?;
+    report.add(
+        "idle_pipeline_mb",
+        bytes as f64 / 1e6 / (TENANTS * PIPELINES) as f64,
+        "MB",
+    );
+    let mut starts = Vec::new();
+    for start in 0..STARTS {
+        let (name, text) = (
+            format!("late-{start}"),
+            IDLE.replace("{name}", &format!("late-{start}")),
+        );
+        let tenant = start % TENANTS;
+        let began = Instant::now();
+        let (status, answer) = apply(
+            &server,
+            &tokens[tenant],
+            &format!("tenant-{tenant}"),
+            &name,
+            &text,
+        );
+        anyhow::ensure!(status == 200, "the apply failed: {answer}");
+        server.wait_for_phase(
+            &tokens[tenant],
+            &format!("tenant-{tenant}"),
+            &name,
+            "running",
+        );
+        starts.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    report.add("pipeline_start_ms", percentile(&mut starts, 0.5), "ms");
+    let mut answers = requests(&server, &tokens[0])?;
+    report.add("api_p50_ms", percentile(&mut answers, 0.5), "ms");
+    report.add("api_p99_ms", percentile(&mut answers, 0.99), "ms");
+    server.stop().succeeded();
+    Ok(())
+}
+
+/// Times of reads of a status and of a list, over one connection that stays open.
+fn requests(server: &Server, token: &str) -> anyhow::Result<Vec<f64>> {
+    let mut stream = TcpStream::connect(server.address())?;
+    stream.set_nodelay(true)?;
+    let paths = [
+        "/v1/tenants/tenant-0/pipelines/idle-0/status",
+        "/v1/tenants/tenant-0/pipelines",
+    ];
+    let mut times = Vec::new();
+    for request in 0..REQUESTS {
+        let path = paths[request % paths.len()];
+        let began = Instant::now();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )?;
+        read_answer(&mut stream)?;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times)
+}
+
+fn read_answer(stream: &mut TcpStream) -> anyhow::Result<()> {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 16 << 10]);
+    loop {
+        let read = stream.read(&mut piece)?;
+        anyhow::ensure!(read > 0, "the server hung up");
+        bytes.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        anyhow::ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let length = head.lines().find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse::<usize>()
+                .ok()
+        });
+        if body.len() >= length.context("an answer has a length")? {
+            return Ok(());
+        }
+    }
+}
+
+fn harm(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
+    eprintln!("hosting: a neighbour, alone and beside harm");
+    let server = start(wasmill);
+    let neighbour = server.tenant("neighbour");
+    for plugin in ["split-words", "running-count"] {
+        push(&server, wasmill, &neighbour, "neighbour", plugin)?;
+    }
+    let (status, answer) = apply(&server, &neighbour, "neighbour", "neighbour", NEIGHBOUR);
+    anyhow::ensure!(status == 200, "the apply failed: {answer}");
+    server.wait_for_phase(&neighbour, "neighbour", "neighbour", "running");
+    let checkpoint = server
+        .data()
+        .join("tenants/neighbour/pipelines/neighbour/checkpoint");
+    std::thread::sleep(Duration::from_secs(5));
+    let mut alone = watch(&checkpoint, || Ok(()))?;
+    let mallory = server.tenant("mallory");
+    let mut suite = hostile::all();
+    suite.push(Hostile {
+        name: "stalls-the-compiler",
+        bytes: hostile::stalls_the_compiler(),
+        expected: "",
+    });
+    let (total, mut survived, mut left) = (suite.len(), 0, suite.into_iter());
+    let mut beside = watch(&checkpoint, || {
+        if let Some(component) = left.next() {
+            survived += u32::from(survives(&server, &mallory, &neighbour, &component));
+        }
+        Ok(())
+    })?;
+    for component in left {
+        survived += u32::from(survives(&server, &mallory, &neighbour, &component));
+    }
+    let (alone, beside) = (percentile(&mut alone, 0.99), percentile(&mut beside, 0.99));
+    report.add("neighbour_p99_ms", alone, "ms");
+    report.add("neighbour_p99_ratio", beside / alone, "");
+    report.add("hostile_survived", f64::from(survived), "");
+    report.add("hostile_total", total as f64, "");
+    server.stop().succeeded();
+    Ok(())
+}
+
+/// Whether a component ends in a refusal or in a pipeline that says why it failed, and the server and the neighbour go on.
+fn survives(server: &Server, mallory: &str, neighbour: &str, component: &Hostile) -> bool {
+    let path = format!("/v1/tenants/mallory/plugins/{}", component.name);
+    let pushed = server.ask(mallory, "PUT", &path, &component.bytes);
+    let refused = |status: u16, answer: &Value| {
+        (400..500).contains(&status) && answer["error"]["message"].is_string()
+    };
+    let ended = if pushed.status == 200 {
+        let text = HARM.replace("{plugin}", component.name);
+        let (status, answer) = apply(server, mallory, "mallory", "harm", &text);
+        if status == 200 {
+            let path = "/v1/tenants/mallory/pipelines/harm/status";
+            wait_until("a failure", || {
+                server.ask(mallory, "GET", path, b"").json["failure"].is_string()
+            });
+            true
+        } else {
+            refused(status, &answer)
+        }
+    } else {
+        refused(pushed.status, &pushed.json)
+    };
+    let path = "/v1/tenants/neighbour/pipelines/neighbour/status";
+    let status = server.ask(neighbour, "GET", path, b"");
+    let goes_on = status.json["phase"]["phase"] == "running" && status.json["restarts"] == 0;
+    if !ended || !goes_on {
+        eprintln!("  {} was not survived: {status:?}", component.name);
+    }
+    ended && goes_on
+}
+
+/// For [`WATCHED`], the milliseconds from the plan of an epoch to its commit, of every epoch; meanwhile `act` is done again and again.
+fn watch(
+    checkpoint: &Path,
+    mut act: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<f64>> {
+    let mut epochs = BTreeMap::new();
+    let first = times(&checkpoint.join("commit"))?
+        .into_keys()
+        .max()
+        .unwrap_or_default();
+    let end = Instant::now() + WATCHED;
+    while Instant::now() < end {
+        act()?;
+        let plans = times(&checkpoint.join("plan"))?;
+        for (epoch, committed) in times(&checkpoint.join("commit"))? {
+            if let Some(planned) = plans.get(&epoch).filter(|_| epoch > first) {
+                let took = committed.duration_since(*planned).unwrap_or_default();
+                epochs.insert(epoch, took.as_secs_f64() * 1e3);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(epochs.into_values().collect())
+}
+
+/// When each record of a folder was written.
+fn times(folder: &Path) -> anyhow::Result<BTreeMap<u64, SystemTime>> {
+    let mut times = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let number = entry.file_name().to_string_lossy().parse();
+        // What retention takes away meanwhile is of no interest.
+        if let (Ok(number), Ok(about)) = (number, entry.metadata()) {
+            times.insert(number, about.modified()?);
+        }
+    }
+    Ok(times)
+}
+
+/// Resident bytes of a process and its children, of which each page counts once.
+fn memory_of_family(parent: u32) -> anyhow::Result<u64> {
+    let mut bytes = proportional(parent)?;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Ok(pid) = name.to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let is_child = status.lines().any(|line| {
+            line.strip_prefix("PPid:")
+                .is_some_and(|id| id.trim() == parent.to_string())
+        });
+        if is_child {
+            bytes += proportional(pid)?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn proportional(pid: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:"))
+        .context("the kernel tells it")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes << 10)
+}
+
+fn percentile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    values
+        .get((last as f64 * share).round() as usize)
+        .copied()
+        .unwrap_or(f64::NAN)
+}
