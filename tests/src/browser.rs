@@ -149,7 +149,7 @@ impl Browser {
     /// Waits until the page says this.
     pub fn wait_for_text(&mut self, text: &str) {
         let text = Value::from(text);
-        self.wait_for(&format!("document.body.innerText.includes({text})"));
+        self.wait_for(&format!("!!document.body?.innerText.includes({text})"));
     }
 
     /// Waits until an element is there, and presses and releases the mouse on its middle.
