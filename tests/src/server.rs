@@ -63,8 +63,7 @@ impl Server {
     fn restart_at(&mut self, listen: &str, signal: &str, arguments: &[&str]) -> Option<String> {
         self.running.signal(signal);
         wait_until("its end", || self.running.has_ended());
-        let data = self.data();
-        let (running, address, token) = launch(wasmill(), &data, listen, arguments);
+        let (running, address, token) = launch(wasmill(), &self.data(), listen, arguments);
         (self.running, self.address) = (running, address);
         token
     }
