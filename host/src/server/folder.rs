@@ -1,13 +1,15 @@
 //! The data folder of a server.
 //!
-//!     catalog.db                                    what there is and what should run
-//!     components/HEX.wasm                           what was pushed, named by its SHA-256
-//!     cache/                                        compiled plugins
-//!     runners/                                      what runner processes leave
-//!     staging/                                      what is not finished; emptied at each start
-//!     tenants/T/files/                              the only local files that T's pipelines reach
-//!     tenants/T/pipelines/P/versions/N/             pipeline.toml, and its plugins in plugins/
-//!     tenants/T/pipelines/P/checkpoint/             kept over all versions
+//! ```text
+//! catalog.db                                    what there is and what should run
+//! components/HEX.wasm                           what was pushed, named by its SHA-256
+//! cache/                                        compiled plugins
+//! runners/                                      what runner processes leave
+//! staging/                                      what is not finished; emptied at each start
+//! tenants/T/files/                              the only local files that T's pipelines reach
+//! tenants/T/pipelines/P/versions/N/             pipeline.toml, and its plugins in plugins/
+//! tenants/T/pipelines/P/checkpoint/             kept over all versions
+//! ```
 
 use std::fs::{self, File};
 use std::io;
