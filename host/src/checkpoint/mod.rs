@@ -97,7 +97,7 @@ impl Checkpoint {
             .map(|commit| (commit.state, commit.pending))
             .unwrap_or_default();
         let mut state = before.clone();
-        let has_state = state.values().any(|state| !state.partitions.is_empty());
+        let has_state = has_state(&state);
         identify(&records, generation, &pipeline, has_state, accept_changes)?;
         state::adapt(&records, &mut state, &states, accept_changes)?;
         let wanted = protocol::wanted(&planned, &committed);
@@ -307,6 +307,47 @@ fn claim(records: &Records) -> Result<Claim, Failure> {
     }
 }
 
+impl Records {
+    /// Whether a pipeline could go on from what these records hold now, which another process may be adding to meanwhile. Looks as
+    /// [`Checkpoint::open`] does, and writes nothing.
+    ///
+    /// # Errors
+    /// When it could not, or they cannot be read.
+    pub fn suit(&self, pipeline: &Definition, accept_changes: bool) -> Result<(), Failure> {
+        let Some(known) = self.identity()? else {
+            return Ok(());
+        };
+        let mut state = self
+            .newest()?
+            .map(|commit| commit.state)
+            .unwrap_or_default();
+        let has_state = has_state(&state);
+        recognise(self, &known, &pipeline.record, has_state, accept_changes)?;
+        state::adapt(self, &mut state, &pipeline.states, accept_changes)
+    }
+
+    /// The last commit. By the time that it is read, later ones may have made it go.
+    fn newest(&self) -> Result<Option<CommitRecord>, Failure> {
+        let mut last = self.committed()?.last().copied();
+        loop {
+            let Some(epoch) = last else {
+                return Ok(None);
+            };
+            if let Some(commit) = self.read(&name(COMMITS, epoch))? {
+                return Ok(Some(commit));
+            }
+            last = self.committed()?.last().copied();
+            if last <= Some(epoch) {
+                return self.commit(epoch).map(Some);
+            }
+        }
+    }
+}
+
+fn has_state(state: &Manifest) -> bool {
+    state.values().any(|state| !state.partitions.is_empty())
+}
+
 /// Whether this is the pipeline that the records are of; notes it if they are of none yet.
 fn identify(
     records: &Records,
@@ -317,23 +358,7 @@ fn identify(
 ) -> Result<(), Failure> {
     let known = records.identity()?;
     if let Some(known) = &known {
-        let (before, now) = (known.pipeline.partitions, pipeline.partitions);
-        if has_state && before != now {
-            let path = &records.location;
-            return Err(Failure::user(format!(
-                "the checkpoint in `{path}` keeps state in {before} partitions, and the pipeline has {now}"
-            ))
-            .help(format!("write partitions = {before}, or use another checkpoint")));
-        }
-        let changes = protocol::changes(&known.pipeline, pipeline);
-        if !changes.is_empty() && !accept_changes {
-            let path = &records.location;
-            let changes = changes.join("; ");
-            let message = format!("the checkpoint in `{path}` is of another pipeline: {changes}");
-            return Err(Failure::user(message).help(
-                "undo the change, use another checkpoint, or confirm with --accept-changes: what was kept for a name that is gone is then forgotten",
-            ));
-        }
+        recognise(records, known, pipeline, has_state, accept_changes)?;
         if known.pipeline == *pipeline {
             return Ok(());
         }
@@ -349,4 +374,32 @@ fn identify(
     } else {
         records.storage.put(PIPELINE, &identity)
     })
+}
+
+/// Whether a pipeline is the one that the records are of, or may go on with them all the same.
+fn recognise(
+    records: &Records,
+    known: &IdentityRecord,
+    pipeline: &PipelineRecord,
+    has_state: bool,
+    accept_changes: bool,
+) -> Result<(), Failure> {
+    let (before, now) = (known.pipeline.partitions, pipeline.partitions);
+    if has_state && before != now {
+        let path = &records.location;
+        return Err(Failure::user(format!(
+                "the checkpoint in `{path}` keeps state in {before} partitions, and the pipeline has {now}"
+            ))
+            .help(format!("write partitions = {before}, or use another checkpoint")));
+    }
+    let changes = protocol::changes(&known.pipeline, pipeline);
+    if !changes.is_empty() && !accept_changes {
+        let path = &records.location;
+        let changes = changes.join("; ");
+        let message = format!("the checkpoint in `{path}` is of another pipeline: {changes}");
+        return Err(Failure::user(message).help(
+                "undo the change, use another checkpoint, or confirm with --accept-changes: what was kept for a name that is gone is then forgotten",
+            ));
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::connection::segment;
+use super::upgrade::{self, Upgrade};
 use super::{Connection, Form, Listing, Remote, listing};
 use crate::cli::client::logs;
 use crate::cli::exit::WrongUsage;
@@ -58,6 +59,8 @@ pub enum PipelineCommand {
     },
     /// List the versions of a pipeline
     Versions(Named),
+    /// Give a step another plugin, with the state that there is
+    Upgrade(Upgrade),
     /// Go back to a version, with the state that there is
     Rollback {
         /// The version [default: the one before the current one]
@@ -170,7 +173,11 @@ impl Apply {
     }
 }
 
-fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
+/// Shows what a change of a pipeline would be.
+///
+/// # Errors
+/// When nobody reads it.
+pub fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
     let mut text = String::new();
     for Diagnostic {
         line,
@@ -203,7 +210,10 @@ fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
 }
 
 /// Whether the user says yes.
-fn asked(question: &str) -> anyhow::Result<bool> {
+///
+/// # Errors
+/// When nobody is there to be asked.
+pub fn asked(question: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         let failure = Failure::user("nobody is there to be asked");
         return Err(WrongUsage(failure.help("say --yes")).into());
@@ -255,6 +265,7 @@ impl PipelineCommand {
                 output::write(format!("removed {}\n", named.name).as_bytes())
             }
             Self::Versions(named) => named.versions(),
+            Self::Upgrade(upgrade) => upgrade.run(),
             Self::Rollback {
                 to,
                 accept_changes,
@@ -348,6 +359,9 @@ impl Named {
             return listing::show_json(&view);
         }
         show(std::slice::from_ref(&view), Form::Table)?;
+        if let Some(trial) = &view.trial {
+            output::write(format!("\n{}\n", upgrade::said_of(trial)).as_bytes())?;
+        }
         let Some(status) = &view.status else {
             return Ok(());
         };
