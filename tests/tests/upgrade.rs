@@ -319,3 +319,63 @@ fn a_trial_outlives_the_server() {
     assert_eq!(view["trial"]["version"], 2, "{view}");
     copies.server.stop().succeeded();
 }
+
+#[test]
+fn a_rollback_with_state_runs_all_input_since_again_on_the_state_of_then() {
+    let copies = Copies::start();
+    copies.give("1.txt", "be");
+    copies.wait_for_count("be", 1);
+    copies.upgrade("totals", "running-count@2", 1);
+    copies.give("2.txt", "be");
+    copies.wait_for_count("be", 2);
+    wait_until("the end of the trial", || copies.view()["trial"].is_null());
+
+    let back = |to: &str| {
+        let back = [
+            "pipeline", "rollback", "copies", "--to", to, "--state", "--yes",
+        ];
+        copies.cli(&back)
+    };
+    let running = back("1").failed_with(3).err;
+    assert!(running.contains("wasmill pipeline pause"), "{running}");
+    copies.cli(&["pipeline", "pause", "copies"]).succeeded();
+    copies
+        .server
+        .wait_for_phase(&copies.token, "acme", "copies", "paused");
+    assert_eq!(copies.upgrade("copy", "copy@2", 0)["version"], 3);
+    let never = back("3").failed_with(3).err;
+    assert!(never.contains("no epoch of version 3"), "{never}");
+    back("1").succeeded();
+    back("1").succeeded();
+    copies.cli(&["pipeline", "resume", "copies"]).succeeded();
+    copies.wait_for_lines(&["be", "be", "be"]);
+    copies.give("3.txt", "be");
+    copies.wait_for_count("be", 3);
+    copies.wait_for_version(1, "running");
+
+    let rows = delivered(&copies.server.files("acme").join("counts"));
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|row| serde_json::from_str(row).expect("JSON"))
+        .collect();
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|row| (row["n"].as_u64(), row["since"].is_string()))
+        .collect();
+    // Version 1, version 2, and version 1 twice, which knows nothing of version 2.
+    assert_eq!(rows.len(), 4, "{seen:?}");
+    assert_eq!(seen[2..], [(Some(2), false), (Some(3), false)]);
+    let audit = copies
+        .server
+        .ask(&copies.token, "GET", "/v1/tenants/acme/audit", b"")
+        .json;
+    let set_back = audit
+        .as_array()
+        .expect("lines")
+        .iter()
+        .find(|line| line["action"] == "pipeline rollback");
+    assert_eq!(
+        set_back.expect("it is written down")["after"],
+        "1 with the state after epoch 0"
+    );
+}

@@ -14,6 +14,7 @@ mod protocol;
 mod record;
 mod records;
 mod segment;
+mod set_back;
 mod state;
 pub mod storage;
 #[cfg(test)]
@@ -30,7 +31,7 @@ pub use prepared::{Pending, Prepared, Token, Tokens};
 pub use protocol::Resume;
 use record::IdentityRecord;
 pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
-use records::{COMMITS, INPUT, PIPELINE, PLANS, input_name, name, new_id};
+use records::{COMMITS, INPUT, PIPELINE, PLANS, Stand, input_name, name, new_id};
 pub use records::{Lineage, Records};
 pub use segment::{MARKS, PartitionState, Segment};
 pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
@@ -90,23 +91,16 @@ impl Checkpoint {
         let claim = claim(&records)?;
         // Before anything is read: what an older process writes after it is recognised.
         let generation = generation::claim(&records)?;
-        let (planned, committed) = (records.planned()?, records.committed()?);
+        let Stand {
+            planned,
+            committed,
+            commit,
+            mut resume,
+        } = records.stand()?;
         let last = committed.last().copied();
-        let commit = last.map(|epoch| records.commit(epoch)).transpose()?;
-        let (before, pending) = commit
-            .map(|commit| (commit.state, commit.pending))
-            .unwrap_or_default();
-        let mut state = before.clone();
-        let has_state = has_state(&state);
+        let has_state = has_state(&resume.state);
         identify(&records, generation, &pipeline, has_state, accept_changes)?;
-        state::adapt(&records, &mut state, &states, accept_changes)?;
-        let wanted = protocol::wanted(&planned, &committed);
-        let plans = wanted
-            .into_iter()
-            .filter_map(|epoch| records.plan(epoch).transpose());
-        let mut resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
-            .map_err(|wrong| records.damaged(&wrong))?;
-        (resume.state, resume.pending) = (state, pending);
+        state::adapt(&records, &mut resume.state, &states, accept_changes)?;
         if let Some((epoch, source)) = protocol::reads_a_lost_source(&resume, &pipeline) {
             let message = format!(
                 "epoch {epoch} was planned with input of the source `{source}`, and is not committed; the pipeline has no such source any more"
@@ -124,7 +118,7 @@ impl Checkpoint {
             is_swept: false,
             planned,
             committed: committed.into_iter().map(|epoch| (epoch, None)).collect(),
-            state: before,
+            state: commit.map(|commit| commit.state).unwrap_or_default(),
             _claim: claim,
         };
         Ok((checkpoint, resume))
@@ -308,39 +302,27 @@ fn claim(records: &Records) -> Result<Claim, Failure> {
 }
 
 impl Records {
-    /// Whether a pipeline could go on from what these records hold now, which another process may be adding to meanwhile. Looks as
-    /// [`Checkpoint::open`] does, and writes nothing.
+    /// Whether a pipeline could go on from what these records hold now, or held after the commit of an epoch. Another process may be adding
+    /// to them meanwhile. Looks as [`Checkpoint::open`] does, and writes nothing.
     ///
     /// # Errors
     /// When it could not, or they cannot be read.
-    pub fn suit(&self, pipeline: &Definition, accept_changes: bool) -> Result<(), Failure> {
+    pub fn suit(
+        &self,
+        pipeline: &Definition,
+        after: Option<Epoch>,
+        accept_changes: bool,
+    ) -> Result<(), Failure> {
         let Some(known) = self.identity()? else {
             return Ok(());
         };
-        let mut state = self
-            .newest()?
-            .map(|commit| commit.state)
-            .unwrap_or_default();
+        let mut state = match after {
+            Some(epoch) => self.commit(epoch)?.state,
+            None => self.stand()?.resume.state,
+        };
         let has_state = has_state(&state);
         recognise(self, &known, &pipeline.record, has_state, accept_changes)?;
         state::adapt(self, &mut state, &pipeline.states, accept_changes)
-    }
-
-    /// The last commit. By the time that it is read, later ones may have made it go.
-    fn newest(&self) -> Result<Option<CommitRecord>, Failure> {
-        let mut last = self.committed()?.last().copied();
-        loop {
-            let Some(epoch) = last else {
-                return Ok(None);
-            };
-            if let Some(commit) = self.read(&name(COMMITS, epoch))? {
-                return Ok(Some(commit));
-            }
-            last = self.committed()?.last().copied();
-            if last <= Some(epoch) {
-                return self.commit(epoch).map(Some);
-            }
-        }
     }
 }
 

@@ -348,6 +348,7 @@ impl Driver {
             pipeline: journal.checkpoint.code(),
             reads,
             positions: self.sources.iter().map(stands).collect(),
+            state: None,
         })
     }
 

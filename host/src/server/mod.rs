@@ -1,6 +1,6 @@
 //! The server: keeps what tenants push and apply, and sees to it that it runs.
 //!
-//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`], [`upgrade`]); [`api`]
+//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`], [`upgrade`], [`rollback`]); [`api`]
 //! lets callers do it over HTTP. Rows never pass through here: pipelines run as [`crate::jobs`].
 
 pub mod api;
@@ -12,6 +12,7 @@ mod hosted;
 pub mod pipelines;
 mod plugins;
 pub mod refusal;
+pub mod rollback;
 mod trials;
 pub mod upgrade;
 

@@ -15,9 +15,9 @@ use super::difference;
 use super::hosted::Staged;
 use super::refusal::{Diagnostic, Refusal};
 use super::trials;
-use crate::checkpoint::CheckpointConfig;
+use crate::checkpoint::{CheckpointConfig, Records};
 use crate::error::Failure;
-use crate::ids::{PipelineName, TenantId};
+use crate::ids::{Epoch, PipelineName, TenantId};
 use crate::jobs::{Desired, JobStatus, Phase, Wanted};
 use crate::pipeline::{Plan, show};
 
@@ -88,19 +88,8 @@ pub struct PipelineView {
     pub trial: Option<Trial>,
 }
 
-/// Which version to go back to.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rollback {
-    /// The version.
-    pub version: u32,
-    /// Whether it may go on from a checkpoint of a version whose sources, steps or sinks were others.
-    #[serde(default)]
-    pub accept_changes: bool,
-}
-
 /// A change of a pipeline, for the audit log.
-fn change<'a>(
+pub(super) fn change<'a>(
     caller: &'a Caller,
     tenant: &'a TenantId,
     action: &'a str,
@@ -201,39 +190,6 @@ impl Service {
         })?;
         self.tell(&tenant.name, name)?;
         Ok(applied)
-    }
-
-    /// Makes a version current that was current before; it is checked again, as what the tenant may have can have changed.
-    ///
-    /// # Errors
-    /// When there is none, or it could not be applied now.
-    pub fn rollback(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        name: &PipelineName,
-        to: Rollback,
-    ) -> Result<(), Refusal> {
-        let (tenant, before) = self.before(tenant, name)?;
-        let before = before.ok_or_else(|| Refusal::not_found("pipeline", name.as_str()))?;
-        let target = self
-            .catalog
-            .read(|db| pipeline::version(db, &tenant.name, name, to.version))?;
-        let staged = self.stage(&tenant, name, &target.text, &target.plugins)?;
-        self.suits(&tenant.name, &staged.plan, to.accept_changes)?;
-        self.catalog.change(|db| {
-            let accept = to.accept_changes;
-            pipeline::set_version(db, &tenant.name, name, to.version, accept)?;
-            trial::end(db, &tenant.name, name)?;
-            let (from, to) = (before.version.to_string(), to.version.to_string());
-            let line = Change {
-                before: Some(&from),
-                after: Some(&to),
-                ..change(caller, &tenant.name, "pipeline rollback", name)
-            };
-            audit::write(db, &line)
-        })?;
-        self.tell(&tenant.name, name)
     }
 
     /// Says what is wanted of a pipeline. One that has failed for good is tried again when it is wanted to run.
@@ -360,9 +316,19 @@ impl Service {
         plan: &Plan,
         accept_changes: bool,
     ) -> Result<(), Refusal> {
-        let place = self.folder.checkpoint(tenant, &plan.name);
-        let records = CheckpointConfig::moved_to(None, place).records()?;
-        let suited = records.suit(&plan.definition(), accept_changes);
+        self.suits_after(tenant, plan, None, accept_changes)
+    }
+
+    /// The same of what it remembered after the commit of an epoch.
+    pub(super) fn suits_after(
+        &self,
+        tenant: &TenantId,
+        plan: &Plan,
+        epoch: Option<Epoch>,
+        accept_changes: bool,
+    ) -> Result<(), Refusal> {
+        let records = self.records(tenant, &plan.name)?;
+        let suited = records.suit(&plan.definition(), epoch, accept_changes);
         suited.map_err(|failure| match &failure.place.node {
             Some(node) => {
                 let message = format!("`{node}`: {}", failure.message);
@@ -370,6 +336,15 @@ impl Service {
             }
             None => Refusal::from(failure),
         })
+    }
+
+    /// What a pipeline remembers; nothing may be there yet.
+    pub(super) fn records(
+        &self,
+        tenant: &TenantId,
+        name: &PipelineName,
+    ) -> Result<Records, Failure> {
+        CheckpointConfig::moved_to(None, self.folder.checkpoint(tenant, name)).records()
     }
 
     /// Tells the jobs what the catalog says of a pipeline.

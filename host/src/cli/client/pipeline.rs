@@ -16,8 +16,9 @@ use crate::cli::output;
 use crate::error::Failure;
 use crate::jobs::{JobStatus, Phase};
 use crate::server::catalog::pipeline::{PipelineVersion, word};
-use crate::server::pipelines::{Applied, Definition, Difference, PipelineView, Rollback};
+use crate::server::pipelines::{Applied, Definition, Difference, PipelineView};
 use crate::server::refusal::Diagnostic;
+use crate::server::rollback::Rollback;
 
 /// Manage pipelines on a server
 #[derive(Debug, clap::Subcommand)]
@@ -71,10 +72,22 @@ pub enum PipelineCommand {
         #[arg(long)]
         accept_changes: bool,
 
+        /// Take the state back too, to what it was after the last epoch of that version that is kept, and run all input since again; the
+        /// pipeline must be paused
+        #[arg(long)]
+        state: bool,
+
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+
         #[command(flatten)]
         named: Named,
     },
 }
+
+/// What has to be known before the state goes back.
+const SET_BACK: &str = "What sinks have shown since stays there, and the same input reaches them again. Go back with the state?";
 
 /// A pipeline on a server.
 #[derive(Debug, clap::Args)]
@@ -269,8 +282,16 @@ impl PipelineCommand {
             Self::Rollback {
                 to,
                 accept_changes,
+                state,
+                yes,
                 named,
-            } => named.rollback(to, accept_changes),
+            } => {
+                let is_sure = !state || yes;
+                if !is_sure && !asked(SET_BACK)? {
+                    return output::write(b"nothing was changed\n");
+                }
+                named.rollback(to, accept_changes, state)
+            }
         }
     }
 }
@@ -327,7 +348,7 @@ impl Named {
         listing.show(self.remote.output, &versions)
     }
 
-    fn rollback(self, to: Option<u32>, accept_changes: bool) -> anyhow::Result<()> {
+    fn rollback(self, to: Option<u32>, accept_changes: bool, state: bool) -> anyhow::Result<()> {
         let (connection, path) = self.open("")?;
         let version = match to {
             Some(version) => version,
@@ -346,6 +367,7 @@ impl Named {
         let to = Rollback {
             version,
             accept_changes,
+            state,
         };
         let path = format!("{path}/rollback");
         let view: PipelineView = connection.send(Method::POST, &path, &to)?;

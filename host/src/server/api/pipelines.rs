@@ -12,8 +12,9 @@ use crate::ids::{PipelineName, TenantId};
 use crate::jobs::{JobStatus, LogLine, Wanted};
 use crate::server::catalog::pipeline::{self, PipelineVersion};
 use crate::server::catalog::token::Caller;
-use crate::server::pipelines::{Applied, Definition, Difference, PipelineView, Rollback};
+use crate::server::pipelines::{Applied, Definition, Difference, PipelineView};
 use crate::server::refusal::Refusal;
+use crate::server::rollback::Rollback;
 use crate::server::upgrade::Upgrade;
 
 /// All pipelines, with how they stand.
