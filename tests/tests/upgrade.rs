@@ -181,6 +181,7 @@ fn an_upgrade_exchanges_one_plugin_and_goes_on_with_the_state_that_it_migrates()
         expected.replace("\"running-count\"", "\"running-count@2\"")
     );
 
+    copies.wait_for_version(2, "running");
     copies.give("2.txt", "be");
     copies.wait_for_count("be", 2);
     wait_until("the end of the trial", || copies.view()["trial"].is_null());
@@ -289,6 +290,7 @@ fn a_version_comes_back_only_if_it_can_go_on_with_the_state_that_there_is() {
     copies.wait_for_count("one", 1);
     // It never gets so far as to be good.
     copies.upgrade("totals", "running-count@2", 1000);
+    copies.wait_for_version(2, "running");
     copies.give("2.txt", "one");
     copies.wait_for_count("one", 2);
     assert_eq!(copies.upgrade("copy", "copy@2", 2)["version"], 3);
@@ -326,6 +328,7 @@ fn a_rollback_with_state_runs_all_input_since_again_on_the_state_of_then() {
     copies.give("1.txt", "be");
     copies.wait_for_count("be", 1);
     copies.upgrade("totals", "running-count@2", 1);
+    copies.wait_for_version(2, "running");
     copies.give("2.txt", "be");
     copies.wait_for_count("be", 2);
     wait_until("the end of the trial", || copies.view()["trial"].is_null());
