@@ -14,6 +14,7 @@ mod protocol;
 mod record;
 mod records;
 mod segment;
+mod set_back;
 mod state;
 pub mod storage;
 #[cfg(test)]
@@ -30,7 +31,7 @@ pub use prepared::{Pending, Prepared, Token, Tokens};
 pub use protocol::Resume;
 use record::IdentityRecord;
 pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
-use records::{COMMITS, INPUT, PIPELINE, PLANS, input_name, name, new_id};
+use records::{COMMITS, INPUT, PIPELINE, PLANS, Stand, input_name, name, new_id};
 pub use records::{Lineage, Records};
 pub use segment::{MARKS, PartitionState, Segment};
 pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
@@ -90,23 +91,16 @@ impl Checkpoint {
         let claim = claim(&records)?;
         // Before anything is read: what an older process writes after it is recognised.
         let generation = generation::claim(&records)?;
-        let (planned, committed) = (records.planned()?, records.committed()?);
+        let Stand {
+            planned,
+            committed,
+            commit,
+            mut resume,
+        } = records.stand()?;
         let last = committed.last().copied();
-        let commit = last.map(|epoch| records.commit(epoch)).transpose()?;
-        let (before, pending) = commit
-            .map(|commit| (commit.state, commit.pending))
-            .unwrap_or_default();
-        let mut state = before.clone();
-        let has_state = state.values().any(|state| !state.partitions.is_empty());
+        let has_state = has_state(&resume.state);
         identify(&records, generation, &pipeline, has_state, accept_changes)?;
-        state::adapt(&records, &mut state, &states, accept_changes)?;
-        let wanted = protocol::wanted(&planned, &committed);
-        let plans = wanted
-            .into_iter()
-            .filter_map(|epoch| records.plan(epoch).transpose());
-        let mut resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
-            .map_err(|wrong| records.damaged(&wrong))?;
-        (resume.state, resume.pending) = (state, pending);
+        state::adapt(&records, &mut resume.state, &states, accept_changes)?;
         if let Some((epoch, source)) = protocol::reads_a_lost_source(&resume, &pipeline) {
             let message = format!(
                 "epoch {epoch} was planned with input of the source `{source}`, and is not committed; the pipeline has no such source any more"
@@ -124,7 +118,7 @@ impl Checkpoint {
             is_swept: false,
             planned,
             committed: committed.into_iter().map(|epoch| (epoch, None)).collect(),
-            state: before,
+            state: commit.map(|commit| commit.state).unwrap_or_default(),
             _claim: claim,
         };
         Ok((checkpoint, resume))
@@ -307,6 +301,35 @@ fn claim(records: &Records) -> Result<Claim, Failure> {
     }
 }
 
+impl Records {
+    /// Whether a pipeline could go on from what these records hold now, or held after the commit of an epoch. Another process may be adding
+    /// to them meanwhile. Looks as [`Checkpoint::open`] does, and writes nothing.
+    ///
+    /// # Errors
+    /// When it could not, or they cannot be read.
+    pub fn suit(
+        &self,
+        pipeline: &Definition,
+        after: Option<Epoch>,
+        accept_changes: bool,
+    ) -> Result<(), Failure> {
+        let Some(known) = self.identity()? else {
+            return Ok(());
+        };
+        let mut state = match after {
+            Some(epoch) => self.commit(epoch)?.state,
+            None => self.stand()?.resume.state,
+        };
+        let has_state = has_state(&state);
+        recognise(self, &known, &pipeline.record, has_state, accept_changes)?;
+        state::adapt(self, &mut state, &pipeline.states, accept_changes)
+    }
+}
+
+fn has_state(state: &Manifest) -> bool {
+    state.values().any(|state| !state.partitions.is_empty())
+}
+
 /// Whether this is the pipeline that the records are of; notes it if they are of none yet.
 fn identify(
     records: &Records,
@@ -317,23 +340,7 @@ fn identify(
 ) -> Result<(), Failure> {
     let known = records.identity()?;
     if let Some(known) = &known {
-        let (before, now) = (known.pipeline.partitions, pipeline.partitions);
-        if has_state && before != now {
-            let path = &records.location;
-            return Err(Failure::user(format!(
-                "the checkpoint in `{path}` keeps state in {before} partitions, and the pipeline has {now}"
-            ))
-            .help(format!("write partitions = {before}, or use another checkpoint")));
-        }
-        let changes = protocol::changes(&known.pipeline, pipeline);
-        if !changes.is_empty() && !accept_changes {
-            let path = &records.location;
-            let changes = changes.join("; ");
-            let message = format!("the checkpoint in `{path}` is of another pipeline: {changes}");
-            return Err(Failure::user(message).help(
-                "undo the change, use another checkpoint, or confirm with --accept-changes: what was kept for a name that is gone is then forgotten",
-            ));
-        }
+        recognise(records, known, pipeline, has_state, accept_changes)?;
         if known.pipeline == *pipeline {
             return Ok(());
         }
@@ -349,4 +356,32 @@ fn identify(
     } else {
         records.storage.put(PIPELINE, &identity)
     })
+}
+
+/// Whether a pipeline is the one that the records are of, or may go on with them all the same.
+fn recognise(
+    records: &Records,
+    known: &IdentityRecord,
+    pipeline: &PipelineRecord,
+    has_state: bool,
+    accept_changes: bool,
+) -> Result<(), Failure> {
+    let (before, now) = (known.pipeline.partitions, pipeline.partitions);
+    if has_state && before != now {
+        let path = &records.location;
+        return Err(Failure::user(format!(
+                "the checkpoint in `{path}` keeps state in {before} partitions, and the pipeline has {now}"
+            ))
+            .help(format!("write partitions = {before}, or use another checkpoint")));
+    }
+    let changes = protocol::changes(&known.pipeline, pipeline);
+    if !changes.is_empty() && !accept_changes {
+        let path = &records.location;
+        let changes = changes.join("; ");
+        let message = format!("the checkpoint in `{path}` is of another pipeline: {changes}");
+        return Err(Failure::user(message).help(
+                "undo the change, use another checkpoint, or confirm with --accept-changes: what was kept for a name that is gone is then forgotten",
+            ));
+    }
+    Ok(())
 }

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::prepared::Pending;
 use super::record::{EpochRecord, PipelineRecord};
 use super::state::Manifest;
-use crate::ids::{BatchTime, Epoch, NodeName};
+use crate::ids::{BatchTime, Digest, Epoch, Generation, NodeName};
+use crate::receive::Range;
 
 /// Where a run goes on.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,18 +60,54 @@ pub fn resume(plans: Vec<EpochRecord>, committed: &BTreeSet<Epoch>) -> Result<Re
             ));
         }
     }
+    let after = |plan: &EpochRecord| committed.is_none_or(|last| plan.epoch > last);
+    let mut planned: Vec<_> = plans.into_iter().filter(after).collect();
+    // One that sets the steps back has the input of those before it.
+    if let Some(first) = planned.iter().rposition(|plan| plan.state.is_some()) {
+        planned.drain(..first);
+    }
     Ok(Resume {
         committed,
-        planned: plans
-            .into_iter()
-            .filter(|plan| committed.is_none_or(|last| plan.epoch > last))
-            .collect(),
+        planned,
         next: Epoch(newest.epoch.0 + 1),
         time: newest.time,
         positions: newest.positions,
         state: Manifest::new(),
         pending: Pending::new(),
     })
+}
+
+/// The epoch that has all input since an epoch once more, after the state that was remembered then. `later` are the plans since, of which
+/// there is one at least; held input is counted anew.
+pub fn set_back(
+    generation: Generation,
+    state: Manifest,
+    base: &EpochRecord,
+    later: &[EpochRecord],
+) -> EpochRecord {
+    let last = later.last().unwrap_or(base);
+    let reads = later.iter().flat_map(|plan| &plan.reads).cloned();
+    let numbered = (0..).zip(reads).map(|(partition, mut read)| {
+        if let Range::Held { block, .. } = &mut read.range {
+            *block = partition;
+        }
+        read
+    });
+    EpochRecord {
+        epoch: Epoch(last.epoch.0 + 1),
+        generation,
+        time: BatchTime(last.time.0 + 1),
+        pipeline: base.pipeline,
+        reads: numbered.collect(),
+        positions: last.positions.clone(),
+        state: Some(state),
+    }
+}
+
+/// By which code each start ran, as far as the plans say that it made.
+pub fn code_of_starts(plans: &[EpochRecord]) -> BTreeMap<Generation, Digest> {
+    let starts = plans.iter().map(|plan| (plan.generation, plan.pipeline));
+    starts.collect()
 }
 
 /// An epoch to run again, and its source that the pipeline does not have.
@@ -133,7 +170,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{Digest, Generation};
 
     fn plan(epoch: u64) -> EpochRecord {
         EpochRecord {
@@ -143,6 +179,7 @@ mod tests {
             pipeline: Digest([0; 32]),
             reads: Vec::new(),
             positions: BTreeMap::from([(NodeName::from("lines"), Value::from(epoch))]),
+            state: None,
         }
     }
 

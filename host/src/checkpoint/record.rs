@@ -56,6 +56,10 @@ pub struct EpochRecord {
     pub reads: Vec<RecordedRead>,
     /// Where each source goes on, in its own words.
     pub positions: BTreeMap<NodeName, Value>,
+    /// What the steps remember before it, if that is not what they remembered after the epoch before: they were set back. Epochs between the
+    /// last commit and this one are then not run any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Manifest>,
 }
 
 /// One partition of an epoch's input.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::prepared::Pending;
+use super::protocol::{self, Resume};
 use super::record::{self, CommitRecord, EpochRecord, IdentityRecord};
 use super::state::{self, Manifest, StateRecord, StateStore};
 use super::storage::{Location, Scratch, Storage};
@@ -51,6 +52,19 @@ impl Lineage {
     }
 }
 
+/// What a start finds.
+#[derive(Debug)]
+pub(super) struct Stand {
+    /// Epochs whose plans are there.
+    pub planned: BTreeSet<Epoch>,
+    /// The epochs that commits are called by.
+    pub committed: BTreeSet<Epoch>,
+    /// The last commit.
+    pub commit: Option<CommitRecord>,
+    /// Where to go on.
+    pub resume: Resume,
+}
+
 /// The records of a pipeline, to be read while it runs or after. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Records {
@@ -91,10 +105,10 @@ impl Records {
         let identity = self.identity()?.ok_or_else(|| {
             self.missing().help("process 0 has it: several machines need a checkpoint on storage that all of them see under the same path")
         })?;
-        let committed = self.committed()?.last().copied();
-        let last = committed.map(|epoch| self.commit(epoch)).transpose()?;
-        let (time, mut state, pending) = last
-            .map(|last| (last.time, last.state, last.pending))
+        let Stand { commit, resume, .. } = self.stand()?;
+        let (committed, mut state) = (resume.committed, resume.state);
+        let (time, pending) = commit
+            .map(|last| (last.time, last.pending))
             .unwrap_or_default();
         // What cannot be gone on with was confirmed to process 0, or it would not have come here.
         state::adapt(self, &mut state, states, true)?;
@@ -106,6 +120,47 @@ impl Records {
             state,
             pending,
             generation,
+        })
+    }
+
+    /// What a start finds. The run of another process may go on meanwhile: what has gone since it was listed is looked for again.
+    pub(super) fn stand(&self) -> Result<Stand, Failure> {
+        let mut committed = self.committed()?;
+        loop {
+            let planned = self.planned()?;
+            let stand = self.stand_of(planned, committed.clone());
+            let listed = self.committed()?;
+            if listed == committed || stand.is_ok() {
+                return stand;
+            }
+            committed = listed;
+        }
+    }
+
+    fn stand_of(
+        &self,
+        planned: BTreeSet<Epoch>,
+        committed: BTreeSet<Epoch>,
+    ) -> Result<Stand, Failure> {
+        let last = committed.last().copied();
+        let commit = last.map(|epoch| self.commit(epoch)).transpose()?;
+        let plans = protocol::wanted(&planned, &committed).into_iter();
+        let plans = plans.filter_map(|epoch| self.plan(epoch).transpose());
+        let mut resume = protocol::resume(plans.collect::<Result<_, _>>()?, &committed)
+            .map_err(|wrong| self.damaged(&wrong))?;
+        let set_back = resume.planned.first().and_then(|plan| plan.state.clone());
+        let last = commit.as_ref();
+        resume.state = set_back
+            .or_else(|| last.map(|commit| commit.state.clone()))
+            .unwrap_or_default();
+        resume.pending = last
+            .map(|commit| commit.pending.clone())
+            .unwrap_or_default();
+        Ok(Stand {
+            planned,
+            committed,
+            commit,
+            resume,
         })
     }
 

@@ -344,6 +344,25 @@ pub(super) fn orphans(
     Ok(orphans)
 }
 
+/// The same state in segments of a start's own, which are written here.
+pub(super) fn copied(
+    records: &Records,
+    mut state: Manifest,
+    own: Generation,
+) -> Result<Manifest, Failure> {
+    for (node, kept) in &mut state {
+        for (partition, of_partition) in &mut kept.partitions {
+            for segment in &mut of_partition.segments {
+                let bytes = records.content(&segment_name((node, *partition), segment))?;
+                segment.generation = own;
+                let name = segment_name((node, *partition), segment);
+                records.on_disk(records.storage.put(&name, &record::sealed(bytes)))?;
+            }
+        }
+    }
+    Ok(state)
+}
+
 /// The segments of a manifest that a later one does not have.
 pub(super) fn superseded(before: &Manifest, after: &Manifest) -> Vec<String> {
     let (mut names, needed) = (names(before), names(after));

@@ -12,6 +12,7 @@ use arrow::datatypes::Int64Type;
 use super::storage::{Location, Storage};
 use super::*;
 use crate::ids::BatchTime;
+use crate::receive::Range;
 
 type Hook = Box<dyn FnMut() + Send>;
 
@@ -169,11 +170,12 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
     let mut state = records.lineage(checkpoint.generation(), &states())?.state;
     let mut work = |checkpoint: &mut Checkpoint, plan: &EpochRecord, life: &mut Life| {
         let kept = checkpoint.kept_input(plan, PARTITION)?;
-        assert_eq!(
-            kept,
-            plan.generation.to_string().into_bytes(),
-            "the input is the planner's"
-        );
+        // What is run once more was kept by whoever had it first.
+        let planner = match plan.state {
+            None => plan.generation,
+            Some(_) => Generation(1),
+        };
+        assert_eq!(kept, planner.to_string().into_bytes());
         let step = state.entry("s".into()).or_default();
         let partition = step.partitions.entry(PARTITION).or_default();
         let delta = delta(checkpoint.generation(), plan.epoch);
@@ -202,8 +204,16 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
             generation: checkpoint.generation(),
             time: BatchTime(epoch.0 as i64),
             pipeline: Digest([0; 32]),
-            reads: Vec::new(),
+            reads: vec![RecordedRead {
+                source: "in".into(),
+                range: Range::Held {
+                    block: 0,
+                    rows: 1,
+                    bytes: 1,
+                },
+            }],
             positions: BTreeMap::new(),
+            state: None,
         };
         checkpoint.plan_epoch(&plan)?;
         life.begun.push(epoch);
@@ -309,4 +319,73 @@ fn a_newer_process_takes_over_from_an_older_one_at_any_of_its_operations() {
             .count();
         assert!(happened > 40, "{happened} operations");
     }
+}
+
+/// Sets the pipeline back from epoch 2 to epoch 1 and dies at an operation of that; whether it came so far as to die.
+fn dies_while_set_back(at: usize) -> bool {
+    let objects = Objects::default();
+    live(undisturbed(&objects), 3, &mut Life::default()).unwrap();
+    let (records, storage) = Interrupted::records(&objects, at, true, Box::new(|| ()));
+    let ended = records.set_back(Epoch(1));
+    let records = undisturbed(&objects);
+    let is_done = records.planned().unwrap().contains(&Epoch(3));
+    assert_eq!(ended.is_ok(), !storage.has_happened(), "operation {at}");
+
+    // Whoever starts then finds all of it or nothing.
+    let copy = Arc::new(Mutex::new(objects.lock().unwrap().clone()));
+    let mut life = Life::default();
+    live(undisturbed(&copy), 0, &mut life).unwrap();
+    let again = (life.generation.0 * 1000 + 3) as i64;
+    let (begun, left) = match is_done {
+        true => (vec![Epoch(3)], vec![1000, again]),
+        false => (vec![], vec![1001, 1002]),
+    };
+    assert_eq!(
+        (life.begun, written(&undisturbed(&copy))),
+        (begun, left),
+        "operation {at}"
+    );
+
+    // The same again does what is left to do.
+    assert_eq!(
+        records.set_back(Epoch(1)),
+        Ok(Some(Epoch(3))),
+        "operation {at}"
+    );
+    let mut life = Life::default();
+    live(records.clone(), 2, &mut life).unwrap();
+    assert_eq!(
+        life.committed,
+        [Epoch(3), Epoch(4), Epoch(5)],
+        "operation {at}"
+    );
+    let own = |epoch| (life.generation.0 * 1000 + epoch) as i64;
+    assert_eq!(written(&records), [own(4), own(5)], "operation {at}");
+    storage.has_happened()
+}
+
+#[test]
+fn a_pipeline_is_set_back_or_not_and_a_crash_at_any_operation_leaves_nothing_between() {
+    let happened = (0..).take_while(|at| dies_while_set_back(*at)).count();
+    assert!(happened > 10, "{happened} operations");
+    let objects = Objects::default();
+    live(undisturbed(&objects), 3, &mut Life::default()).unwrap();
+    let records = undisturbed(&objects);
+    assert_eq!(
+        records.set_back(Epoch(2)),
+        Ok(None),
+        "nothing has come since"
+    );
+    let forgotten = records.set_back(Epoch(0)).unwrap_err();
+    assert!(
+        forgotten.message.contains("holds no epoch 0"),
+        "{forgotten}"
+    );
+    records.set_back(Epoch(1)).unwrap();
+    live(records.clone(), 0, &mut Life::default()).unwrap();
+    let twice = records.set_back(Epoch(2)).unwrap_err();
+    assert!(
+        twice.message.contains("set back before, by epoch 3"),
+        "{twice}"
+    );
 }

@@ -349,6 +349,7 @@ impl Driver {
             pipeline: journal.checkpoint.code(),
             reads,
             positions: self.sources.iter().map(stands).collect(),
+            state: None,
         })
     }
 

@@ -1,11 +1,12 @@
 //! The server: keeps what tenants push and apply, and sees to it that it runs.
 //!
-//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`]); [`api`]
+//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`], [`upgrade`], [`rollback`]); [`api`]
 //! lets callers do it over HTTP. Rows never pass through here: pipelines run as [`crate::jobs`].
 
 pub mod api;
 pub mod catalog;
 mod difference;
+mod exchange;
 mod folder;
 mod history;
 mod hosted;
@@ -13,6 +14,9 @@ mod metrics;
 pub mod pipelines;
 mod plugins;
 pub mod refusal;
+pub mod rollback;
+mod trials;
+pub mod upgrade;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -94,6 +98,7 @@ impl Server {
             jobs,
             telling: Mutex::default(),
         });
+        trials::watch(&service);
         let listener = api::listen(&service, &options)?;
         service
             .tell_all()

@@ -10,12 +10,16 @@ use super::catalog::audit::{self, Change};
 use super::catalog::pipeline::{self, Pipeline, PipelineVersion, word};
 use super::catalog::tenant::{self, Tenant};
 use super::catalog::token::Caller;
+use super::catalog::trial::{self, Trial};
 use super::difference;
 use super::hosted::Staged;
 use super::refusal::{Diagnostic, Refusal};
-use crate::ids::{PipelineName, TenantId};
+use super::trials;
+use crate::checkpoint::{CheckpointConfig, Records};
+use crate::error::Failure;
+use crate::ids::{Epoch, PipelineName, TenantId};
 use crate::jobs::{Desired, JobStatus, Phase, Wanted};
-use crate::pipeline::show;
+use crate::pipeline::{Plan, show};
 
 /// A definition as a client sends it.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -80,21 +84,12 @@ pub struct PipelineView {
     /// What it does; nothing if it was never to run since the server started.
     #[schema(value_type = Option<Object>)]
     pub status: Option<JobStatus>,
-}
-
-/// Which version to go back to.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rollback {
-    /// The version.
-    pub version: u32,
-    /// Whether it may go on from a checkpoint of a version whose sources, steps or sinks were others.
-    #[serde(default)]
-    pub accept_changes: bool,
+    /// The trial of its version, or of the one that has failed on it.
+    pub trial: Option<Trial>,
 }
 
 /// A change of a pipeline, for the audit log.
-fn change<'a>(
+pub(super) fn change<'a>(
     caller: &'a Caller,
     tenant: &'a TenantId,
     action: &'a str,
@@ -124,16 +119,8 @@ impl Service {
         let (tenant, before) = self.before(tenant, name)?;
         allow_workers(&tenant, definition)?;
         let staged = self.stage(&tenant, name, &definition.text, &[])?;
-        let after = version(0, definition, &staged, "");
-        let old = before.as_ref();
-        Ok(Difference {
-            from_version: old.map_or(0, |version| version.version),
-            changes: difference::changes(old, &after),
-            more_capabilities: difference::more_capabilities(old, &after),
-            diff: difference::of_texts(old.map_or("", |version| &version.text), &after.text),
-            plan: show::text(&staged.plan),
-            warnings: staged.warnings,
-        })
+        self.suits(&tenant.name, &staged.plan, definition.accept_changes)?;
+        Ok(compare(before.as_ref(), definition, staged))
     }
 
     /// Makes a definition the current one. A pipeline that is new starts; one that runs stops at a committed epoch and goes on as the new one.
@@ -150,15 +137,30 @@ impl Service {
         let (tenant, _) = self.before(tenant, name)?;
         allow_workers(&tenant, definition)?;
         let staged = self.stage(&tenant, name, &definition.text, &[])?;
+        self.adopt(caller, &tenant, name, definition, staged, None)
+    }
+
+    /// Makes what was staged the current version if it is another than that. With `watch` it is on trial for so many epochs.
+    pub(super) fn adopt(
+        &self,
+        caller: &Caller,
+        tenant: &Tenant,
+        name: &PipelineName,
+        definition: &Definition,
+        staged: Staged,
+        watch: Option<u32>,
+    ) -> Result<Applied, Refusal> {
+        self.suits(&tenant.name, &staged.plan, definition.accept_changes)?;
         let applied = self.catalog.change(|db| {
             let before = current(db, &tenant.name, name)?;
             let number = before.as_ref().map_or(0, |version| version.version);
             expect(name, definition.from_version, number)?;
             if before.is_none() {
-                allow_one_more(db, &tenant)?;
+                allow_one_more(db, tenant)?;
             }
             let mut after = version(0, definition, &staged, &caller.who);
             let changes = difference::changes(before.as_ref(), &after);
+            after.version = number;
             if !changes.is_empty() {
                 let more = difference::more_capabilities(before.as_ref(), &after);
                 allow_capabilities(definition, &more)?;
@@ -166,20 +168,21 @@ impl Service {
                 let place = self.folder.version(&tenant.name, name, after.version);
                 self.folder.place(staged.folder.path(), &place)?;
                 pipeline::add(db, &tenant.name, name, &after, definition.accept_changes)?;
+                trials::begin(db, &tenant.name, name, (number, after.version), watch)?;
                 let (from, to) = (number.to_string(), after.version.to_string());
+                let action = match watch {
+                    Some(_) => "pipeline upgrade",
+                    None => "pipeline apply",
+                };
                 let line = Change {
                     before: before.is_some().then_some(from.as_str()),
                     after: Some(&to),
-                    ..change(caller, &tenant.name, "pipeline apply", name)
+                    ..change(caller, &tenant.name, action, name)
                 };
                 audit::write(db, &line)?;
             }
             Ok(Applied {
-                version: if changes.is_empty() {
-                    number
-                } else {
-                    after.version
-                },
+                version: after.version,
                 changed: !changes.is_empty(),
                 changes,
                 warnings: staged.warnings.clone(),
@@ -187,37 +190,6 @@ impl Service {
         })?;
         self.tell(&tenant.name, name)?;
         Ok(applied)
-    }
-
-    /// Makes a version current that was current before; it is checked again, as what the tenant may have can have changed.
-    ///
-    /// # Errors
-    /// When there is none, or it could not be applied now.
-    pub fn rollback(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        name: &PipelineName,
-        to: Rollback,
-    ) -> Result<(), Refusal> {
-        let (tenant, before) = self.before(tenant, name)?;
-        let before = before.ok_or_else(|| Refusal::not_found("pipeline", name.as_str()))?;
-        let target = self
-            .catalog
-            .read(|db| pipeline::version(db, &tenant.name, name, to.version))?;
-        self.stage(&tenant, name, &target.text, &target.plugins)?;
-        self.catalog.change(|db| {
-            let accept = to.accept_changes;
-            pipeline::set_version(db, &tenant.name, name, to.version, accept)?;
-            let (from, to) = (before.version.to_string(), to.version.to_string());
-            let line = Change {
-                before: Some(&from),
-                after: Some(&to),
-                ..change(caller, &tenant.name, "pipeline rollback", name)
-            };
-            audit::write(db, &line)
-        })?;
-        self.tell(&tenant.name, name)
     }
 
     /// Says what is wanted of a pipeline. One that has failed for good is tried again when it is wanted to run.
@@ -296,10 +268,14 @@ impl Service {
     /// # Errors
     /// When there is none.
     pub fn view(&self, tenant: &TenantId, name: &PipelineName) -> Result<PipelineView, Refusal> {
-        let pipeline = self.catalog.read(|db| pipeline::get(db, tenant, name))?;
+        let (pipeline, trial) = self.catalog.read(|db| {
+            let pipeline = pipeline::get(db, tenant, name)?;
+            Ok((pipeline, trial::find(db, tenant, name)?))
+        })?;
         Ok(PipelineView {
             status: self.jobs.status(tenant, name),
             pipeline,
+            trial,
         })
     }
 
@@ -309,11 +285,10 @@ impl Service {
     /// When the catalog cannot be read.
     pub fn views(&self, tenant: &TenantId) -> Result<Vec<PipelineView>, Refusal> {
         let pipelines = self.catalog.read(|db| pipeline::list(db, tenant))?;
-        let views = pipelines.into_iter().map(|pipeline| PipelineView {
-            status: self.jobs.status(tenant, &pipeline.name),
-            pipeline,
-        });
-        Ok(views.collect())
+        let views = pipelines.into_iter();
+        views
+            .map(|pipeline| self.view(tenant, &pipeline.name))
+            .collect()
     }
 
     /// Tells the jobs of every pipeline, at the start.
@@ -335,8 +310,46 @@ impl Service {
         Ok(tenant)
     }
 
+    /// Whether a plan could go on from what its pipeline remembers; asked before anything stops for it.
+    pub(super) fn suits(
+        &self,
+        tenant: &TenantId,
+        plan: &Plan,
+        accept_changes: bool,
+    ) -> Result<(), Refusal> {
+        self.suits_after(tenant, plan, None, accept_changes)
+    }
+
+    /// The same of what it remembered after the commit of an epoch.
+    pub(super) fn suits_after(
+        &self,
+        tenant: &TenantId,
+        plan: &Plan,
+        epoch: Option<Epoch>,
+        accept_changes: bool,
+    ) -> Result<(), Refusal> {
+        let records = self.records(tenant, &plan.name)?;
+        let suited = records.suit(&plan.definition(), epoch, accept_changes);
+        suited.map_err(|failure| match &failure.place.node {
+            Some(node) => {
+                let message = format!("`{node}`: {}", failure.message);
+                Refusal::from(Failure { message, ..failure })
+            }
+            None => Refusal::from(failure),
+        })
+    }
+
+    /// What a pipeline remembers; nothing may be there yet.
+    pub(super) fn records(
+        &self,
+        tenant: &TenantId,
+        name: &PipelineName,
+    ) -> Result<Records, Failure> {
+        CheckpointConfig::moved_to(None, self.folder.checkpoint(tenant, name)).records()
+    }
+
     /// Tells the jobs what the catalog says of a pipeline.
-    fn tell(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Refusal> {
+    pub(super) fn tell(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Refusal> {
         self.tell_as(tenant, name, None)
     }
 
@@ -372,13 +385,30 @@ impl Service {
         Ok(())
     }
 
-    fn before(
+    pub(super) fn before(
         &self,
         tenant: &TenantId,
         name: &PipelineName,
     ) -> Result<(Tenant, Option<PipelineVersion>), Refusal> {
         self.catalog
             .read(|db| Ok((tenant::get(db, tenant)?, current(db, tenant, name)?)))
+    }
+}
+
+/// What a definition would change.
+pub(super) fn compare(
+    old: Option<&PipelineVersion>,
+    definition: &Definition,
+    staged: Staged,
+) -> Difference {
+    let after = version(0, definition, &staged, "");
+    Difference {
+        from_version: old.map_or(0, |version| version.version),
+        changes: difference::changes(old, &after),
+        more_capabilities: difference::more_capabilities(old, &after),
+        diff: difference::of_texts(old.map_or("", |version| &version.text), &after.text),
+        plan: show::text(&staged.plan),
+        warnings: staged.warnings,
     }
 }
 

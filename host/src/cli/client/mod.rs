@@ -9,6 +9,7 @@ mod logs;
 pub mod pipeline;
 pub mod plugin;
 pub mod tenant;
+mod upgrade;
 
 use connection::Connection;
 use listing::Listing;

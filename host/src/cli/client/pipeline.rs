@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::connection::segment;
+use super::upgrade::{self, Upgrade};
 use super::{Connection, Form, Listing, Remote, listing};
 use crate::cli::client::logs;
 use crate::cli::exit::WrongUsage;
@@ -15,8 +16,9 @@ use crate::cli::output;
 use crate::error::Failure;
 use crate::jobs::{JobStatus, Phase};
 use crate::server::catalog::pipeline::{PipelineVersion, word};
-use crate::server::pipelines::{Applied, Definition, Difference, PipelineView, Rollback};
+use crate::server::pipelines::{Applied, Definition, Difference, PipelineView};
 use crate::server::refusal::Diagnostic;
+use crate::server::rollback::Rollback;
 
 /// Manage pipelines on a server
 #[derive(Debug, clap::Subcommand)]
@@ -58,6 +60,8 @@ pub enum PipelineCommand {
     },
     /// List the versions of a pipeline
     Versions(Named),
+    /// Give a step another plugin, with the state that there is
+    Upgrade(Upgrade),
     /// Go back to a version, with the state that there is
     Rollback {
         /// The version [default: the one before the current one]
@@ -68,10 +72,22 @@ pub enum PipelineCommand {
         #[arg(long)]
         accept_changes: bool,
 
+        /// Take the state back too, to what it was after the last epoch of that version that is kept, and run all input since again; the
+        /// pipeline must be paused
+        #[arg(long)]
+        state: bool,
+
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+
         #[command(flatten)]
         named: Named,
     },
 }
+
+/// What has to be known before the state goes back.
+const SET_BACK: &str = "What sinks have shown since stays there, and the same input reaches them again. Go back with the state?";
 
 /// A pipeline on a server.
 #[derive(Debug, clap::Args)]
@@ -170,7 +186,11 @@ impl Apply {
     }
 }
 
-fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
+/// Shows what a change of a pipeline would be.
+///
+/// # Errors
+/// When nobody reads it.
+pub fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
     let mut text = String::new();
     for Diagnostic {
         line,
@@ -203,7 +223,10 @@ fn show_difference(name: &str, difference: &Difference) -> anyhow::Result<()> {
 }
 
 /// Whether the user says yes.
-fn asked(question: &str) -> anyhow::Result<bool> {
+///
+/// # Errors
+/// When nobody is there to be asked.
+pub fn asked(question: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         let failure = Failure::user("nobody is there to be asked");
         return Err(WrongUsage(failure.help("say --yes")).into());
@@ -255,11 +278,20 @@ impl PipelineCommand {
                 output::write(format!("removed {}\n", named.name).as_bytes())
             }
             Self::Versions(named) => named.versions(),
+            Self::Upgrade(upgrade) => upgrade.run(),
             Self::Rollback {
                 to,
                 accept_changes,
+                state,
+                yes,
                 named,
-            } => named.rollback(to, accept_changes),
+            } => {
+                let is_sure = !state || yes;
+                if !is_sure && !asked(SET_BACK)? {
+                    return output::write(b"nothing was changed\n");
+                }
+                named.rollback(to, accept_changes, state)
+            }
         }
     }
 }
@@ -316,7 +348,7 @@ impl Named {
         listing.show(self.remote.output, &versions)
     }
 
-    fn rollback(self, to: Option<u32>, accept_changes: bool) -> anyhow::Result<()> {
+    fn rollback(self, to: Option<u32>, accept_changes: bool, state: bool) -> anyhow::Result<()> {
         let (connection, path) = self.open("")?;
         let version = match to {
             Some(version) => version,
@@ -335,6 +367,7 @@ impl Named {
         let to = Rollback {
             version,
             accept_changes,
+            state,
         };
         let path = format!("{path}/rollback");
         let view: PipelineView = connection.send(Method::POST, &path, &to)?;
@@ -348,6 +381,9 @@ impl Named {
             return listing::show_json(&view);
         }
         show(std::slice::from_ref(&view), Form::Table)?;
+        if let Some(trial) = &view.trial {
+            output::write(format!("\n{}\n", upgrade::said_of(trial)).as_bytes())?;
+        }
         let Some(status) = &view.status else {
             return Ok(());
         };

@@ -82,6 +82,8 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(pipelines::pause))
         .routes(routes!(pipelines::resume))
         .routes(routes!(pipelines::stop))
+        .routes(routes!(pipelines::upgrade))
+        .routes(routes!(pipelines::plan_upgrade))
         .routes(routes!(pipelines::rollback))
         .routes(routes!(pipelines::status))
         .routes(routes!(pipelines::logs))

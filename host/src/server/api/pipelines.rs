@@ -12,8 +12,10 @@ use crate::ids::{PipelineName, TenantId};
 use crate::jobs::{JobStatus, LogLine, Wanted};
 use crate::server::catalog::pipeline::{self, PipelineVersion};
 use crate::server::catalog::token::Caller;
-use crate::server::pipelines::{Applied, Definition, Difference, PipelineView, Rollback};
+use crate::server::pipelines::{Applied, Definition, Difference, PipelineView};
 use crate::server::refusal::Refusal;
+use crate::server::rollback::Rollback;
+use crate::server::upgrade::Upgrade;
 
 /// All pipelines, with how they stand.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/pipelines", tag = "pipelines", params(("tenant" = String, Path)),
@@ -67,6 +69,38 @@ pub async fn apply(
 ) -> Answer<Applied> {
     let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
     let applied = api.run(move |service| service.apply(&caller, &tenant, &name, &definition));
+    applied.await.map(Json)
+}
+
+/// Says what an upgrade would change, and changes nothing.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/pipelines/{pipeline}/upgrade/plan", tag = "pipelines",
+    params(("tenant" = String, Path), ("pipeline" = String, Path)), request_body = Upgrade,
+    responses((status = 200, body = Difference)))]
+pub async fn plan_upgrade(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+    PipelineAt(name): PipelineAt,
+    Sent(upgrade): Sent<Upgrade>,
+) -> Answer<Difference> {
+    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
+    let planned = api.run(move |service| service.plan_upgrade(&tenant, &name, &upgrade));
+    planned.await.map(Json)
+}
+
+/// Gives a step or sink another plugin: a new version, which goes on with the state that there is. If it fails within its first epochs, the
+/// version before comes back.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/pipelines/{pipeline}/upgrade", tag = "pipelines",
+    params(("tenant" = String, Path), ("pipeline" = String, Path)), request_body = Upgrade,
+    responses((status = 200, body = Applied)))]
+pub async fn upgrade(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    TenantAt(tenant): TenantAt,
+    PipelineAt(name): PipelineAt,
+    Sent(upgrade): Sent<Upgrade>,
+) -> Answer<Applied> {
+    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
+    let applied = api.run(move |service| service.upgrade(&caller, &tenant, &name, &upgrade));
     applied.await.map(Json)
 }
 

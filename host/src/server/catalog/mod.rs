@@ -9,6 +9,7 @@ pub mod plugin;
 mod schema;
 pub mod tenant;
 pub mod token;
+pub mod trial;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

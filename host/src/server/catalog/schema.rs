@@ -93,7 +93,23 @@ CREATE TABLE audit (
 CREATE INDEX audit_tenant ON audit (tenant, id);
 ";
 
+const TRIALS: &str = "
+-- The current version of a pipeline if it is on trial, or the one that has failed on it.
+CREATE TABLE trial (
+  tenant TEXT NOT NULL,
+  pipeline TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  before INTEGER NOT NULL,
+  epochs INTEGER NOT NULL,
+  ended INTEGER,
+  failure TEXT,
+  stays TEXT,
+  PRIMARY KEY (tenant, pipeline),
+  FOREIGN KEY (tenant, pipeline) REFERENCES pipeline (tenant, name) ON DELETE CASCADE
+) STRICT;
+";
+
 /// All of them, in order.
 pub fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST)])
+    Migrations::new(vec![M::up(FIRST), M::up(TRIALS)])
 }

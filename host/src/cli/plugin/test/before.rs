@@ -46,6 +46,7 @@ pub fn put(plan: &Plan, states: &str) -> anyhow::Result<()> {
         pipeline: checkpoint.code(),
         reads: Vec::new(),
         positions: BTreeMap::new(),
+        state: None,
     })?;
     let store = records.store_of(checkpoint.generation());
     let node = NodeName::from(NODE);
