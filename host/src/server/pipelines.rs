@@ -15,7 +15,6 @@ use super::hosted::Staged;
 use super::refusal::{Diagnostic, Refusal};
 use crate::ids::{PipelineName, TenantId};
 use crate::jobs::{Desired, JobStatus, Phase, Wanted};
-use crate::pipeline::show;
 
 /// A definition as a client sends it.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -131,7 +130,7 @@ impl Service {
             changes: difference::changes(old, &after),
             more_capabilities: difference::more_capabilities(old, &after),
             diff: difference::of_texts(old.map_or("", |version| &version.text), &after.text),
-            plan: show::text(&staged.plan),
+            plan: staged.shown,
             warnings: staged.warnings,
         })
     }

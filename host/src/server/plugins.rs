@@ -1,12 +1,15 @@
 //! Pushing, pulling and removing plugins.
 
+use std::fs;
+
 use super::Service;
 use super::catalog::audit::{self, Change};
 use super::catalog::plugin::{self, Component, Pick, PluginVersion, Reference};
 use super::catalog::token::Caller;
 use super::refusal::Refusal;
-use crate::ids::{PluginName, TenantId};
-use crate::plugin::{capabilities, component};
+use crate::ids::{Digest, PluginName, TenantId};
+use crate::plugin::component::About;
+use crate::plugin::{capabilities, compile};
 
 impl Service {
     /// Gives a component the next version of a name. The same component again is the version that it was.
@@ -20,13 +23,13 @@ impl Service {
         name: &PluginName,
         bytes: &[u8],
     ) -> Result<PluginVersion, Refusal> {
-        let parsed = component::parse(bytes)?;
+        let about = self.compile(name, bytes)?;
         let component = Component {
-            digest: parsed.about.digest,
-            world: parsed.about.world.interface().into(),
-            contract: parsed.about.version,
+            digest: Digest::of(bytes),
+            world: about.world.interface().into(),
+            contract: about.version,
             size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            capabilities: capabilities(&parsed.about.imports),
+            capabilities: capabilities(&about.imports),
         };
         let mut components = self.folder.components();
         components.keep(component.digest, bytes)?;
@@ -45,6 +48,14 @@ impl Service {
             }
             Ok(version)
         })
+    }
+
+    /// Has it compiled in a process of its own: there is code of whatever has a version, and what cannot be compiled never gets one.
+    fn compile(&self, name: &PluginName, bytes: &[u8]) -> Result<About, Refusal> {
+        let staging = self.folder.stage()?;
+        let file = staging.path().join(format!("{name}.wasm"));
+        fs::write(&file, bytes)?;
+        Ok(compile(&self.program, &file, &self.folder.cache())?)
     }
 
     /// The bytes of a version.
@@ -66,7 +77,7 @@ impl Service {
         let version = self
             .catalog
             .read(|db| plugin::find(db, tenant, &reference))?;
-        Ok(std::fs::read(self.folder.component(version.digest))?)
+        Ok(fs::read(self.folder.component(version.digest))?)
     }
 
     /// Removes a version that no pipeline could go back to.

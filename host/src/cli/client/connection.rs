@@ -198,7 +198,9 @@ fn failure(refusal: Refusal) -> Failure {
         None => refusal.message,
     };
     let failure = match refusal.code {
-        Code::Internal | Code::Timeout | Code::TooManyAttempts => Failure::external(message),
+        Code::Internal | Code::Timeout | Code::TooManyAttempts | Code::Busy => {
+            Failure::external(message)
+        }
         _ => Failure::user(message),
     };
     match refusal.help {

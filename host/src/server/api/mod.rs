@@ -12,10 +12,12 @@ mod pipelines;
 mod plugins;
 mod serve;
 mod tenants;
+mod uploads;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::sync::Semaphore;
 use utoipa::OpenApi as _;
@@ -27,6 +29,7 @@ use utoipa_axum::routes;
 use super::Service;
 use super::refusal::{Code, Refusal};
 use attempts::Attempts;
+use uploads::Uploads;
 
 pub use answer::{NewTenant, NewToken, ShownToken, Who};
 pub use serve::{Listener, listen};
@@ -35,8 +38,9 @@ pub use serve::{Listener, listen};
 pub struct Api {
     service: Arc<Service>,
     attempts: Attempts,
-    /// Checking reads components and opens them, so it takes a core for a while.
-    checks: Semaphore,
+    uploads: Uploads,
+    /// Compiling and checking take a core for a while.
+    checks: Arc<Semaphore>,
     timeout: std::time::Duration,
     document: std::sync::OnceLock<OpenApi>,
 }
@@ -89,6 +93,8 @@ fn routes(api: &Arc<Api>) -> Router {
     let guarded = OpenApiRouter::with_openapi(Document::openapi())
         .merge(tenants)
         .merge(admins)
+        // The guard knows how much each route takes; axum's own limit is 2 MB for all.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(api.clone(), guard::guard));
     let open = OpenApiRouter::new()
         .routes(routes!(open::healthz))

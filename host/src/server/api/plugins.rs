@@ -10,6 +10,7 @@ use axum::{Extension, Json};
 
 use super::Api;
 use super::answer::{Answer, NumberAt, PluginAt, TenantAt};
+use super::uploads::Turn;
 use crate::server::catalog::plugin::{self, Pick, PluginVersion, Reference};
 use crate::server::catalog::token::Caller;
 use crate::server::refusal::Refusal;
@@ -48,12 +49,15 @@ pub async fn versions(
 pub async fn push(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
+    Extension(turn): Extension<Turn>,
     TenantAt(tenant): TenantAt,
     PluginAt(name): PluginAt,
     bytes: Bytes,
 ) -> Answer<PluginVersion> {
-    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let pushed = api.run(move |service| service.push(&caller, &tenant, &name, &bytes));
+    let pushed = api.check(move |service| {
+        let _turn = turn;
+        service.push(&caller, &tenant, &name, &bytes)
+    });
     pushed.await.map(Json)
 }
 

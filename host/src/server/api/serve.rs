@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::attempts::Attempts;
+use super::uploads::Uploads;
 use super::{Api, routes};
 use crate::error::Failure;
 use crate::server::{ServerOptions, Service};
@@ -52,7 +53,10 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
     let api = Arc::new(Api {
         service: service.clone(),
         attempts: Attempts::new(options.failed_logins),
-        checks: Semaphore::new(std::thread::available_parallelism().map_or(1, Into::into)),
+        uploads: Uploads::default(),
+        checks: Arc::new(Semaphore::new(
+            std::thread::available_parallelism().map_or(1, Into::into),
+        )),
         timeout: options.request_timeout,
         document: OnceLock::new(),
     });
