@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use wasmill_tests::hostile::{self, Hostile};
-use wasmill_tests::server::{Answer, Server, apply, push};
+use wasmill_tests::server::{Answer, Server, apply, component, push};
 use wasmill_tests::wait_until;
 
 /// A pipeline of one step that takes the lines of the tenant's files, within the limits that the suite of hostile plugins has.
@@ -224,4 +225,161 @@ fn a_runner_runs_the_code_of_the_push_and_compiles_none_itself() {
     server.restart("TERM", &[]);
     server.wait_for_phase(&token, "acme", "words", "running");
     assert_eq!(files(&server, "cache", ".code"), code);
+}
+
+/// What Debian's minisign, which is not ours, makes of a folder: a key pair `NAME.key` and `NAME.pub`, and signatures.
+struct Signer {
+    folder: tempfile::TempDir,
+}
+
+impl Signer {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let signer = Self { folder };
+        signer.minisign(&["-G", "-W", "-p", "pub", "-s", "key"]);
+        signer
+    }
+
+    fn minisign(&self, arguments: &[&str]) {
+        let done = Command::new("minisign")
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output();
+        let done = done.expect("minisign is installed: `cargo xtask test` says how");
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+    }
+
+    /// A file of it, as the command line names it.
+    fn path(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        path.to_str().expect("utf8").to_owned()
+    }
+
+    /// The key as a policy has it.
+    fn key(&self) -> String {
+        let text = fs::read_to_string(self.path("pub")).expect("it was made");
+        text.lines().nth(1).expect("a key").to_owned()
+    }
+
+    /// The key's id, as minisign shows it.
+    fn id(&self) -> String {
+        let text = fs::read_to_string(self.path("pub")).expect("it was made");
+        let first = text.lines().next().expect("a comment");
+        first.rsplit(' ').next().expect("an id").to_owned()
+    }
+
+    /// Puts a component here, signed: `NAME.wasm` and `NAME.wasm.minisig`.
+    fn sign(&self, name: &str) -> (String, String) {
+        let (file, bytes) = (format!("{name}.wasm"), fs::read(component(name)));
+        fs::write(self.path(&file), bytes.expect("built")).expect("writable");
+        self.minisign(&["-S", "-W", "-s", "key", "-m", &file]);
+        (self.path(&file), self.path(&format!("{file}.minisig")))
+    }
+}
+
+#[test]
+fn a_signature_counts_if_it_is_a_trusted_keys_and_of_this_component() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let (signer, stranger) = (Signer::new(), Signer::new());
+    let policy = |policy: Value| {
+        let set = server.ask(
+            &server.admin,
+            "PUT",
+            "/v1/tenants/acme/policy",
+            policy.to_string().as_bytes(),
+        );
+        (set.status, set.json["error"]["message"].to_string())
+    };
+    let (status, message) = policy(json!({ "require_signature": true }));
+    assert!(
+        status == 422 && message.contains("lets nothing be pushed"),
+        "{message}"
+    );
+    let (status, message) = policy(json!({ "trusted_keys": ["RWnonsense"] }));
+    assert!(
+        status == 422 && message.contains("not a minisign public key"),
+        "{message}"
+    );
+    let (status, message) =
+        policy(json!({ "trusted_keys": [signer.key()], "require_signature": true }));
+    assert_eq!(status, 200, "{message}");
+
+    let (file, signature) = signer.sign("split-words");
+    let (_, of_another) = signer.sign("running-count");
+    let (_, of_a_stranger) = stranger.sign("split-words");
+    let push = |more: &[&str]| {
+        let command = [&["plugin", "push", &file], more].concat();
+        server.client(&token, &command)
+    };
+    let refused = |more: &[&str], why: &str| {
+        let ended = push(more).failed_with(3);
+        assert!(ended.err.contains(why), "{}", ended.err);
+    };
+    refused(&[], "is not signed");
+    refused(
+        &["--signature", &of_another],
+        "is not one of this component",
+    );
+    refused(
+        &["--signature", &of_a_stranger],
+        &format!("key {}, which this tenant does not trust", stranger.id()),
+    );
+    refused(
+        &["--signature", &signer.path("pub")],
+        "not one in minisign's format",
+    );
+    let none = server
+        .ask(&token, "GET", "/v1/tenants/acme/plugins", b"")
+        .json;
+    assert_eq!(none, json!([]));
+
+    push(&["--signature", &signature]).succeeded();
+    let shown = server
+        .client(&token, &["plugin", "show", "split-words"])
+        .succeeded()
+        .out;
+    assert!(
+        shown.contains(&format!("signed by     {}\n", signer.id())),
+        "{shown}"
+    );
+    let audit = server
+        .client(&token, &["audit", "--output", "json"])
+        .succeeded()
+        .out;
+    assert!(
+        audit.contains(&format!("signed by {}", signer.id())),
+        "{audit}"
+    );
+
+    // Who pulls it can check it with the same tool.
+    let (pulled, proof) = (signer.path("pulled.wasm"), signer.path("pulled.minisig"));
+    let pull = [
+        "plugin",
+        "pull",
+        "split-words",
+        "--file",
+        &pulled,
+        "--signature",
+        &proof,
+    ];
+    server.client(&token, &pull).succeeded();
+    signer.minisign(&[
+        "-V",
+        "-p",
+        "pub",
+        "-m",
+        "pulled.wasm",
+        "-x",
+        "pulled.minisig",
+    ]);
+}
+
+#[test]
+fn an_unsigned_version_has_no_signature_to_pull() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    push(&server, &token, "acme", "split-words", "split-words");
+    let path = "/v1/tenants/acme/plugins/split-words/versions/1/signature";
+    assert_eq!(server.ask(&token, "GET", path, b"").status, 404);
 }

@@ -17,6 +17,7 @@ impl Test {
     pub fn run(self) -> anyhow::Result<()> {
         if self.arguments.is_empty() {
             check_languages()?;
+            check_tools()?;
         }
         Plugins::default().run()?;
         build_s3_server()?;
@@ -46,6 +47,18 @@ fn check_languages() -> anyhow::Result<()> {
         || !sh::works(sh::command("npm").arg("--version"))
     {
         bail!("the tests need Node.js 20 or later with npm: https://nodejs.org");
+    }
+    Ok(())
+}
+
+/// Programs that are not ours, by which tests judge what is: installed where the user may install.
+fn check_tools() -> anyhow::Result<()> {
+    if sh::works(sh::command("minisign").arg("-v")) {
+        return Ok(());
+    }
+    let install = ["install", "--yes", "--no-install-recommends", "minisign"];
+    if !sh::works(sh::command("apt-get").args(install)) {
+        bail!("the tests need minisign: on Debian, apt-get install minisign");
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod hosted;
 pub mod pipelines;
 mod plugins;
 pub mod refusal;
+mod signature;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

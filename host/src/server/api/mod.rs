@@ -32,6 +32,7 @@ use attempts::Attempts;
 use uploads::Uploads;
 
 pub use answer::{NewTenant, NewToken, ShownToken, Who};
+pub use plugins::SIGNATURE;
 pub use serve::{Listener, listen};
 
 /// What the handlers share.
@@ -67,6 +68,7 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(plugins::versions, plugins::push))
         .routes(routes!(plugins::show, plugins::remove))
         .routes(routes!(plugins::pull))
+        .routes(routes!(plugins::signed))
         .routes(routes!(pipelines::list))
         .routes(routes!(
             pipelines::show,

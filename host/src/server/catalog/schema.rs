@@ -93,7 +93,13 @@ CREATE TABLE audit (
 CREATE INDEX audit_tenant ON audit (tenant, id);
 ";
 
+const SIGNATURES: &str = "
+-- In minisign's format, and the id of the key; of versions that were pushed with one.
+ALTER TABLE plugin_version ADD COLUMN signature TEXT;
+ALTER TABLE plugin_version ADD COLUMN signed_by TEXT;
+";
+
 /// All of them, in order.
 pub fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST)])
+    Migrations::new(vec![M::up(FIRST), M::up(SIGNATURES)])
 }
