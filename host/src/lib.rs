@@ -17,6 +17,8 @@ pub mod config;
 pub mod telemetry;
 pub mod thread;
 pub mod throttle;
+
+pub mod bounded;
 // User code.
 pub mod plugin;
 // Data in.

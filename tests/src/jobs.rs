@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wasmill::bounded::{Bounded, Bounds};
 use wasmill::ids::{PipelineName, TenantId};
 use wasmill::jobs::{Desired, JobStatus, Jobs, JobsOptions, Phase, Wanted};
 
@@ -154,7 +155,13 @@ impl Host {
 pub fn options(folder: &Path, in_process: bool) -> JobsOptions {
     JobsOptions {
         data: folder.join("data"),
-        binary: binary(),
+        program: Bounded {
+            program: binary(),
+            bounds: Bounds {
+                time: PATIENCE,
+                memory: 2 << 30,
+            },
+        },
         in_process,
         // One for all tests: the plugins are the same.
         cache: plugins().with_file_name("compiled"),

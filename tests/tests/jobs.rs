@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
-use wasmill::jobs::{Event, Jobs, JobsOptions, LogLevel, Phase, Wanted};
+use wasmill::jobs::{Event, Jobs, LogLevel, Phase, Wanted};
 use wasmill_tests::jobs::{
     COUNTS, Host, NUMBERS, Raw, TALK, above, count_of, define, give, has_delivered, home, numbers,
     options, signal, undisturbed, write_version,
@@ -267,10 +267,8 @@ fn a_panic_of_the_host_costs_one_pipeline_a_restart() {
     let panics = folder.path().join("panics");
     fs::write(&panics, script).expect("writable");
     fs::set_permissions(&panics, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let options = JobsOptions {
-        binary: panics,
-        ..options(folder.path(), false)
-    };
+    let mut options = options(folder.path(), false);
+    options.program.program = panics;
     let jobs = Jobs::start(options).expect("the folder is writable");
     let host = Host { folder, jobs };
     let neighbour = host.define("acme", "numbers", NUMBERS);

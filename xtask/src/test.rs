@@ -17,7 +17,7 @@ impl Test {
     pub fn run(self) -> anyhow::Result<()> {
         if self.arguments.is_empty() {
             check_languages()?;
-            check_watchers()?;
+            check_tools()?;
         }
         Plugins::default().run()?;
         build_s3_server()?;
@@ -51,10 +51,18 @@ fn check_languages() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What looks at a server from outside: a browser at its dashboard, Prometheus's own tool at its metrics.
-fn check_watchers() -> anyhow::Result<()> {
-    for (program, package) in [("chromium", "chromium"), ("promtool", "prometheus")] {
-        if !sh::works(sh::command(program).arg("--version")) {
+/// Programs that are not ours, by which tests judge what is: a browser at the dashboard, Prometheus's own tool at the metrics, a signer. They are
+/// installed where the user may install.
+fn check_tools() -> anyhow::Result<()> {
+    let tools = [
+        ("chromium", "--version", "chromium"),
+        ("promtool", "--version", "prometheus"),
+        ("minisign", "-v", "minisign"),
+    ];
+    for (program, version, package) in tools {
+        let is_there = || sh::works(sh::command(program).arg(version));
+        let install = ["install", "--yes", "--no-install-recommends", package];
+        if !is_there() && !(sh::works(sh::command("apt-get").args(install)) && is_there()) {
             bail!("the tests need {program}: on Debian, apt-get install {package}");
         }
     }

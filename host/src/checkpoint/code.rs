@@ -18,7 +18,7 @@ const CODE: &str = "code";
 const COMPONENTS: &str = "component";
 
 /// A pipeline as its author wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// Of the text and all components: another digest may mean another output.
     pub digest: Digest,
@@ -33,7 +33,7 @@ pub struct Code {
 }
 
 /// A component on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentFile {
     /// Where it is.
     pub path: PathBuf,

@@ -22,6 +22,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Failure;
 use crate::ids::{Digest, Epoch, Generation, NodeName, PartitionId};
 
@@ -38,7 +40,7 @@ pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
 use storage::Claim;
 
 /// A pipeline, as far as its checkpoint has to know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Definition {
     /// What has to stay the same.
     pub record: PipelineRecord,

@@ -68,7 +68,7 @@ impl ColumnRecord {
 }
 
 /// What a step of the pipeline as it is now remembers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateRecord {
     /// The key's columns.
     pub keys: Vec<ColumnRecord>,

@@ -2,8 +2,10 @@
 //!
 //! Results go to standard output, everything about the run itself (status, log, errors, the summary) to standard error.
 
+mod bounds;
 mod check;
 mod client;
+mod compile;
 mod completions;
 mod engine;
 mod epoch;
@@ -21,6 +23,7 @@ mod signals;
 mod state;
 mod summary;
 mod terminal;
+mod vet;
 
 use std::process::ExitCode;
 
@@ -96,6 +99,10 @@ enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     Runner(runner::Runner),
+    #[command(hide = true)]
+    Compile(compile::Compile),
+    #[command(hide = true)]
+    Vet(vet::Vet),
 }
 
 /// Runs the command that the process was started with.
@@ -118,6 +125,8 @@ pub fn main() -> ExitCode {
             completions.run(Wasmill::command()).map(|()| Exit::Done)
         }
         Command::Runner(runner) => runner.run(log),
+        Command::Compile(compile) => compile.run(),
+        Command::Vet(vet) => vet.run(),
     };
     let exit = done.unwrap_or_else(|error| {
         log.report(&error);

@@ -6,10 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::bounds::BoundsOptions;
 use super::engine::EngineOptions;
 use super::exit::Exit;
 use super::log::LogFormat;
 use crate::jobs::runner;
+use crate::plugin::Engine;
 
 /// How much less a runner's threads count than the server's: a tenant that takes all of the processor leaves the server able to answer.
 #[cfg(target_os = "linux")]
@@ -20,6 +22,9 @@ const NICE: i32 = 5;
 pub struct Runner {
     #[command(flatten)]
     engine: EngineOptions,
+
+    #[command(flatten)]
+    bounds: BoundsOptions,
 }
 
 impl Runner {
@@ -35,7 +40,9 @@ impl Runner {
         }
         step_back();
         let orders = BufReader::new(io::stdin());
-        runner::serve(orders, io::stdout(), &self.engine.folder()?)?;
+        let program = self.bounds.this_program()?;
+        let engine = Engine::compiling_elsewhere(&self.engine.folder()?, program);
+        runner::serve(orders, io::stdout(), engine)?;
         Ok(Exit::Done)
     }
 }

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::bounds::{BoundsOptions, duration};
 use super::exit::{Exit, WrongUsage};
 use super::log::LogFormat;
 use super::output;
-use crate::config::parse_duration;
 use crate::error::Failure;
 use crate::server::{Server, ServerOptions};
 
@@ -59,11 +59,9 @@ pub struct Serve {
     /// So many wrong tokens from one address within a minute are answered as such
     #[arg(long, value_name = "N", default_value_t = 10)]
     failed_logins: u32,
-}
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text).filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| "write a number and a unit, as in 30s".into())
+    #[command(flatten)]
+    bounds: BoundsOptions,
 }
 
 impl Serve {
@@ -90,7 +88,7 @@ impl Serve {
             data: self.data,
             listen: self.listen,
             tls,
-            binary: std::env::current_exe().context("this program's file is not known")?,
+            program: self.bounds.this_program()?,
             in_process: self.in_process,
             new_admin_token: self.new_admin_token,
             request_timeout: self.request_timeout,

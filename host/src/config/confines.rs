@@ -2,8 +2,10 @@
 
 use std::path::{Component, Path};
 
+use serde::{Deserialize, Serialize};
+
 /// The limits of such a file. Its local files are those below the folder that its paths count from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confines {
     /// Addresses, `host:port`, that sources may connect to or listen on.
     pub addresses: Vec<String>,

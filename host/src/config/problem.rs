@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 /// A place in the pipeline file, in bytes.
 pub type Span = Range<usize>;
 
 /// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// The pipeline cannot run.
     Error,
@@ -17,7 +19,7 @@ pub enum Level {
 }
 
 /// Something wrong with a pipeline file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// How bad.
     pub level: Level,

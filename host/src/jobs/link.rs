@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, PipeReader, Read, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::protocol::{Order, PROTOCOL, Report, hear, say};
 use super::{JobsOptions, runner};
 use crate::ids::TenantId;
+use crate::plugin::Engine;
 use crate::thread;
 
 /// How long a process may take to be gone after its output has ended.
@@ -88,11 +88,12 @@ fn start_process(
     queue: Receiver<Order>,
     mut hear: impl FnMut(Heard) + Send + 'static,
 ) -> io::Result<Arc<Mutex<Child>>> {
-    let mut command = Command::new(&options.binary);
+    let mut command = Command::new(&options.program.program);
     command
         .arg("runner")
         .arg("--cache")
         .arg(&options.cache)
+        .args(options.program.bounds.arguments())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(last_words(options, tenant)?);
@@ -123,9 +124,9 @@ fn start_thread(
     let (orders, stdin): (PipeReader, _) = io::pipe()?;
     let (reports, stdout) = io::pipe()?;
     thread::spawn(format!("to:{tenant}"), move || carry(stdin, &queue));
-    let cache: PathBuf = options.cache.clone();
+    let engine = Engine::compiling_elsewhere(&options.cache, options.program.clone());
     let runner = thread::spawn(format!("runner:{tenant}"), move || {
-        runner::serve(BufReader::new(orders), stdout, &cache)
+        runner::serve(BufReader::new(orders), stdout, engine)
     });
     thread::spawn(format!("from:{tenant}"), move || {
         listen(reports, &mut hear);

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::Bounded;
 use crate::ids::{PipelineName, TenantId};
 
 pub use crate::run::status::EpochFigures;
@@ -36,8 +37,8 @@ pub use usage::Usage;
 pub struct JobsOptions {
     /// Where runners leave what they say before they die, by tenant.
     pub data: PathBuf,
-    /// The `wasmill` that runners are processes of.
-    pub binary: PathBuf,
+    /// The `wasmill` that runners are processes of, and what its children may take that compile for them.
+    pub program: Bounded,
     /// To run pipelines on threads of this process, for tests: a crash of one is then the crash of all.
     pub in_process: bool,
     /// Folder of compiled plugins.

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,19 +33,19 @@ const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// Reports that wait for the supervisor; lines beyond are lost, all else waits.
 const REPORTS: usize = 1024;
 
-/// Does what `orders` say until they end, with plugins compiled into the folder `cache`, and reports.
+/// Does what `orders` say until they end, with plugins in `engine` if there is one, and reports.
 ///
 /// # Errors
 /// When what comes is no order, or the other side speaks another language. All runs have been drained then as well.
 pub fn serve(
     mut orders: impl BufRead,
     reports: impl Write + Send + 'static,
-    cache: &Path,
+    engine: Result<Engine, Failure>,
 ) -> Result<(), Failure> {
     let (tell, told) = crossbeam_channel::bounded(REPORTS);
     let writer = thread::spawn("reports", move || write(reports, &told));
     let runner = Arc::new(Runner {
-        engine: Engine::new(cache),
+        engine,
         tell,
         runs: Mutex::default(),
         over: Condvar::new(),

@@ -4,6 +4,7 @@
 
 mod assemble;
 pub mod check;
+pub mod confined;
 mod expression;
 mod graph;
 mod join;

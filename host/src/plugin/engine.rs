@@ -15,12 +15,13 @@ use super::World;
 use super::bindings::wasmill::plugin::host;
 use super::cache::Cache;
 use super::capture::Captures;
-use super::component::{About, ImportedFunction, parse};
+use super::component::{About, ImportedFunction, Parsed, parse};
 use super::host::State;
 use super::http::OUTGOING_HANDLER;
 use super::limits::Limits;
 use super::quota::Quota;
 use super::wasi;
+use crate::bounded::Bounded;
 use crate::error::Failure;
 use crate::ids::Digest;
 
@@ -42,6 +43,8 @@ struct Inner {
     /// By stack size, the one bound that wasmtime fixes per engine. All but the default's are made on demand.
     runtimes: Mutex<BTreeMap<u64, Arc<Runtime>>>,
     captures: OnceLock<Captures>,
+    /// Who compiles what is not in the cache, if not this process.
+    elsewhere: Option<Bounded>,
 }
 
 impl fmt::Debug for Engine {
@@ -101,12 +104,25 @@ impl Engine {
     /// # Errors
     /// When the folder cannot be made or its key is not private.
     pub fn new(cache: &Path) -> Result<Self, Failure> {
+        Self::with(cache, None)
+    }
+
+    /// An engine that compiles nothing in this process: what is not in the cache has a child process put there, within its bounds.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or its key is not private.
+    pub fn compiling_elsewhere(cache: &Path, bounded: Bounded) -> Result<Self, Failure> {
+        Self::with(cache, Some(bounded))
+    }
+
+    fn with(cache: &Path, elsewhere: Option<Bounded>) -> Result<Self, Failure> {
         let cache = Cache::open(cache)?;
         Ok(Self(Arc::new(Inner {
             cache,
             quota: Arc::default(),
             runtimes: Mutex::default(),
             captures: OnceLock::new(),
+            elsewhere,
         })))
     }
 
@@ -135,7 +151,13 @@ impl Engine {
             return self.loaded(&name, about, Source::File(path.to_owned()));
         }
         let bytes = std::fs::read(path).map_err(failed)?;
-        let component = self.load_bytes(&name, &bytes)?;
+        let component = match &self.0.elsewhere {
+            None => self.load_bytes(&name, &bytes)?,
+            Some(_) => {
+                let about = parse_named(&name, &bytes)?.about;
+                self.loaded(&name, about, Source::File(path.to_owned()))?
+            }
+        };
         self.0.cache.remember(path, &before, &component.0.about);
         Ok(component)
     }
@@ -145,10 +167,7 @@ impl Engine {
     /// # Errors
     /// When the bytes are no plugin.
     pub fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Component, Failure> {
-        let parsed = parse(bytes).map_err(|failure| Failure {
-            message: format!("plugin `{name}`: {}", failure.message),
-            ..failure
-        })?;
+        let parsed = parse_named(name, bytes)?;
         self.loaded(name, parsed.about, Source::Bytes(parsed.bytes))
     }
 
@@ -184,6 +203,13 @@ impl Engine {
         runtimes.insert(stack, runtime.clone());
         Ok(runtime)
     }
+}
+
+fn parse_named(name: &str, bytes: &[u8]) -> Result<Parsed, Failure> {
+    parse(bytes).map_err(|failure| Failure {
+        message: format!("plugin `{name}`: {}", failure.message),
+        ..failure
+    })
 }
 
 impl Runtime {
@@ -308,6 +334,11 @@ impl Component {
         self.0.engine.0.captures.get()
     }
 
+    /// What there is to know of it.
+    pub fn about(&self) -> &About {
+        &self.0.about
+    }
+
     /// The world it implements.
     pub fn world(&self) -> World {
         self.0.about.world
@@ -334,6 +365,10 @@ impl Component {
             ..
         } = &*self.0;
         let runtime = engine.runtime(stack)?;
+        if let Some(bounded) = &engine.0.elsewhere {
+            let compiled = self.compiled_elsewhere(&runtime, bounded)?;
+            return Ok((runtime, compiled));
+        }
         let compiled = engine.0.cache.get(&runtime.engine, about.digest, || {
             let bytes = self.bytes().map_err(wasmtime::Error::new)?;
             wasmtime::component::Component::from_binary(&runtime.engine, &bytes)
@@ -343,4 +378,51 @@ impl Component {
         })?;
         Ok((runtime, compiled))
     }
+
+    fn compiled_elsewhere(
+        &self,
+        runtime: &Runtime,
+        bounded: &Bounded,
+    ) -> Result<wasmtime::component::Component, Failure> {
+        let Loaded {
+            engine,
+            name,
+            about,
+            source,
+        } = &*self.0;
+        let cache = &engine.0.cache;
+        let find = || cache.find(&runtime.engine, about.digest);
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        let Source::File(path) = source else {
+            let message = format!("plugin `{name}` is in no file that a child process could read");
+            return Err(Failure::internal(message));
+        };
+        compile(bounded, path, cache.folder()).map_err(|failure| Failure {
+            message: format!("plugin `{name}` cannot be compiled: {}", failure.message),
+            ..failure
+        })?;
+        find().ok_or_else(|| {
+            let cache = cache.folder().display();
+            Failure::external(format!(
+                "the code of plugin `{name}` was not kept in {cache}"
+            ))
+            .help("look whether the disk is full")
+        })
+    }
+}
+
+/// Has a child process compile the component in a file into a cache.
+///
+/// # Errors
+/// When it is no plugin, or takes too much.
+pub fn compile(bounded: &Bounded, file: &Path, cache: &Path) -> Result<About, Failure> {
+    let arguments = [
+        "compile".as_ref(),
+        file.as_os_str(),
+        "--cache".as_ref(),
+        cache.as_os_str(),
+    ];
+    bounded.ask("compile", &arguments, &())
 }

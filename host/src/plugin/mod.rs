@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
 pub use chunk::{CALL_BYTES, CALL_ROWS, bytes as bytes_of, chunks};
-pub use engine::{Component, Engine};
+pub use engine::{Component, Engine, compile};
 pub use imports::{Grants, HostPort, capabilities};
 pub use keyed::{Keyed, KeyedBatch, KeyedChanges, KeyedInstance, Op, StateShape, Timer, status};
 pub use limits::Limits;

@@ -75,6 +75,7 @@ type = "print"
             world: "transform".into(),
             contract: "0.1.0".into(),
             size: 1,
+            signed_by: None,
             capabilities: Vec::new(),
             pushed_by: String::new(),
             pushed: Timestamp::UNIX_EPOCH,

@@ -13,17 +13,20 @@ use super::catalog::plugin::{self, Pick, PluginVersion, Reference};
 use super::catalog::tenant::Tenant;
 use super::folder;
 use super::refusal::{Code, Diagnostic, Refusal};
+use crate::checkpoint;
 use crate::config::{self, Confines};
 use crate::error::Failure;
 use crate::ids::{PipelineName, TenantId};
-use crate::pipeline::{Checked, PipelineFile, Plan};
+use crate::pipeline::confined::{ConfinedFile, Passed, Verdict, plugins_named};
 
 /// A pipeline that has passed its check, in a folder that goes unless it is placed.
 pub struct Staged {
     /// `pipeline.toml`, and its plugins as it calls them.
     pub folder: TempDir,
-    /// What would run.
-    pub plan: Plan,
+    /// What would run, node by node, as people read it.
+    pub shown: String,
+    /// What its checkpoint has to know of it.
+    pub definition: checkpoint::Definition,
     /// The plugins that it is made of.
     pub plugins: Vec<PluginUse>,
     /// What is probably not as it is meant.
@@ -59,35 +62,50 @@ impl Service {
             addresses: tenant.policy.allow_addresses.clone(),
             http: tenant.policy.allow_http.clone(),
         };
-        let find = |written: &str| finder.find(written);
-        let file = PipelineFile::from_text(&file, text.to_owned());
-        let (checked, whole) = file.check_confined(&self.engine, &find, confines);
-        let Checked { problems, plan } = checked;
+        let named = plugins_named(text).into_iter();
+        let question = ConfinedFile {
+            path: file,
+            text: text.to_owned(),
+            confines,
+            plugins: named
+                .map(|written| (written.clone(), finder.find(&written)))
+                .collect(),
+        };
+        let verdict = self.vet(&question)?;
+        let problems = verdict.problems;
         let diagnostics = problems.iter().map(|one| Diagnostic::of(text, one));
         let diagnostics = diagnostics.collect();
-        let Some(plan) = plan else {
+        let Some(passed) = verdict.passed else {
             return Err(Refusal {
                 diagnostics,
                 drawn: Some(config::render(&problems, FILE, text, false)),
                 ..Refusal::new(Code::Invalid, "the pipeline cannot run as it is written")
             });
         };
-        if plan.name != *name {
+        if passed.definition.record.name != *name {
             let message = format!(
                 "the file calls its pipeline `{}`, and not `{name}`",
-                plan.name
+                passed.definition.record.name
             );
             return Err(Refusal::invalid(message));
         }
-        folder::write(&staging.path().join(FILE), whole.as_bytes())?;
+        folder::write(&staging.path().join(FILE), verdict.whole.as_bytes())?;
         folder::sync(&finder.plugins)?;
         folder::sync(staging.path())?;
         Ok(Staged {
-            plugins: uses(&plan, &finder.found.into_inner()),
+            plugins: uses(&passed, &finder.found.into_inner()),
             folder: staging,
-            plan,
+            shown: passed.shown,
+            definition: passed.definition,
             warnings: diagnostics,
         })
+    }
+
+    /// Has it checked in a process of its own, since checking lets plugins describe themselves.
+    fn vet(&self, file: &ConfinedFile) -> Result<Verdict, Refusal> {
+        let cache = self.folder.cache();
+        let arguments = ["vet".as_ref(), "--cache".as_ref(), cache.as_os_str()];
+        Ok(self.program.ask("check", &arguments, file)?)
     }
 }
 
@@ -132,10 +150,10 @@ impl Finder<'_> {
 }
 
 /// Which plugin each node is.
-fn uses(plan: &Plan, found: &BTreeMap<String, PluginVersion>) -> Vec<PluginUse> {
+fn uses(passed: &Passed, found: &BTreeMap<String, PluginVersion>) -> Vec<PluginUse> {
     let reference = |path: &Path| Some(path.file_stem()?.to_str()?.to_owned());
-    let components = plan.code.components.iter();
-    let uses = components.filter_map(|(node, component)| {
+    let components = &passed.definition.code.components;
+    let uses = components.iter().filter_map(|(node, component)| {
         let reference = reference(&component.path)?;
         let version = found.get(&reference)?;
         Some(PluginUse {

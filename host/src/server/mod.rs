@@ -15,6 +15,7 @@ pub mod pipelines;
 mod plugins;
 pub mod refusal;
 pub mod rollback;
+mod signature;
 mod trials;
 pub mod upgrade;
 
@@ -30,9 +31,9 @@ use folder::DataFolder;
 use history::History;
 use refusal::Refusal;
 
+use crate::bounded::Bounded;
 use crate::error::Failure;
 use crate::jobs::{Jobs, JobsOptions};
-use crate::plugin::Engine;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -43,8 +44,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Certificate and key, each a PEM file; without them the server speaks plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// The `wasmill` that runners are processes of.
-    pub binary: PathBuf,
+    /// The `wasmill` that runners are processes of, and what its children may take that work on what tenants send.
+    pub program: Bounded,
     /// To run pipelines in this process, for tests.
     pub in_process: bool,
     /// To make a new administrator's token, although there is one.
@@ -60,7 +61,8 @@ pub struct ServerOptions {
 pub struct Service {
     folder: DataFolder,
     catalog: Catalog,
-    engine: Engine,
+    /// Nothing that a tenant sent is read by this process: its children do that.
+    program: Bounded,
     jobs: Jobs,
     history: History,
     /// What is said to the jobs is said by one at a time.
@@ -86,12 +88,12 @@ impl Server {
         let admin_token = admin_token(&catalog, options.new_admin_token)?;
         let jobs = Jobs::start(JobsOptions {
             data: folder.root().to_owned(),
-            binary: options.binary.clone(),
+            program: options.program.clone(),
             in_process: options.in_process,
             cache: folder.cache(),
         })?;
         let service = Arc::new(Service {
-            engine: Engine::new(&folder.cache())?,
+            program: options.program.clone(),
             folder,
             catalog,
             history: History::follow(&jobs),

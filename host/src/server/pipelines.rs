@@ -15,11 +15,10 @@ use super::difference;
 use super::hosted::Staged;
 use super::refusal::{Diagnostic, Refusal};
 use super::trials;
-use crate::checkpoint::{CheckpointConfig, Records};
+use crate::checkpoint::{self, CheckpointConfig, Records};
 use crate::error::Failure;
 use crate::ids::{Epoch, PipelineName, TenantId};
 use crate::jobs::{Desired, JobStatus, Phase, Wanted};
-use crate::pipeline::{Plan, show};
 
 /// A definition as a client sends it.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -119,7 +118,7 @@ impl Service {
         let (tenant, before) = self.before(tenant, name)?;
         allow_workers(&tenant, definition)?;
         let staged = self.stage(&tenant, name, &definition.text, &[])?;
-        self.suits(&tenant.name, &staged.plan, definition.accept_changes)?;
+        self.suits(&tenant.name, &staged.definition, definition.accept_changes)?;
         Ok(compare(before.as_ref(), definition, staged))
     }
 
@@ -150,7 +149,7 @@ impl Service {
         staged: Staged,
         watch: Option<u32>,
     ) -> Result<Applied, Refusal> {
-        self.suits(&tenant.name, &staged.plan, definition.accept_changes)?;
+        self.suits(&tenant.name, &staged.definition, definition.accept_changes)?;
         let applied = self.catalog.change(|db| {
             let before = current(db, &tenant.name, name)?;
             let number = before.as_ref().map_or(0, |version| version.version);
@@ -314,7 +313,7 @@ impl Service {
     pub(super) fn suits(
         &self,
         tenant: &TenantId,
-        plan: &Plan,
+        plan: &checkpoint::Definition,
         accept_changes: bool,
     ) -> Result<(), Refusal> {
         self.suits_after(tenant, plan, None, accept_changes)
@@ -324,12 +323,12 @@ impl Service {
     pub(super) fn suits_after(
         &self,
         tenant: &TenantId,
-        plan: &Plan,
+        plan: &checkpoint::Definition,
         epoch: Option<Epoch>,
         accept_changes: bool,
     ) -> Result<(), Refusal> {
-        let records = self.records(tenant, &plan.name)?;
-        let suited = records.suit(&plan.definition(), epoch, accept_changes);
+        let records = self.records(tenant, &plan.record.name)?;
+        let suited = records.suit(plan, epoch, accept_changes);
         suited.map_err(|failure| match &failure.place.node {
             Some(node) => {
                 let message = format!("`{node}`: {}", failure.message);
@@ -407,7 +406,7 @@ pub(super) fn compare(
         changes: difference::changes(old, &after),
         more_capabilities: difference::more_capabilities(old, &after),
         diff: difference::of_texts(old.map_or("", |version| &version.text), &after.text),
-        plan: show::text(&staged.plan),
+        plan: staged.shown,
         warnings: staged.warnings,
     }
 }

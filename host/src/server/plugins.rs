@@ -1,50 +1,71 @@
 //! Pushing, pulling and removing plugins.
 
+use std::fs;
+
 use super::Service;
 use super::catalog::audit::{self, Change};
 use super::catalog::plugin::{self, Component, Pick, PluginVersion, Reference};
+use super::catalog::tenant;
 use super::catalog::token::Caller;
 use super::refusal::Refusal;
-use crate::ids::{PluginName, TenantId};
-use crate::plugin::{capabilities, component};
+use super::signature;
+use crate::ids::{Digest, PluginName, TenantId};
+use crate::plugin::component::About;
+use crate::plugin::{capabilities, compile};
 
 impl Service {
     /// Gives a component the next version of a name. The same component again is the version that it was.
     ///
     /// # Errors
-    /// When it is no plugin.
+    /// When it is no plugin, or not signed as it has to be.
     pub fn push(
         &self,
         caller: &Caller,
         tenant: &TenantId,
         name: &PluginName,
         bytes: &[u8],
+        signature: Option<&str>,
     ) -> Result<PluginVersion, Refusal> {
-        let parsed = component::parse(bytes)?;
+        let policy = self.catalog.read(|db| tenant::get(db, tenant))?.policy;
+        let signed = signature::check(&policy, bytes, signature)?;
+        let about = self.compile(name, bytes)?;
         let component = Component {
-            digest: parsed.about.digest,
-            world: parsed.about.world.interface().into(),
-            contract: parsed.about.version,
+            digest: Digest::of(bytes),
+            world: about.world.interface().into(),
+            contract: about.version,
             size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            capabilities: capabilities(&parsed.about.imports),
+            capabilities: capabilities(&about.imports),
+            signed,
         };
         let mut components = self.folder.components();
         components.keep(component.digest, bytes)?;
         self.catalog.change(|db| {
             let (version, is_new) = plugin::push(db, tenant, name, &component, &caller.who)?;
             if is_new {
+                let mut after = version.digest.to_string();
+                if let Some(key) = &version.signed_by {
+                    after.push_str(&format!(" signed by {key}"));
+                }
                 let change = Change {
                     who: &caller.who,
                     tenant: Some(tenant),
                     action: "plugin push",
                     subject: &format!("{name}@{}", version.version),
                     before: None,
-                    after: Some(&version.digest.to_string()),
+                    after: Some(&after),
                 };
                 audit::write(db, &change)?;
             }
             Ok(version)
         })
+    }
+
+    /// Has it compiled in a process of its own: there is code of whatever has a version, and what cannot be compiled never gets one.
+    fn compile(&self, name: &PluginName, bytes: &[u8]) -> Result<About, Refusal> {
+        let staging = self.folder.stage()?;
+        let file = staging.path().join(format!("{name}.wasm"));
+        fs::write(&file, bytes)?;
+        Ok(compile(&self.program, &file, &self.folder.cache())?)
     }
 
     /// The bytes of a version.
@@ -66,7 +87,7 @@ impl Service {
         let version = self
             .catalog
             .read(|db| plugin::find(db, tenant, &reference))?;
-        Ok(std::fs::read(self.folder.component(version.digest))?)
+        Ok(fs::read(self.folder.component(version.digest))?)
     }
 
     /// Removes a version that no pipeline could go back to.

@@ -30,6 +30,8 @@ pub enum Code {
     TooLarge,
     /// What was sent came too slowly.
     Timeout,
+    /// Others send as much as the server takes at once.
+    Busy,
     /// The server cannot do it now: a disk, a bug. Its log says more.
     Internal,
 }

@@ -53,7 +53,7 @@ impl Service {
         let set_back = match to.state {
             true => Some(self.set_back(&tenant.name, name, to, &staged)?),
             false => {
-                self.suits(&tenant.name, &staged.plan, to.accept_changes)?;
+                self.suits(&tenant.name, &staged.definition, to.accept_changes)?;
                 None
             }
         };
@@ -105,7 +105,7 @@ impl Service {
             .version(tenant, name, to.version)
             .join("pipeline.toml");
         let text = fs::read_to_string(file)?;
-        let components = staged.plan.code.components.clone();
+        let components = staged.definition.code.components.clone();
         let code = Code::new(Path::new("pipeline.toml"), text, components);
         let records = self.records(tenant, name)?;
         let last = records.last_by(code.digest)?.ok_or_else(|| {
@@ -114,7 +114,7 @@ impl Service {
                 "of `retain` epochs the state is kept; without --state the version goes on with the state that there is",
             )
         })?;
-        self.suits_after(tenant, &staged.plan, Some(last), to.accept_changes)?;
+        self.suits_after(tenant, &staged.definition, Some(last), to.accept_changes)?;
         records.set_back(last)?;
         Ok(last)
     }

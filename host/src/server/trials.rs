@@ -147,7 +147,7 @@ impl Service {
             Ok((tenant::get(db, tenant)?, version))
         })?;
         let staged = self.stage(&tenant, name, &version.text, &version.plugins)?;
-        self.suits(&tenant.name, &staged.plan, false)
+        self.suits(&tenant.name, &staged.definition, false)
     }
 }
 

@@ -52,7 +52,7 @@ impl Service {
     ) -> Result<Difference, Refusal> {
         let planned = self.upgraded(tenant, name, upgrade)?;
         let (definition, staged) = (planned.definition, planned.staged);
-        self.suits(tenant, &staged.plan, definition.accept_changes)?;
+        self.suits(tenant, &staged.definition, definition.accept_changes)?;
         Ok(pipelines::compare(
             Some(&planned.before),
             &definition,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde::Serialize;
@@ -11,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Remote;
 use super::contexts::{Contexts, Saved};
 use crate::error::Failure;
-use crate::server::api::Who;
+use crate::server::api::{SIGNATURE, Who};
 use crate::server::refusal::{Code, Refusal};
 
 /// Checking a pipeline compiles its plugins, which can take some ten seconds each.
@@ -117,12 +119,20 @@ impl Connection {
         self.answer(self.request(Method::POST, path))
     }
 
-    /// Sends a component.
+    /// Sends a component, with its signature if it has one.
     ///
     /// # Errors
     /// When the server refuses or does not answer.
-    pub fn put_bytes<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<T> {
-        let request = self.request(Method::PUT, path).body(bytes);
+    pub fn put_component<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+        signature: Option<Vec<u8>>,
+    ) -> anyhow::Result<T> {
+        let mut request = self.request(Method::PUT, path).body(bytes);
+        if let Some(signature) = signature {
+            request = request.header(SIGNATURE, STANDARD.encode(signature));
+        }
         self.answer(request.header("content-type", "application/wasm"))
     }
 
@@ -198,7 +208,9 @@ fn failure(refusal: Refusal) -> Failure {
         None => refusal.message,
     };
     let failure = match refusal.code {
-        Code::Internal | Code::Timeout | Code::TooManyAttempts => Failure::external(message),
+        Code::Internal | Code::Timeout | Code::TooManyAttempts | Code::Busy => {
+            Failure::external(message)
+        }
         _ => Failure::user(message),
     };
     match refusal.help {

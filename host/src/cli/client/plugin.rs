@@ -1,6 +1,6 @@
 //! `wasmill plugin push` and its kin: plugins on a server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -21,6 +21,10 @@ pub struct Push {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
+    /// What `minisign -Sm` has written to sign it, FILE.minisig
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+
     #[command(flatten)]
     remote: Remote,
 }
@@ -31,17 +35,22 @@ impl Push {
     /// # Errors
     /// When the server refuses.
     pub fn run(self) -> anyhow::Result<()> {
-        let file = self.file.display();
-        let bytes = std::fs::read(&self.file).map_err(|error| {
-            WrongUsage(Failure::user(format!("{file} cannot be read: {error}")))
-        })?;
+        let bytes = read(&self.file)?;
+        let signature = self.signature.as_deref().map(read).transpose()?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let name = self.name.unwrap_or_else(|| stem.into_owned());
         let connection = Connection::open(&self.remote)?;
         let path = connection.of_tenant(&format!("/plugins/{}", segment(&name)))?;
-        let pushed: PluginVersion = connection.put_bytes(&path, bytes)?;
+        let pushed: PluginVersion = connection.put_component(&path, bytes, signature)?;
         show(&[pushed], self.remote.output)
     }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, WrongUsage> {
+    std::fs::read(file).map_err(|error| {
+        let file = file.display();
+        WrongUsage(Failure::user(format!("{file} cannot be read: {error}")))
+    })
 }
 
 /// List the plugins on a server
@@ -85,7 +94,7 @@ impl Named {
             return listing::show_json(&version);
         }
         let text = format!(
-            "plugin        {}@{}\ndigest        {}\nworld         {}-plugin {}\nsize          {} bytes\nasks for      {}\npushed        {} by {}\n",
+            "plugin        {}@{}\ndigest        {}\nworld         {}-plugin {}\nsize          {} bytes\nasks for      {}\nsigned by     {}\npushed        {} by {}\n",
             version.name,
             version.version,
             version.digest,
@@ -93,6 +102,7 @@ impl Named {
             version.contract,
             version.size,
             asks(&version),
+            version.signed_by.as_deref().unwrap_or("nobody"),
             version.pushed,
             version.pushed_by,
         );
@@ -143,6 +153,10 @@ pub struct Pull {
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
 
+    /// Where to write its signature as well, for `minisign -V`
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+
     #[command(flatten)]
     remote: Remote,
 }
@@ -159,8 +173,14 @@ impl Pull {
         let file = self
             .file
             .unwrap_or_else(|| PathBuf::from(format!("{}.wasm", version.name)));
-        std::fs::write(&file, bytes)
-            .with_context(|| format!("{} cannot be written", file.display()))?;
+        let write = |file: &Path, bytes: Vec<u8>| {
+            let failed = || format!("{} cannot be written", file.display());
+            std::fs::write(file, bytes).with_context(failed)
+        };
+        if let Some(file) = &self.signature {
+            write(file, connection.get_bytes(&format!("{path}/signature"))?)?;
+        }
+        write(&file, bytes)?;
         show(&[version], self.remote.output)
     }
 }

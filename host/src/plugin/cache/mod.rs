@@ -58,6 +58,11 @@ impl Cache {
         })
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        self.0.folder()
+    }
+
     /// The compiled component, from the cache or, after `compile`, for it.
     pub fn get(
         &self,
@@ -65,6 +70,21 @@ impl Cache {
         digest: Digest,
         compile: impl FnOnce() -> wasmtime::Result<Component>,
     ) -> wasmtime::Result<Component> {
+        if let Some(component) = self.find(engine, digest) {
+            return Ok(component);
+        }
+        let component = compile()?;
+        let entry = Entry::new(engine, digest);
+        // A cache that cannot be written costs time at the next start, nothing else.
+        if let Err(error) = self.keep(&entry, &component.serialize()?) {
+            let entry = self.0.path(&entry.code);
+            tracing::warn!(entry = %entry.display(), %error, "a compiled component cannot be kept");
+        }
+        Ok(component)
+    }
+
+    /// The compiled component, if it is in the cache.
+    pub fn find(&self, engine: &wasmtime::Engine, digest: Digest) -> Option<Component> {
         let entry = Entry::new(engine, digest);
         match self.prove(&entry) {
             Ok(()) => {
@@ -73,7 +93,7 @@ impl Cache {
                 let component =
                     unsafe { Component::deserialize_file(engine, self.0.path(&entry.code)) };
                 match component {
-                    Ok(component) => return Ok(component),
+                    Ok(component) => return Some(component),
                     Err(error) => tracing::debug!(%error, "a compiled component cannot be loaded"),
                 }
             }
@@ -83,13 +103,7 @@ impl Cache {
                 tracing::warn!(entry = %entry.display(), %error, "a compiled component is damaged and is compiled anew");
             }
         }
-        let component = compile()?;
-        // A cache that cannot be written costs time at the next start, nothing else.
-        if let Err(error) = self.keep(&entry, &component.serialize()?) {
-            let entry = self.0.path(&entry.code);
-            tracing::warn!(entry = %entry.display(), %error, "a compiled component cannot be kept");
-        }
-        Ok(component)
+        None
     }
 
     /// Makes sure that the entry is what was written.

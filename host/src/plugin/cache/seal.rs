@@ -30,6 +30,11 @@ impl Seal {
         })
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the file of this name is.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

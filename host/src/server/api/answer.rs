@@ -78,6 +78,7 @@ impl IntoResponse for Refusal {
             Code::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(ErrorBody { error: self })).into_response()
@@ -165,6 +166,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
 }
 
 impl Api {
+    /// Does what has processes work on what a tenant sent, as many at once as there are processors. Who hangs up keeps the turn until it is done.
+    pub async fn check<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Service) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = self.checks.clone().acquire_owned().await;
+        let turn = turn.map_err(Refusal::internal)?;
+        let work = move |service: &Service| {
+            let _turn = turn;
+            work(service)
+        };
+        self.run(work).await
+    }
+
     /// Does what takes disk or processor where that holds nobody else up.
     pub async fn run<T: Send + 'static>(
         &self,

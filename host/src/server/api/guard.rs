@@ -36,6 +36,10 @@ pub async fn guard(
     let named = named.map_err(|_| Refusal::new(Code::NotFound, "the address is not utf8"))?;
     if let Some((_, name)) = named.iter().find(|(key, _)| *key == "tenant") {
         let tenant = known_tenant(&api, &caller, name).await?;
+        if takes_component(&request) {
+            let turn = api.uploads.turn(&tenant, api.timeout).await?;
+            request.extensions_mut().insert(turn);
+        }
         request.extensions_mut().insert(tenant);
     }
     request.extensions_mut().insert(caller);
@@ -96,12 +100,14 @@ async fn known_tenant(api: &Api, caller: &Caller, name: &str) -> Result<TenantId
     .await
 }
 
+fn takes_component(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>();
+    request.method() == Method::PUT && route.is_some_and(|route| route.as_str() == COMPONENTS)
+}
+
 /// The request with all of its body.
 async fn received(api: &Api, request: Request) -> Result<Request, Refusal> {
-    let route = request.extensions().get::<MatchedPath>();
-    let takes_component =
-        request.method() == Method::PUT && route.is_some_and(|route| route.as_str() == COMPONENTS);
-    let most = match takes_component {
+    let most = match takes_component(&request) {
         true => COMPONENT_BYTES,
         false => OTHER_BYTES,
     };

@@ -14,11 +14,13 @@ mod plugins;
 mod requests;
 mod serve;
 mod tenants;
+mod uploads;
 mod watch;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -32,8 +34,10 @@ use super::Service;
 use super::refusal::{Code, Refusal};
 use attempts::Attempts;
 use requests::Requests;
+use uploads::Uploads;
 
 pub use answer::{NewTenant, NewToken, ShownToken, Who};
+pub use plugins::SIGNATURE;
 pub use serve::{Listener, listen};
 
 /// What the handlers share.
@@ -42,8 +46,9 @@ pub struct Api {
     attempts: Attempts,
     requests: Requests,
     started: Timestamp,
-    /// Checking reads components and opens them, so it takes a core for a while.
-    checks: Semaphore,
+    uploads: Uploads,
+    /// Compiling and checking take a core for a while.
+    checks: Arc<Semaphore>,
     timeout: std::time::Duration,
     document: std::sync::OnceLock<OpenApi>,
 }
@@ -70,6 +75,7 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(plugins::versions, plugins::push))
         .routes(routes!(plugins::show, plugins::remove))
         .routes(routes!(plugins::pull))
+        .routes(routes!(plugins::signed))
         .routes(routes!(pipelines::list))
         .routes(routes!(
             pipelines::show,
@@ -101,6 +107,8 @@ fn routes(api: &Arc<Api>) -> Router {
     let guarded = OpenApiRouter::with_openapi(Document::openapi())
         .merge(tenants)
         .merge(admins)
+        // The guard knows how much each route takes; axum's own limit is 2 MB for all.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(api.clone(), guard::guard));
     let open = OpenApiRouter::new()
         .routes(routes!(open::healthz))

@@ -51,8 +51,7 @@ pub async fn plan(
     PipelineAt(name): PipelineAt,
     Sent(definition): Sent<Definition>,
 ) -> Answer<Difference> {
-    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let planned = api.run(move |service| service.plan(&tenant, &name, &definition));
+    let planned = api.check(move |service| service.plan(&tenant, &name, &definition));
     planned.await.map(Json)
 }
 
@@ -67,8 +66,7 @@ pub async fn apply(
     PipelineAt(name): PipelineAt,
     Sent(definition): Sent<Definition>,
 ) -> Answer<Applied> {
-    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let applied = api.run(move |service| service.apply(&caller, &tenant, &name, &definition));
+    let applied = api.check(move |service| service.apply(&caller, &tenant, &name, &definition));
     applied.await.map(Json)
 }
 
@@ -115,8 +113,7 @@ pub async fn rollback(
     PipelineAt(name): PipelineAt,
     Sent(to): Sent<Rollback>,
 ) -> Answer<PipelineView> {
-    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let done = api.run(move |service| {
+    let done = api.check(move |service| {
         service.rollback(&caller, &tenant, &name, to)?;
         service.view(&tenant, &name)
     });

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use super::Api;
 use super::answer::{Answer, NumberAt, PluginAt, TenantAt};
+use super::uploads::Turn;
 use crate::server::catalog::plugin::{self, Pick, PluginVersion, Reference};
 use crate::server::catalog::token::Caller;
 use crate::server::refusal::Refusal;
@@ -43,18 +46,58 @@ pub async fn versions(
 
 /// Pushes a component, which becomes the next version of the name. The same component again makes no new one.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}/plugins/{plugin}", tag = "plugins",
-    params(("tenant" = String, Path), ("plugin" = String, Path)),
+    params(("tenant" = String, Path), ("plugin" = String, Path),
+        ("Wasmill-Signature" = Option<String>, Header, description = "the file that `minisign -Sm` writes, in base64")),
     request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, body = PluginVersion)))]
 pub async fn push(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
+    Extension(turn): Extension<Turn>,
     TenantAt(tenant): TenantAt,
     PluginAt(name): PluginAt,
+    headers: HeaderMap,
     bytes: Bytes,
 ) -> Answer<PluginVersion> {
-    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let pushed = api.run(move |service| service.push(&caller, &tenant, &name, &bytes));
+    let signature = signature(&headers)?;
+    let pushed = api.check(move |service| {
+        let _turn = turn;
+        service.push(&caller, &tenant, &name, &bytes, signature.as_deref())
+    });
     pushed.await.map(Json)
+}
+
+/// The header that brings a signature: it is a text of several lines.
+pub const SIGNATURE: &str = "wasmill-signature";
+
+fn signature(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let read = |header: &HeaderValue| {
+        let bytes = STANDARD.decode(header.as_bytes()).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    match headers.get(SIGNATURE) {
+        None => Ok(None),
+        Some(header) => read(header)
+            .map(Some)
+            .ok_or_else(|| Refusal::invalid("the signature did not come as text in base64")),
+    }
+}
+
+/// The signature that a version was pushed with, as minisign wrote it.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/plugins/{plugin}/versions/{number}/signature", tag = "plugins",
+    params(("tenant" = String, Path), ("plugin" = String, Path), ("number" = u32, Path)),
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub async fn signed(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+    PluginAt(name): PluginAt,
+    NumberAt(version): NumberAt,
+) -> Result<String, Refusal> {
+    let found = api.run(move |service| {
+        service
+            .catalog
+            .read(|db| plugin::signature(db, &tenant, &name, version))
+    });
+    found.await
 }
 
 /// One version.

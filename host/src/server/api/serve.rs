@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::attempts::Attempts;
 use super::requests::Requests;
+use super::uploads::Uploads;
 use super::{Api, routes};
 use crate::error::Failure;
 use crate::server::{ServerOptions, Service};
@@ -56,7 +57,10 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
         attempts: Attempts::new(options.failed_logins),
         requests: Requests::default(),
         started: Timestamp::now(),
-        checks: Semaphore::new(std::thread::available_parallelism().map_or(1, Into::into)),
+        uploads: Uploads::default(),
+        checks: Arc::new(Semaphore::new(
+            std::thread::available_parallelism().map_or(1, Into::into),
+        )),
         timeout: options.request_timeout,
         document: OnceLock::new(),
     });

@@ -350,6 +350,7 @@ mod tests {
             contract: "0.1.0".into(),
             size: 1,
             capabilities: vec!["http".into()],
+            signed: None,
         };
         let made_of = PluginUse {
             node: "split".into(),

@@ -29,6 +29,9 @@ pub struct PluginVersion {
     pub size: u32,
     /// What it asks for beyond its world, by its imports.
     pub capabilities: Vec<String>,
+    /// The id of the key that it was signed with, if it was.
+    #[serde(default)]
+    pub signed_by: Option<String>,
     /// The token that it came with.
     pub pushed_by: String,
     /// When.
@@ -49,6 +52,17 @@ pub struct Component {
     pub size: u32,
     /// What it asks for.
     pub capabilities: Vec<String>,
+    /// What it was signed with.
+    pub signed: Option<Signed>,
+}
+
+/// A signature that was found to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The id of the key, as minisign shows it.
+    pub key: String,
+    /// The signature, as minisign wrote it.
+    pub signature: String,
 }
 
 /// A plugin as a pipeline file calls it: `name`, `name@3` or `name@sha256:...`.
@@ -116,6 +130,7 @@ fn version(row: &Row<'_>) -> rusqlite::Result<PluginVersion> {
         contract: row.get("contract")?,
         size: row.get("size")?,
         capabilities: json(row, "capabilities")?,
+        signed_by: row.get("signed_by")?,
         pushed_by: row.get("pushed_by")?,
         pushed: timestamp(row, "pushed")?,
     })
@@ -197,7 +212,26 @@ pub fn find(
     })
 }
 
-/// Gives a component the next number of a name, unless the newest version is the same component already.
+/// The signature of a version, as minisign wrote it.
+///
+/// # Errors
+/// When there is no such version, or it is not signed.
+pub fn signature(
+    db: &Connection,
+    tenant: &TenantId,
+    name: &PluginName,
+    number: u32,
+) -> Result<String, Refusal> {
+    let query =
+        "SELECT signature FROM plugin_version WHERE tenant = ? AND name = ? AND version = ?";
+    let values = params![tenant.as_str(), name.as_str(), number];
+    let found: Option<Option<String>> = db.query_row(query, values, |row| row.get(0)).optional()?;
+    found
+        .flatten()
+        .ok_or_else(|| Refusal::not_found("signature of", &format!("{name}@{number}")))
+}
+
+/// Gives a component the next number of a name, unless the newest version is the same component with the same key already.
 ///
 /// # Errors
 /// When the catalog cannot be written.
@@ -211,7 +245,12 @@ pub fn push(
     let newest = list(db, tenant)?
         .into_iter()
         .find(|version| version.name == *name);
-    if let Some(newest) = newest.filter(|newest| newest.digest == component.digest) {
+    let signed = component.signed.as_ref();
+    let is_same = |newest: &PluginVersion| {
+        newest.digest == component.digest
+            && signed.is_none_or(|signed| newest.signed_by.as_ref() == Some(&signed.key))
+    };
+    if let Some(newest) = newest.filter(is_same) {
         return Ok((newest, false));
     }
     let version: u32 = db.query_row(
@@ -221,7 +260,7 @@ pub fn push(
         |row| row.get(0),
     )?;
     db.execute(
-        "INSERT INTO plugin_version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO plugin_version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             tenant.as_str(),
             name.as_str(),
@@ -233,6 +272,8 @@ pub fn push(
             to_json(&component.capabilities),
             who,
             milliseconds(Timestamp::now()),
+            signed.map(|signed| &signed.signature),
+            signed.map(|signed| &signed.key),
         ],
     )?;
     let pick = Pick::Version(version);
@@ -301,6 +342,7 @@ mod tests {
             contract: "0.1.0".into(),
             size: bytes.len() as u32,
             capabilities: Vec::new(),
+            signed: None,
         }
     }
 
@@ -325,6 +367,36 @@ mod tests {
             .unwrap();
         let numbers = pushed.map(|(version, is_new)| (version.version, is_new));
         assert_eq!(numbers, [(1, true), (1, false), (2, true), (3, true)]);
+    }
+
+    #[test]
+    fn the_same_component_signed_by_another_key_is_another_version() {
+        let (catalog, acme, words) = catalog();
+        let signed = |key: &str| Component {
+            signed: Some(Signed {
+                key: key.into(),
+                signature: format!("by {key}"),
+            }),
+            ..component(b"1")
+        };
+        let numbers = catalog
+            .change(|db| {
+                let push = |component: &Component| push(db, &acme, &words, component, "acme/a");
+                let unsigned = component(b"1");
+                let pushed = [
+                    push(&unsigned)?,
+                    push(&signed("A"))?,
+                    push(&signed("A"))?,
+                    push(&unsigned)?,
+                    push(&signed("B"))?,
+                ];
+                Ok(pushed.map(|(version, _)| version.version))
+            })
+            .unwrap();
+        assert_eq!(numbers, [1, 2, 2, 2, 3]);
+        let kept = |number| catalog.read(|db| signature(db, &acme, &words, number));
+        assert_eq!(kept(3).unwrap(), "by B");
+        assert!(kept(1).is_err() && kept(4).is_err());
     }
 
     #[test]

@@ -109,7 +109,13 @@ CREATE TABLE trial (
 ) STRICT;
 ";
 
+const SIGNATURES: &str = "
+-- In minisign's format, and the id of the key; of versions that were pushed with one.
+ALTER TABLE plugin_version ADD COLUMN signature TEXT;
+ALTER TABLE plugin_version ADD COLUMN signed_by TEXT;
+";
+
 /// All of them, in order.
 pub fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(TRIALS)])
+    Migrations::new(vec![M::up(FIRST), M::up(TRIALS), M::up(SIGNATURES)])
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{json, milliseconds, text, timestamp, to_json};
 use crate::ids::TenantId;
 use crate::server::refusal::Refusal;
+use crate::server::signature;
 
 /// What a tenant may have. Who runs the server sets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -22,20 +23,24 @@ pub struct Policy {
     pub max_workers: u32,
     /// Thousandths of a processor that all its plugins together may use; all there is if nothing is said.
     pub plugin_millicores: Option<u32>,
+    /// Public keys, as minisign writes them, whose signatures of components count.
+    pub trusted_keys: Vec<String>,
+    /// Whether a component has to be signed with one of them.
+    pub require_signature: bool,
 }
 
 impl Policy {
     /// Refuses what would let nothing run and not say so.
     ///
     /// # Errors
-    /// When plugins would have no time at all.
+    /// When plugins would have no time at all, or could not be pushed.
     pub fn check(&self) -> Result<(), Refusal> {
         match self.plugin_millicores {
             Some(0) => Err(
                 Refusal::invalid("`plugin_millicores` is 0, and no plugin could run")
                     .help("leave it out, or pause the tenant's pipelines"),
             ),
-            _ => Ok(()),
+            _ => signature::check_policy(self),
         }
     }
 }
@@ -49,6 +54,8 @@ impl Default for Policy {
             max_pipelines: 20,
             max_workers: 2,
             plugin_millicores: None,
+            trusted_keys: Vec::new(),
+            require_signature: false,
         }
     }
 }

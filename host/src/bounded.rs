@@ -1,0 +1,251 @@
+//! Work on what strangers have sent, done by a child process of this program that has only so much time and memory.
+//!
+//! Compilers and validators are not made for who means harm, and a process is what can be ended whatever it does. [`Bounded::ask`] starts
+//! one with a question on its standard input; the child holds itself to its [`Bounds`] first of all and [`answer`]s. It knows nothing of
+//! its parent's environment.
+
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::{format_duration, format_size};
+use crate::error::Failure;
+use crate::thread;
+
+/// More than the longest list of problems of the longest pipeline file.
+const ANSWER_BYTES: u64 = 64 << 20;
+/// Enough of what a child says as it dies to see why.
+const LAST_WORDS: u64 = 4 << 10;
+/// Between the signal that says that the processor time is over and the end.
+const CPU_GRACE: u64 = 1;
+/// How much less a child counts than the server and its runners.
+const NICE: i32 = 10;
+
+/// What such work may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// From its start to its answer; as much on each processor, where its parent is not there to end it.
+    pub time: Duration,
+    /// Bytes.
+    pub memory: u64,
+}
+
+impl Bounds {
+    /// As the command line says them.
+    pub fn arguments(self) -> [String; 4] {
+        let (time, memory) = (format_duration(self.time), format_size(self.memory));
+        [
+            "--compile-time".into(),
+            time,
+            "--compile-memory".into(),
+            memory,
+        ]
+    }
+
+    /// Holds this process to them, and lets it not outlive its parent.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    #[cfg(target_os = "linux")]
+    pub fn impose(self) -> Result<(), Failure> {
+        use rustix::process::{
+            Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit,
+        };
+        let between = |soft, hard| Rlimit {
+            current: Some(soft),
+            maximum: Some(hard),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        let seconds = (self.time.as_secs() + 1).saturating_mul(cores);
+        // Not the address space: the runtime reserves gigabytes of it that it never touches.
+        setrlimit(Resource::Data, between(self.memory, self.memory))
+            .and_then(|()| setrlimit(Resource::Cpu, between(seconds, seconds + CPU_GRACE)))
+            .and_then(|()| setrlimit(Resource::Core, between(0, 0)))
+            .and_then(|()| set_parent_process_death_signal(Some(Signal::KILL)))
+            .map_err(|error| {
+                Failure::external(format!("a process cannot limit itself: {error}"))
+            })?;
+        nice(NICE).ok();
+        Ok(())
+    }
+
+    /// Holds this process to nothing: what there is here is its parent's patience.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(target_os = "linux"))]
+    pub fn impose(self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// How to have such work done.
+#[derive(Clone, Debug)]
+pub struct Bounded {
+    /// The `wasmill` whose hidden subcommands do it.
+    pub program: PathBuf,
+    /// What each of them may take.
+    pub bounds: Bounds,
+}
+
+impl Bounded {
+    /// Has a question answered by the program with these arguments; `work` is what it is to do, in messages: `compile`.
+    ///
+    /// # Errors
+    /// What it answers, or that it took too much.
+    pub fn ask<A: DeserializeOwned>(
+        &self,
+        work: &str,
+        arguments: &[&OsStr],
+        question: &impl Serialize,
+    ) -> Result<A, Failure> {
+        let question = serde_json::to_vec(question)
+            .map_err(|error| Failure::internal(format!("a question is not JSON: {error}")))?;
+        let mut child = Command::new(&self.program)
+            .args(arguments)
+            .args(self.bounds.arguments())
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                Failure::external(format!("no process can be started to {work} it: {error}"))
+            })?;
+        let heard = hear(&mut child, question, self.bounds.time);
+        // Gone already, if it has answered.
+        child.kill().ok();
+        let status = child.wait().map_err(|error| {
+            Failure::external(format!("a process that was to {work} is lost: {error}"))
+        })?;
+        let Some((answer, last_words)) = heard else {
+            return Err(self.too_long(work));
+        };
+        match serde_json::from_slice(&answer) {
+            Ok(answer) => answer,
+            Err(_) if is_out_of_time(status) => Err(self.too_long(work)),
+            Err(_) => Err(self.broke_off(work, status, &last_words)),
+        }
+    }
+
+    fn too_long(&self, work: &str) -> Failure {
+        let time = format_duration(self.bounds.time);
+        Failure::user(format!("it took longer than {time} to {work}"))
+            .help("a function of ten thousands of lines takes long: split it, or ask who runs the server for a longer `--compile-time`")
+    }
+
+    fn broke_off(&self, work: &str, status: ExitStatus, last_words: &str) -> Failure {
+        let last_words = last_words.trim();
+        tracing::warn!(%status, last_words, "a process that was to {work} has died");
+        let memory = format_size(self.bounds.memory);
+        Failure::user(format!(
+            "it took more than {memory} of memory to {work}, or was too much otherwise ({status})"
+        ))
+        .help("make it smaller, or ask who runs the server for more `--compile-memory`")
+    }
+}
+
+/// Gives the question, and waits for the answer and what else is said; nothing if the time is over before.
+fn hear(child: &mut Child, question: Vec<u8>, time: Duration) -> Option<(Vec<u8>, String)> {
+    let mut stdin = child.stdin.take().expect("piped");
+    let stdout = child.stdout.take().expect("piped");
+    let stderr = child.stderr.take().expect("piped");
+    // One that dies does not read it all.
+    thread::spawn("question", move || stdin.write_all(&question).ok());
+    let (tell, told) = crossbeam_channel::bounded(1);
+    let last_words = thread::spawn("last words", move || {
+        String::from_utf8_lossy(&read(stderr, LAST_WORDS)).into_owned()
+    });
+    thread::spawn("answer", move || {
+        tell.send(read(stdout, ANSWER_BYTES)).ok();
+    });
+    let answer = told.recv_timeout(time).ok()?;
+    // Both streams end with the process.
+    child.kill().ok();
+    Some((answer, last_words.join().unwrap_or_default()))
+}
+
+/// What comes up to a limit; behind it nobody listens.
+fn read(stream: impl Read, most: u64) -> Vec<u8> {
+    let mut read = Vec::new();
+    stream.take(most).read_to_end(&mut read).ok();
+    read
+}
+
+#[cfg(target_os = "linux")]
+fn is_out_of_time(status: ExitStatus) -> bool {
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    signal == Some(rustix::process::Signal::XCPU.as_raw())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_out_of_time(_status: ExitStatus) -> bool {
+    false
+}
+
+/// The child's side: reads the question and gives the answer to it.
+///
+/// # Errors
+/// When nobody has asked in the right way, or nobody listens.
+pub fn answer<Q: DeserializeOwned, A: Serialize>(
+    work: impl FnOnce(Q) -> Result<A, Failure>,
+) -> io::Result<()> {
+    let question = serde_json::from_reader(io::stdin().lock())?;
+    let answer = serde_json::to_vec(&work(question))?;
+    io::stdout().write_all(&answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks a shell script.
+    fn ask(time: Duration, script: &str) -> Result<u32, Failure> {
+        let bounded = Bounded {
+            program: "/bin/sh".into(),
+            bounds: Bounds {
+                time,
+                memory: 1 << 20,
+            },
+        };
+        bounded.ask("count", &["-c".as_ref(), script.as_ref()], &7)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn an_answer_is_given_to_the_question() {
+        assert_eq!(ask(LONG, "read q; echo \"{\\\"Ok\\\": $q$q}\""), Ok(77));
+        let failure = serde_json::to_string(&Failure::user("no").help("yes")).unwrap();
+        let script = format!("cat <<'END'\n{{\"Err\": {failure}}}\nEND");
+        assert_eq!(ask(LONG, &script), Err(Failure::user("no").help("yes")));
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended() {
+        let failure = ask(Duration::from_millis(50), "exec sleep 1000000").unwrap_err();
+        assert_eq!(failure.message, "it took longer than 50ms to count");
+        let failure = ask(LONG, "kill -XCPU $$").unwrap_err();
+        assert_eq!(failure.message, "it took longer than 1m to count");
+    }
+
+    #[test]
+    fn what_crashes_or_speaks_nonsense_has_failed() {
+        for script in ["kill -SEGV $$", "exit 101", "echo nonsense", ":"] {
+            let failure = ask(LONG, script).unwrap_err();
+            let expected = "it took more than 1MiB of memory to count, or was too much otherwise";
+            assert!(failure.message.starts_with(expected), "{script}: {failure}");
+        }
+    }
+
+    #[test]
+    fn nobody_listens_to_the_end_of_a_flood() {
+        let failure = ask(LONG, "exec yes").unwrap_err();
+        assert!(failure.message.contains("too much"), "{failure}");
+    }
+}

@@ -1,0 +1,53 @@
+//! What compiling and checking what tenants send may take: options of the server, which hands them on to the processes that do it.
+
+use std::time::Duration;
+
+use crate::bounded::{Bounded, Bounds};
+use crate::config::{parse_duration, parse_size};
+use crate::error::Failure;
+
+/// Bounds of each child process that works on what was pushed or applied.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct BoundsOptions {
+    /// So long may a plugin take to compile, or a pipeline to be checked
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    compile_time: Duration,
+
+    /// So much memory may that take
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
+    compile_memory: u64,
+}
+
+/// Reads a time on the command line.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "write a number and a unit, as in 30s".into())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| "write a number and a unit, as in 512MiB".into())
+}
+
+impl BoundsOptions {
+    /// The bounds.
+    pub fn bounds(self) -> Bounds {
+        Bounds {
+            time: self.compile_time,
+            memory: self.compile_memory,
+        }
+    }
+
+    /// This program within them.
+    ///
+    /// # Errors
+    /// When its file is not known.
+    pub fn this_program(self) -> Result<Bounded, Failure> {
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::external(format!("this program's file is not known: {error}"))
+        })?;
+        Ok(Bounded {
+            program,
+            bounds: self.bounds(),
+        })
+    }
+}

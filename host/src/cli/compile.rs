@@ -1,0 +1,36 @@
+//! `wasmill compile`: what `wasmill serve` and its runners start for each component that has no code yet. Not for people.
+
+use std::path::PathBuf;
+
+use super::bounds::BoundsOptions;
+use super::engine::EngineOptions;
+use super::exit::Exit;
+use crate::bounded::answer;
+
+/// Compile a component into the cache, within bounds, and say what it is
+#[derive(Debug, clap::Args)]
+pub struct Compile {
+    /// The component's file
+    file: PathBuf,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+
+    #[command(flatten)]
+    bounds: BoundsOptions,
+}
+
+impl Compile {
+    /// Answers on standard output.
+    ///
+    /// # Errors
+    /// When it cannot be limited, or nobody listens.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        self.bounds.bounds().impose()?;
+        answer(|()| {
+            let component = self.engine.open()?.load(&self.file)?;
+            Ok(component.about().clone())
+        })?;
+        Ok(Exit::Done)
+    }
+}

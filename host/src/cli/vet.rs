@@ -1,0 +1,29 @@
+//! `wasmill vet`: what `wasmill serve` starts for each pipeline file that it is to apply. Not for people.
+
+use super::bounds::BoundsOptions;
+use super::engine::EngineOptions;
+use super::exit::Exit;
+use crate::bounded::answer;
+use crate::pipeline::confined::ConfinedFile;
+
+/// Check a pipeline file of a tenant, within bounds
+#[derive(Debug, clap::Args)]
+pub struct Vet {
+    #[command(flatten)]
+    engine: EngineOptions,
+
+    #[command(flatten)]
+    bounds: BoundsOptions,
+}
+
+impl Vet {
+    /// Asked on standard input, answers on standard output.
+    ///
+    /// # Errors
+    /// When it cannot be limited, or nobody asks or listens.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        self.bounds.bounds().impose()?;
+        answer(|file: ConfinedFile| Ok(file.check(&self.engine.open()?)))?;
+        Ok(Exit::Done)
+    }
+}
