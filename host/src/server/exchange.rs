@@ -16,11 +16,9 @@ pub fn exchange(text: &str, node: &str, plugin: &PluginVersion) -> Result<String
     let plugins = plugins(file.get_ref());
     let found = plugins.iter().find(|(name, _)| name == node);
     let (_, span) = found.ok_or_else(|| {
-        let names: Vec<&str> = plugins.iter().map(|(name, _)| name.as_str()).collect();
-        let help = did_you_mean(node, names.iter().copied()).unwrap_or_else(|| match &*names {
-            [] => "none of its steps and sinks has one".into(),
-            names => format!("those that have one are {}", names.join(", ")),
-        });
+        let names = plugins.iter().map(|(name, _)| name.as_str());
+        let help = did_you_mean(node, names)
+            .unwrap_or_else(|| "none of its steps and sinks has a plugin".into());
         Refusal::invalid(format!("the pipeline has no plugin called `{node}`")).help(help)
     })?;
     let (before, after) = (&text[..span.start], &text[span.end..]);
@@ -96,7 +94,7 @@ type = "print"
         assert_eq!(refused("word").help.unwrap(), "did you mean `words`?");
         for node in ["out", "plugin", "type"] {
             let help = refused(node).help.unwrap();
-            assert_eq!(help, "those that have one are words, all", "{node}");
+            assert_eq!(help, "known here: `words`, `all`", "{node}");
         }
     }
 }
