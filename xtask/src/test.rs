@@ -62,7 +62,10 @@ fn check_tools() -> anyhow::Result<()> {
     for (program, version, package) in tools {
         let is_there = || sh::works(sh::command(program).arg(version));
         let install = ["install", "--yes", "--no-install-recommends", package];
-        if !is_there() && !(sh::works(sh::command("apt-get").args(install)) && is_there()) {
+        if !is_there() {
+            sh::works(sh::command("apt-get").args(install));
+        }
+        if !is_there() {
             bail!("the tests need {program}: on Debian, apt-get install {package}");
         }
     }

@@ -12,7 +12,7 @@ use super::records::{Records, new_id};
 use crate::error::Failure;
 use crate::ids::Generation;
 
-const GENERATIONS: &str = "generation";
+pub(super) const GENERATIONS: &str = "generation";
 /// So many of the newest stay, for a person who looks at what has happened. One would do.
 const KEPT: usize = 4;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::generation::GENERATIONS;
 use super::prepared::Pending;
 use super::protocol::{self, Resume};
 use super::record::{self, CommitRecord, EpochRecord, IdentityRecord};
@@ -202,7 +203,14 @@ impl Records {
     /// When they do not hold the epoch, or not what was before it.
     pub fn before(&self, epoch: Epoch) -> Result<Self, Failure> {
         self.epoch(epoch)?;
-        let (planned, committed) = (self.planned()?, self.committed()?);
+        // The pipeline may be running, and plan and commit epochs meanwhile.
+        let scratch = Scratch::new(self.storage.clone(), &[PLANS, COMMITS, GENERATIONS]);
+        let copy = Self {
+            location: self.location.clone(),
+            storage: Arc::new(self.on_disk(scratch)?),
+        };
+        let scratch = &copy.storage;
+        let (planned, committed) = (copy.planned()?, copy.committed()?);
         let base = committed.range(..epoch).next_back().copied();
         let first = base.map_or(0, |base| base.0 + 1);
         if (first..epoch.0).any(|before| !planned.contains(&Epoch(before))) {
@@ -214,7 +222,6 @@ impl Records {
                 "of `retain` committed epochs all but the oldest can be run again; raise it in `[checkpoint]` to look further back",
             ));
         }
-        let scratch = Scratch::new(self.storage.clone());
         let later = |epochs: BTreeSet<Epoch>, than: Option<Epoch>, kind| {
             let later = epochs.into_iter().filter(move |epoch| Some(*epoch) > than);
             later.map(move |epoch| name(kind, epoch))
@@ -241,10 +248,7 @@ impl Records {
             };
             self.on_disk(scratch.put(&name(COMMITS, base), &record::encode(&commit)))?;
         }
-        Ok(Self {
-            location: self.location.clone(),
-            storage: Arc::new(scratch),
-        })
+        Ok(copy)
     }
 
     /// Where the state of the steps is read.

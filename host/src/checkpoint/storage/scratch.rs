@@ -10,17 +10,36 @@ use super::{Claim, Storage};
 #[derive(Debug)]
 pub struct Scratch {
     below: Arc<dyn Storage>,
+    /// Folders as they were, with their names: what others write there since is not seen.
+    frozen: BTreeMap<String, BTreeSet<String>>,
     /// What was written, or nothing for what was removed.
     changes: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
 }
 
 impl Scratch {
-    /// Over what is there now, and what others write there.
-    pub fn new(below: Arc<dyn Storage>) -> Self {
-        Self {
+    /// Over what is there now; outside of the `frozen` folders also over what others write there.
+    ///
+    /// # Errors
+    /// When one of these folders cannot be read.
+    pub fn new(below: Arc<dyn Storage>, frozen: &[&str]) -> io::Result<Self> {
+        let names = |folder: &&str| {
+            let names = below.list(folder)?.into_iter().collect();
+            Ok(((*folder).to_owned(), names))
+        };
+        Ok(Self {
+            frozen: frozen.iter().map(names).collect::<io::Result<_>>()?,
             below,
             changes: Mutex::default(),
-        }
+        })
+    }
+
+    /// Whether others have written it into a frozen folder since.
+    fn is_later(&self, name: &str) -> bool {
+        let place = name.split_once('/');
+        place.is_some_and(|(folder, name)| {
+            let frozen = self.frozen.get(folder);
+            frozen.is_some_and(|names| !names.contains(name))
+        })
     }
 
     fn changes(&self) -> MutexGuard<'_, BTreeMap<String, Option<Vec<u8>>>> {
@@ -50,11 +69,17 @@ impl Storage for Scratch {
         if let Some(own) = self.changes().get(name) {
             return Ok(own.clone());
         }
+        if self.is_later(name) {
+            return Ok(None);
+        }
         self.below.get(name)
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        let mut names: BTreeSet<String> = self.below.list(folder)?.into_iter().collect();
+        let mut names = match self.frozen.get(folder) {
+            Some(names) => names.clone(),
+            None => self.below.list(folder)?.into_iter().collect(),
+        };
         for (name, own) in &*self.changes() {
             let below = name.strip_prefix(folder);
             let Some(below) = below.and_then(|below| below.strip_prefix('/')) else {
@@ -89,7 +114,7 @@ mod tests {
         for name in ["plan/1", "plan/2", "state/s/0/a"] {
             disk.put(name, name.as_bytes()).unwrap();
         }
-        let scratch = Scratch::new(disk.clone());
+        let scratch = Scratch::new(disk.clone(), &[]).unwrap();
         scratch.delete("plan/2").unwrap();
         scratch.put_new("plan/3", b"three").unwrap();
         scratch.put("state/s/1/b", b"b").unwrap();
@@ -108,5 +133,22 @@ mod tests {
         assert_eq!(disk.list("plan").unwrap(), ["1", "2"]);
         assert_eq!(disk.list("state/s").unwrap(), ["0"]);
         assert_eq!(disk.get("state/s/0/a").unwrap().unwrap(), b"state/s/0/a");
+    }
+
+    #[test]
+    fn what_others_write_into_a_frozen_folder_is_not_seen_and_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(LocalDisk::new(folder.path()));
+        disk.put("plan/1", b"one").unwrap();
+        let scratch = Scratch::new(disk.clone(), &["plan"]).unwrap();
+        disk.put("plan/2", b"theirs").unwrap();
+        disk.put("input/2", b"theirs").unwrap();
+        assert_eq!(scratch.list("plan").unwrap(), ["1"]);
+        assert_eq!(scratch.get("plan/2").unwrap(), None);
+        assert_eq!(scratch.get("input/2").unwrap().unwrap(), b"theirs");
+        scratch.put_new("plan/2", b"ours").unwrap();
+        assert_eq!(scratch.list("plan").unwrap(), ["1", "2"]);
+        assert_eq!(scratch.get("plan/2").unwrap().unwrap(), b"ours");
+        assert_eq!(disk.get("plan/2").unwrap().unwrap(), b"theirs");
     }
 }
