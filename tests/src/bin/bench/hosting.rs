@@ -12,7 +12,6 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use wasmill_tests::hostile::{self, Hostile};
 use wasmill_tests::server::Server;
-use wasmill_tests::wait_until;
 
 use crate::report::Report;
 use crate::wasmill::Wasmill;
@@ -23,6 +22,8 @@ const PIPELINES: usize = 10;
 const STARTS: usize = 20;
 /// Requests that are timed, over one connection.
 const REQUESTS: usize = 3_000;
+/// Time for a component to do its harm and be found out.
+const FAILS: Duration = Duration::from_secs(30);
 /// How long the neighbour is watched, alone and beside the tenant who means harm.
 const WATCHED: Duration = Duration::from_secs(30);
 
@@ -82,12 +83,13 @@ const HARM: &str = r#"name = "harm"
 [epoch]
 interval = "100ms"
 
-[sources.rows]
-type = "generate"
-rows_per_second = 100
+[sources.lines]
+type = "files"
+path = "in"
+poll_interval = "100ms"
 
 [steps.harm]
-input = "rows"
+input = "lines"
 plugin = "{plugin}"
 limits = { deadline = "100ms", memory = "4MiB", table_elements = 10000, output = "1MiB" }
 
@@ -290,14 +292,21 @@ fn survives(server: &Server, mallory: &str, neighbour: &str, component: &Hostile
         (400..500).contains(&status) && answer["error"]["message"].is_string()
     };
     let ended = if pushed.status == 200 {
+        // What an earlier component was given is behind the pipeline.
+        let input = server.files("mallory").join("in");
+        let written = fs::create_dir_all(&input)
+            .and_then(|()| fs::write(input.join(component.name), "to be\nor not\n"));
+        written.expect("the server's folder is writable");
         let text = HARM.replace("{plugin}", component.name);
         let (status, answer) = apply(server, mallory, "mallory", "harm", &text);
         if status == 200 {
             let path = "/v1/tenants/mallory/pipelines/harm/status";
-            wait_until("a failure", || {
-                server.ask(mallory, "GET", path, b"").json["failure"].is_string()
-            });
-            true
+            let deadline = Instant::now() + FAILS;
+            let has_failed = || server.ask(mallory, "GET", path, b"").json["failure"].is_string();
+            while !has_failed() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            has_failed()
         } else {
             refused(status, &answer)
         }
