@@ -2,9 +2,9 @@
 //!
 //! Compilers and validators are not made for who means harm, and a process is what can be ended whatever it does. [`Bounded::ask`] starts
 //! one with a question on its standard input; the child holds itself to its [`Bounds`] first of all and [`answer`]s. It knows nothing of
-//! its parent's environment.
+//! its parent's environment, unless it is told so.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,8 +23,8 @@ const ANSWER_BYTES: u64 = 64 << 20;
 const LAST_WORDS: u64 = 4 << 10;
 /// Between the signal that says that the processor time is over and the end.
 const CPU_GRACE: u64 = 1;
-/// How much less a child counts than the server and its runners.
-const NICE: i32 = 10;
+/// How much less a child counts than the server and its runners: whoever pushes what takes long to compile holds up nobody's epochs.
+const NICE: i32 = 19;
 
 /// What such work may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +104,39 @@ impl Bounded {
         arguments: &[&OsStr],
         question: &impl Serialize,
     ) -> Result<A, Failure> {
+        self.start(work, arguments, question, std::iter::empty())
+    }
+
+    /// The same of a child that knows the variables whose names begin so.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ask_knowing<A: DeserializeOwned>(
+        &self,
+        variables: &str,
+        work: &str,
+        arguments: &[&OsStr],
+        question: &impl Serialize,
+    ) -> Result<A, Failure> {
+        let known = std::env::vars_os();
+        let known = known.filter(|(name, _)| name.to_string_lossy().starts_with(variables));
+        self.start(work, arguments, question, known)
+    }
+
+    fn start<A: DeserializeOwned>(
+        &self,
+        work: &str,
+        arguments: &[&OsStr],
+        question: &impl Serialize,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<A, Failure> {
         let question = serde_json::to_vec(question)
             .map_err(|error| Failure::internal(format!("a question is not JSON: {error}")))?;
         let mut child = Command::new(&self.program)
             .args(arguments)
             .args(self.bounds.arguments())
             .env_clear()
+            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

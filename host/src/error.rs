@@ -74,7 +74,25 @@ pub struct Failure {
     pub help: Option<String>,
 }
 
+/// More than a sentence and a plugin's stack have.
+const LONGEST: usize = 16 << 10;
+
 impl Failure {
+    /// No longer than may be kept and told to everyone who watches, whoever has made it.
+    pub fn cut(mut self) -> Self {
+        for text in [&mut self.message]
+            .into_iter()
+            .chain(&mut self.help)
+            .chain(&mut self.place.origin)
+        {
+            if text.len() > LONGEST {
+                text.truncate(text.floor_char_boundary(LONGEST));
+                text.push_str(" ...");
+            }
+        }
+        self
+    }
+
     /// A failure that the pipeline's author must mend.
     pub fn user(message: impl Into<String>) -> Self {
         Self::new(Fault::User, message)

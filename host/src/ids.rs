@@ -165,6 +165,30 @@ server_name!(
     PluginName
 );
 
+/// What the name of a source ends with that gives a node rejected rows again. No name in a pipeline file has a point.
+const AGAIN: &str = ".again";
+
+impl NodeName {
+    /// The source that gives this node rows again which it has rejected.
+    pub fn again(&self) -> Self {
+        format!("{self}{AGAIN}").as_str().into()
+    }
+
+    /// Whether it is such a source.
+    pub fn is_again(&self) -> bool {
+        self.0.ends_with(AGAIN)
+    }
+
+    /// The node that it gives rows to, or itself.
+    pub fn without_again(&self) -> &str {
+        self.0.strip_suffix(AGAIN).unwrap_or(&self.0)
+    }
+}
+server_name!(
+    /// A secret of a tenant, by which the settings of its plugins name it.
+    SecretName
+);
+
 impl PipelineName {
     /// Reads the name of a pipeline of a server. A pipeline that runs on its own is called as its file says.
     ///

@@ -13,10 +13,14 @@ pub mod error;
 
 pub mod abort;
 pub mod batch;
+pub mod bucket;
 pub mod config;
+pub mod key_file;
+pub mod secret;
 pub mod telemetry;
 pub mod thread;
 pub mod throttle;
+pub mod trace;
 
 pub mod bounded;
 // User code.

@@ -30,6 +30,11 @@ macro_rules! counters {
             pub fn add(&mut self, other: &NodeCounts) {
                 $(self.$field += other.$field;)*
             }
+
+            /// What has come to them since they were `before`.
+            pub fn since(&self, before: &NodeCounts) -> NodeCounts {
+                NodeCounts { $($field: self.$field.saturating_sub(before.$field),)* }
+            }
         }
     };
 }
@@ -45,6 +50,8 @@ counters! {
     calls,
     /// Nanoseconds spent in those calls.
     busy_nanos,
+    /// Nanoseconds of processor time that its plugin has used, in calls and in opening instances.
+    cpu_nanos,
     /// Rows or records dropped under `on_error = "skip"`.
     skipped,
     /// Rows or records written to `[rejected]`.
@@ -60,14 +67,9 @@ counters! {
 pub struct Counters(Arc<BTreeMap<NodeName, Arc<NodeCounters>>>);
 
 impl Counters {
-    /// Zeroed counters for these nodes.
-    pub fn new(nodes: impl IntoIterator<Item = NodeName>) -> Self {
-        Self(Arc::new(
-            nodes
-                .into_iter()
-                .map(|name| (name, Arc::default()))
-                .collect(),
-        ))
+    /// Of these nodes. A plugin brings the counters that its calls are charged to.
+    pub fn new(nodes: impl IntoIterator<Item = (NodeName, Arc<NodeCounters>)>) -> Self {
+        Self(Arc::new(nodes.into_iter().collect()))
     }
 
     /// One node's; a name not known at the start is a bug of the caller.

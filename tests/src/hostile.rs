@@ -117,6 +117,26 @@ const WASI: &str = r#"
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))"#;
 
+/// A pipeline of one step that takes the lines of the tenant's files, within the limits that the suite of hostile plugins has.
+pub fn pipeline(name: &str) -> String {
+    format!(
+        "name = \"{name}\"
+[epoch]
+interval = \"50ms\"
+[sources.a]
+type = \"files\"
+path = \"in\"
+[steps.b]
+input = \"a\"
+plugin = \"{name}\"
+limits = {{ deadline = \"100ms\", memory = \"4MiB\", table_elements = 10000, output = \"1MiB\" }}
+[sinks.c]
+input = \"b\"
+type = \"print\"
+"
+    )
+}
+
 /// All of them.
 pub fn all() -> Vec<Hostile> {
     let mut all = calls();

@@ -12,6 +12,8 @@ use serde_json::Value;
 pub struct Request {
     /// Its idempotency key.
     pub key: String,
+    /// All of its headers, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
     /// Its body.
     pub rows: Value,
 }
@@ -75,6 +77,7 @@ fn read_request(stream: &TcpStream) -> Request {
             .get("idempotency-key")
             .cloned()
             .unwrap_or_default(),
+        headers: request.headers,
         rows: serde_json::from_slice(&request.body).expect("the body is JSON"),
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wasmill::bounded::{Bounded, Bounds};
+use wasmill::checkpoint::storage::Location;
 use wasmill::ids::{PipelineName, TenantId};
 use wasmill::jobs::{Desired, JobStatus, Jobs, JobsOptions, Phase, Wanted};
 
@@ -165,6 +166,7 @@ pub fn options(folder: &Path, in_process: bool) -> JobsOptions {
         in_process,
         // One for all tests: the plugins are the same.
         cache: plugins().with_file_name("compiled"),
+        collector: None,
     }
 }
 
@@ -177,7 +179,7 @@ pub fn define(folder: &Path, tenant: &str, name: &str, text: &str) -> Desired {
         pipeline: PipelineName::parse(name).expect("a name"),
         version: 1,
         file: write_version(&folder, 1, text),
-        checkpoint: folder.join("checkpoint"),
+        checkpoint: Location::Folder(folder.join("checkpoint")),
         workers: 2,
         state: Wanted::Running,
         accept_changes: false,
@@ -299,7 +301,7 @@ impl Raw {
         };
         runner.order(&json!({"order": "hello", "protocol": 1}));
         runner.order(&json!({
-            "order": "start", "run": 1, "pipeline": "numbers", "file": job.file, "checkpoint": job.checkpoint,
+            "order": "start", "run": 1, "tenant": "acme", "pipeline": "numbers", "file": job.file, "checkpoint": job.checkpoint,
             "workers": 1, "accept_changes": false,
         }));
         runner.wait_for(|report| report["runs"][0][1]["delivered"].as_u64() > Some(0));

@@ -3,7 +3,7 @@
 //! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
 //! running, [`browser`] a Chromium, [`golden`] compares a folder's pipeline with what it should give, [`guide`] follows a page of the
 //! documentation, [`http`] is a server for webhooks, [`jobs`] a supervisor, [`server`] a `wasmill serve`, [`webdav`] a server for files, [`pipeline`] a folder that one runs in,
-//! [`manifest`] reads as the readers of a `files` sink do, [`hostile`] means harm, [`torture`] kills.
+//! [`python`] has programs of PyPI, [`registry`] is one of components, [`signer`] signs them, [`manifest`] reads as the readers of a `files` sink do, [`hostile`] means harm, [`torture`] kills.
 
 pub mod browser;
 pub mod golden;
@@ -14,9 +14,13 @@ pub mod hostile;
 pub mod http;
 pub mod jobs;
 pub mod manifest;
+pub mod picky;
 pub mod pipeline;
+pub mod python;
+pub mod registry;
 pub mod s3;
 pub mod server;
+pub mod signer;
 pub mod torture;
 pub mod webdav;
 

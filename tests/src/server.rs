@@ -1,5 +1,6 @@
 //! A `wasmill serve` on loopback, asked over HTTP as written here, byte by byte, and through the command line.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,37 @@ pub struct Server {
     address: String,
     /// The administrator's token.
     pub admin: String,
+    environment: BTreeMap<String, String>,
 }
 
 /// A port that is free.
 const ANYWHERE: &str = "127.0.0.1:0";
+
+/// Counts the words of the tenant's files for ever.
+pub const COUNTS: &str = r#"name = "counts"
+
+[epoch]
+interval = "50ms"
+
+[sources.lines]
+type = "files"
+path = "in"
+poll_interval = "50ms"
+
+[steps.words]
+input = "lines"
+plugin = "split-words"
+
+[steps.totals]
+input = "words"
+plugin = "running-count"
+group_by = ["word"]
+
+[sinks.out]
+input = "totals"
+type = "files"
+path = "out"
+"#;
 
 /// What a server answered.
 #[derive(Debug)]
@@ -47,6 +75,18 @@ impl Server {
             home,
             address,
             admin: token.expect("the first start prints a token"),
+            environment: BTreeMap::new(),
+        }
+    }
+
+    /// Starts one that has these variables, also when it is started again.
+    pub fn knowing(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut command = wasmill();
+        command.envs(environment.iter().copied());
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            environment: environment.iter().map(owned).collect(),
+            ..Self::of(command, arguments)
         }
     }
 
@@ -63,7 +103,9 @@ impl Server {
     fn restart_at(&mut self, listen: &str, signal: &str, arguments: &[&str]) -> Option<String> {
         self.running.signal(signal);
         wait_until("its end", || self.running.has_ended());
-        let (running, address, token) = launch(wasmill(), &self.data(), listen, arguments);
+        let mut command = wasmill();
+        command.envs(&self.environment);
+        let (running, address, token) = launch(command, &self.data(), listen, arguments);
         (self.running, self.address) = (running, address);
         token
     }
@@ -174,12 +216,17 @@ impl Server {
         command
     }
 
+    /// How a pipeline goes.
+    pub fn status(&self, token: &str, tenant: &str, pipeline: &str) -> Value {
+        let path = format!("/v1/tenants/{tenant}/pipelines/{pipeline}/status");
+        self.ask(token, "GET", &path, b"").json
+    }
+
     /// Waits until a pipeline is in a phase, and gives its status.
     pub fn wait_for_phase(&self, token: &str, tenant: &str, pipeline: &str, phase: &str) -> Value {
-        let path = format!("/v1/tenants/{tenant}/pipelines/{pipeline}/status");
         let mut status = Value::Null;
         wait_until(phase, || {
-            status = self.ask(token, "GET", &path, b"").json;
+            status = self.status(token, tenant, pipeline);
             status["phase"]["phase"] == phase
         });
         status
@@ -240,10 +287,15 @@ pub fn component(name: &str) -> PathBuf {
 /// Pushes a component as a version of `name`.
 pub fn push(server: &Server, token: &str, tenant: &str, name: &str, file: &str) -> Value {
     let bytes = std::fs::read(component(file)).expect("as the test has it");
-    let path = format!("/v1/tenants/{tenant}/plugins/{name}");
-    let answer = server.ask(token, "PUT", &path, &bytes);
+    let answer = put(server, token, tenant, name, &bytes);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json
+}
+
+/// Tries to push some bytes.
+pub fn put(server: &Server, token: &str, tenant: &str, name: &str, bytes: &[u8]) -> Answer {
+    let path = format!("/v1/tenants/{tenant}/plugins/{name}");
+    server.ask(token, "PUT", &path, bytes)
 }
 
 /// Applies a pipeline file, whose first text is its name.

@@ -6,6 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 use wasmill_tests::browser::Browser;
+use wasmill_tests::picky::picky;
 use wasmill_tests::server::{Server, apply, push};
 
 /// Goes on until it is stopped.
@@ -228,4 +229,74 @@ fn no_script_but_its_own_runs_on_the_page() {
     );
     let framed = "fetch('/').then((answer) => answer.headers.get('content-security-policy').includes(\"frame-ancestors 'none'\"))";
     assert_eq!(browser.evaluate(framed), true);
+}
+
+/// Rejects lines with a `!`.
+const PICKY: &str = r#"name = "picky"
+
+[epoch]
+interval = "50ms"
+
+[sources.lines]
+type = "files"
+path = "in"
+poll_interval = "50ms"
+
+[steps.copy]
+input = "lines"
+plugin = "picky"
+on_error = "reject"
+
+[sinks.out]
+input = "copy"
+type = "files"
+path = "copied"
+"#;
+
+#[test]
+fn rejected_rows_are_listed_with_step_reason_and_origin_at_a_desk_on_a_phone_and_by_keyboard() {
+    let (server, token) = loaded();
+    let path = "/v1/tenants/acme/plugins/picky";
+    assert_eq!(server.ask(&token, "PUT", path, &picky()).status, 200);
+    assert_eq!(apply(&server, &token, "acme", PICKY).status, 200);
+    let mut browser = signed_in(&server, &token);
+    let page = "#/t/acme/pipelines/picky";
+    go(&mut browser, page, "No rejected row waits for anything.");
+    let files = server.files("acme");
+    fs::write(files.join("a"), "<img src=/nowhere>!\n").unwrap();
+    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+    browser.wait_for_text("1 open");
+    browser.wait_for_text("in/a at byte 0");
+    let cells = "[...document.querySelectorAll('.rejected table:not([hidden])')].map((table) => table.innerText).join()";
+    let shown = browser.evaluate(cells);
+    let shown = shown.as_str().unwrap();
+    assert!(
+        shown.contains("copy") && shown.contains("unreachable"),
+        "{shown}"
+    );
+
+    for width in [1280, 360] {
+        browser.look_like(width, "light");
+        let sizes = browser.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]",
+        );
+        assert_eq!(sizes[0], sizes[1], "it is wider than {width}");
+        assert_eq!(browser.nameless(), [Value::Null; 0]);
+    }
+    // The row itself, without a mouse, and as text.
+    browser.evaluate("document.querySelector('.rejected summary').focus()");
+    browser.press(" ", 32);
+    browser.wait_for("document.querySelector('.rejected details').open");
+    browser.wait_for_text("<img src=/nowhere>!");
+    assert_eq!(browser.errors(), [""; 0]);
+
+    let discard = serde_json::json!({ "all": true });
+    let path = "/v1/tenants/acme/pipelines/picky/rejected/discard";
+    server.done(&token, "POST", path, &discard);
+    go(
+        &mut browser,
+        "#/t/acme/pipelines",
+        "2 of 2 pipelines running",
+    );
+    go(&mut browser, page, "No rejected row waits for anything.");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
-use wasmill::jobs::{Event, Jobs, LogLevel, Phase, Wanted};
+use wasmill::jobs::{Event, Jobs, LogLevel, Phase, Quotas, Terms, Wanted};
 use wasmill_tests::jobs::{
     COUNTS, Host, NUMBERS, Raw, TALK, above, count_of, define, give, has_delivered, home, numbers,
     options, signal, undisturbed, write_version,
@@ -306,7 +306,15 @@ fn a_quota_makes_the_plugins_of_a_tenant_slow() {
     write_version(above(&job), 1, &text);
     fs::write(home(&job).join("endless.wasm"), guest.module()).expect("writable");
     give(&above(&job).join("in"), "a.txt", "to be\n");
-    host.jobs.set_quota(&job.tenant, Some(100));
+    let quotas = Quotas {
+        millicores: Some(100),
+        ..Quotas::default()
+    };
+    let terms = Terms {
+        quotas,
+        ..Terms::default()
+    };
+    host.jobs.set_terms(&job.tenant, terms);
     host.jobs.set(job.clone());
     host.wait_for(&job, Phase::Running);
     let began = host.status(&job).since;

@@ -46,7 +46,7 @@ const EPOCHS_PER_SECOND: u64 = 2;
 const MAX_IN_FLIGHT: u64 = 3;
 /// Of a line with its end; what a source holds back would be tens of MB.
 const LINE_BYTES: usize = 400;
-/// What the whole run may need more than its first quarter: caches and fragments, but no part of a backlog.
+/// What the whole run may need more than its first half: caches and fragments, but no part of a backlog, which would be 4 MB a second.
 const MARGIN: u64 = 16 << 20;
 
 fn span() -> Duration {
@@ -89,7 +89,7 @@ impl Overloaded {
         }
     }
 
-    /// Looks on for so long: epochs in flight all the time, and memory at a quarter of it and at the end.
+    /// Looks on for so long: epochs in flight all the time, and memory at half of it and at the end.
     fn stays_bounded(&self) {
         let (began, span) = (Instant::now(), span());
         let mut early = 0;
@@ -100,13 +100,13 @@ impl Overloaded {
             let planned = next_after(&self.folder.path().join("checkpoint/plan"));
             let committed = next_after(&self.folder.path().join("checkpoint/commit"));
             most = most.max(planned.saturating_sub(committed));
-            if began.elapsed() < span / 4 {
+            if began.elapsed() < span / 2 {
                 early = peak_memory(self.running.id());
             }
         }
         let peak = peak_memory(self.running.id());
         let came = self.came.load(Ordering::Relaxed);
-        println!("{early} bytes were resident after a quarter of the run, {peak} at the end");
+        println!("{early} bytes were resident after half of the run, {peak} at the end");
         println!("at most {most} epochs were in flight; {came} rows came in {span:?}");
         assert!(peak < early + MARGIN, "{early} bytes became {peak}");
         assert!((2..=MAX_IN_FLIGHT).contains(&most), "{most} in flight");

@@ -5,34 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wasmill_tests::server::{Server, apply, component, push};
+use wasmill_tests::s3::{self, S3Server};
+use wasmill_tests::server::{COUNTS, Server, apply, component, push};
 use wasmill_tests::{delivered, run, wait_until, wasmill};
-
-/// Counts the words of the tenant's files for ever.
-const COUNTS: &str = r#"name = "counts"
-
-[epoch]
-interval = "50ms"
-
-[sources.lines]
-type = "files"
-path = "in"
-poll_interval = "50ms"
-
-[steps.words]
-input = "lines"
-plugin = "split-words"
-
-[steps.totals]
-input = "words"
-plugin = "running-count"
-group_by = ["word"]
-
-[sinks.out]
-input = "totals"
-type = "files"
-path = "out"
-"#;
 
 /// What a pipeline has counted so far: the highest count of each word.
 fn counted(folder: &Path) -> BTreeMap<String, u64> {
@@ -49,7 +24,10 @@ fn counted(folder: &Path) -> BTreeMap<String, u64> {
 
 /// A server on which acme counts words, with its token.
 fn counting() -> (Server, String) {
-    let server = Server::start(&[]);
+    counting_on(Server::start(&[]))
+}
+
+fn counting_on(server: Server) -> (Server, String) {
     let token = server.tenant("acme");
     fs::create_dir(server.files("acme").join("in")).expect("the folder is writable");
     push(&server, &token, "acme", "split-words", "split-words");
@@ -147,6 +125,21 @@ fn who_has_lost_the_administrators_token_gets_another() {
         (asked(&server, &new), asked(&server, &server.admin)),
         (200, 200)
     );
+    // The lost one is taken out of use, by whoever finds it in the list; the last one cannot be.
+    let listed = ["admin", "token", "ls", "--output", "json"];
+    let listed = server.client(&new, &listed).succeeded().out;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let ids: Vec<String> = (0..2)
+        .map(|place| listed[place]["id"].to_string())
+        .collect();
+    let revoke = |id: &str| server.client(&new, &["admin", "token", "revoke", id]);
+    revoke(&ids[0]).succeeded();
+    assert_eq!(asked(&server, &server.admin), 401);
+    let last = revoke(&ids[1]).failed_with(3);
+    assert!(last.err.contains("make another one first"), "{}", last.err);
+    let made = ["admin", "token", "create", "--label", "ops"];
+    let made = server.client(&new, &made).succeeded().out;
+    assert_eq!(asked(&server, made.trim()), 200);
 }
 
 #[test]
@@ -296,4 +289,98 @@ fn tokens_go_over_tls() {
         "{}",
         trusted.out
     );
+}
+
+#[test]
+fn top_shows_an_administrator_all_pipelines_and_a_tenant_its_own() {
+    let server = Server::start(&[]);
+    let tokens = ["acme", "beta"].map(|tenant| {
+        let token = server.tenant(tenant);
+        let text = "name = \"p\"\n[epoch]\ninterval = \"50ms\"\n[sources.a]\ntype = \"generate\"\nrows_per_second = 1000\n[sinks.c]\ninput = \"a\"\ntype = \"print\"\n";
+        assert_eq!(apply(&server, &token, tenant, text).status, 200);
+        server.wait_for_phase(&token, tenant, "p", "running");
+        token
+    });
+    let top = |token: &str, more: &[&str]| {
+        let all = [&["top", "--once", "--output", "json"], more].concat();
+        let shown = server.client(token, &all).succeeded().out;
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        serde_json::from_str::<Value>(&shown).expect("JSON")
+    };
+    let names = |shown: &Value| {
+        let lines = shown["pipelines"].as_array().expect("a list").iter();
+        let names = lines.map(|line| line["tenant"].as_str().expect("a name").to_owned());
+        names.collect::<Vec<_>>()
+    };
+    wait_until("rows", || {
+        let shown = top(&server.admin, &["--sort", "rows"]);
+        assert_eq!(shown["tenants"].as_array().map(Vec::len), Some(2));
+        let mut found = names(&shown);
+        found.sort();
+        assert_eq!(found, ["acme", "beta"]);
+        shown["pipelines"][1]["rows_per_second"].as_f64() > Some(0.0)
+    });
+    assert_eq!(names(&top(&tokens[0], &[])), ["acme"]);
+    assert_eq!(names(&top(&server.admin, &["--tenant", "beta"])), ["beta"]);
+    // There is no terminal, so the table comes once.
+    let table = server.client(&tokens[1], &["top"]).succeeded().out;
+    assert!(table.contains("beta    p         running"), "{table}");
+}
+
+#[test]
+fn what_a_pipeline_says_of_its_files_has_no_path_of_the_server() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let files = server.files("acme");
+    fs::create_dir(files.join("in")).unwrap();
+    fs::write(files.join("in/rows.jsonl"), "{\"n\": 1}\n{\"n\": \"x\"}\n").unwrap();
+    let text = "name = \"p\"\n[epoch]\ninterval = \"50ms\"\n[sources.a]\ntype = \"files\"\npath = \"in\"\n\
+        format = \"json\"\nschema = { n = \"int64\" }\n[sinks.c]\ninput = \"a\"\ntype = \"print\"\n";
+    let applied = apply(&server, &token, "acme", text);
+    assert_eq!(applied.status, 200, "{applied:?}");
+    let mut failure = serde_json::Value::Null;
+    wait_until("a failure", || {
+        failure = server.status(&token, "acme", "p")["failure"].take();
+        failure.is_string()
+    });
+    let logs = server.ask(&token, "GET", "/v1/tenants/acme/pipelines/p/logs", b"");
+    let said = format!("{failure}{}", logs.json);
+    assert!(said.contains("from in/rows.jsonl"), "{said}");
+    let root = server.data();
+    assert!(!said.contains(root.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn checkpoints_can_be_in_a_bucket_and_a_killed_server_goes_on_from_there() {
+    let bucket = S3Server::start();
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY),
+        ("AWS_ENDPOINT", bucket.endpoint()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    let there = ["--checkpoints", "s3://bucket/all"];
+    let (mut server, token) = counting_on(Server::knowing(&environment, &there));
+    give(&server, "1.txt", "a b a\n");
+    wait_for_counts(&server, &[("a", 2), ("b", 1)]);
+    let records = bucket.file("all/tenants/acme/pipelines/counts/commit");
+    assert!(records.exists());
+    let pipeline = server.data().join("tenants/acme/pipelines/counts");
+    assert!(!pipeline.join("checkpoint").exists());
+
+    server.restart("KILL", &there);
+    give(&server, "2.txt", "b c\n");
+    wait_for_counts(&server, &[("a", 2), ("b", 2), ("c", 1)]);
+
+    server
+        .client(&token, &["pipeline", "stop", "counts"])
+        .succeeded();
+    server.wait_for_phase(&token, "acme", "counts", "stopped");
+    server
+        .client(&token, &["pipeline", "rm", "counts", "--yes"])
+        .succeeded();
+    let left = fs::read_dir(&records).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "what a removed pipeline remembered is gone");
+    server.stop().succeeded();
 }

@@ -2,32 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 use wasmill_tests::hostile::{self, Hostile};
-use wasmill_tests::server::{Answer, Server, apply, component, push};
+use wasmill_tests::server::{Answer, Server, apply, push, put};
+use wasmill_tests::signer::Signer;
 use wasmill_tests::wait_until;
-
-/// A pipeline of one step that takes the lines of the tenant's files, within the limits that the suite of hostile plugins has.
-fn hostile_pipeline(name: &str) -> String {
-    format!(
-        "name = \"{name}\"
-[epoch]
-interval = \"50ms\"
-[sources.a]
-type = \"files\"
-path = \"in\"
-[steps.b]
-input = \"a\"
-plugin = \"{name}\"
-limits = {{ deadline = \"100ms\", memory = \"4MiB\", table_elements = 10000, output = \"1MiB\" }}
-[sinks.c]
-input = \"b\"
-type = \"print\"
-"
-    )
-}
 
 /// A pipeline that means no harm, and has rows for ever.
 const WORDS: &str = r#"name = "words"
@@ -46,11 +26,6 @@ input = "b"
 type = "print"
 "#;
 
-fn put(server: &Server, token: &str, tenant: &str, name: &str, bytes: &[u8]) -> Answer {
-    let path = format!("/v1/tenants/{tenant}/plugins/{name}");
-    server.ask(token, "PUT", &path, bytes)
-}
-
 /// What a user is told, whatever it was that refused.
 fn said(answer: &Answer) -> String {
     let error = &answer.json["error"];
@@ -66,11 +41,6 @@ fn files(server: &Server, folder: &str, ending: &str) -> Vec<PathBuf> {
     let paths = entries.map(|entry| entry.expect("readable").path());
     let is_meant = |path: &PathBuf| path.to_string_lossy().ends_with(ending);
     paths.filter(is_meant).collect()
-}
-
-fn status(server: &Server, token: &str, tenant: &str, pipeline: &str) -> Value {
-    let path = format!("/v1/tenants/{tenant}/pipelines/{pipeline}/status");
-    server.ask(token, "GET", &path, b"").json
 }
 
 #[test]
@@ -98,7 +68,7 @@ fn a_server_and_its_tenants_survive_every_hostile_plugin() {
     {
         let pushed = put(&server, &token, "evil", name, bytes);
         let refused = match pushed.status {
-            200 => apply(&server, &token, "evil", &hostile_pipeline(name)),
+            200 => apply(&server, &token, "evil", &hostile::pipeline(name)),
             _ => pushed,
         };
         match refused.status {
@@ -110,7 +80,7 @@ fn a_server_and_its_tenants_survive_every_hostile_plugin() {
     for (name, expected) in run {
         let mut failure = Value::Null;
         wait_until(name, || {
-            failure = status(&server, &token, "evil", name)["failure"].take();
+            failure = server.status(&token, "evil", name)["failure"].take();
             failure.is_string()
         });
         // Rows are tried one by one before a step is given up, and some lie of one row otherwise than of two.
@@ -121,7 +91,7 @@ fn a_server_and_its_tenants_survive_every_hostile_plugin() {
         server.done(&token, "POST", &stop, &Value::Null);
     }
     let delivered = || {
-        let status = status(&server, &neighbour, "good", "words");
+        let status = server.status(&neighbour, "good", "words");
         assert_eq!(status["restarts"], 0, "{status}");
         status["figures"]["rows_in"].as_u64().expect("a number")
     };
@@ -133,7 +103,7 @@ fn a_server_and_its_tenants_survive_every_hostile_plugin() {
 
 #[test]
 fn a_component_that_takes_too_long_to_compile_leaves_nothing_behind() {
-    let server = Server::start(&["--compile-time", "1s"]);
+    let server = Server::start(&["--compile-time", "100ms"]);
     let token = server.tenant("acme");
     let refused = put(
         &server,
@@ -143,7 +113,7 @@ fn a_component_that_takes_too_long_to_compile_leaves_nothing_behind() {
         &hostile::stalls_the_compiler(),
     );
     assert!(
-        said(&refused).contains("took longer than 1s to compile"),
+        said(&refused).contains("took longer than 100ms to compile"),
         "{refused:?}"
     );
     assert!(files(&server, "staging", "").is_empty());
@@ -212,7 +182,7 @@ fn a_runner_runs_the_code_of_the_push_and_compiles_none_itself() {
     server.restart("TERM", &["--compile-time", "1ms"]);
     let mut failure = Value::Null;
     wait_until("a failure", || {
-        failure = status(&server, &token, "acme", "words")["failure"].take();
+        failure = server.status(&token, "acme", "words")["failure"].take();
         failure.is_string()
     });
     assert!(
@@ -227,61 +197,11 @@ fn a_runner_runs_the_code_of_the_push_and_compiles_none_itself() {
     assert_eq!(files(&server, "cache", ".code"), code);
 }
 
-/// What Debian's minisign, which is not ours, makes of a folder: a key pair `NAME.key` and `NAME.pub`, and signatures.
-struct Signer {
-    folder: tempfile::TempDir,
-}
-
-impl Signer {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let signer = Self { folder };
-        signer.minisign(&["-G", "-W", "-p", "pub", "-s", "key"]);
-        signer
-    }
-
-    fn minisign(&self, arguments: &[&str]) {
-        let done = Command::new("minisign")
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .output();
-        let done = done.expect("minisign is installed: `cargo xtask test` says how");
-        assert!(done.status.success(), "{arguments:?}: {done:?}");
-    }
-
-    /// A file of it, as the command line names it.
-    fn path(&self, name: &str) -> String {
-        let path = self.folder.path().join(name);
-        path.to_str().expect("utf8").to_owned()
-    }
-
-    /// The key as a policy has it.
-    fn key(&self) -> String {
-        let text = fs::read_to_string(self.path("pub")).expect("it was made");
-        text.lines().nth(1).expect("a key").to_owned()
-    }
-
-    /// The key's id, as minisign shows it.
-    fn id(&self) -> String {
-        let text = fs::read_to_string(self.path("pub")).expect("it was made");
-        let first = text.lines().next().expect("a comment");
-        first.rsplit(' ').next().expect("an id").to_owned()
-    }
-
-    /// Puts a component here, signed: `NAME.wasm` and `NAME.wasm.minisig`.
-    fn sign(&self, name: &str) -> (String, String) {
-        let (file, bytes) = (format!("{name}.wasm"), fs::read(component(name)));
-        fs::write(self.path(&file), bytes.expect("built")).expect("writable");
-        self.minisign(&["-S", "-W", "-s", "key", "-m", &file]);
-        (self.path(&file), self.path(&format!("{file}.minisig")))
-    }
-}
-
 #[test]
 fn a_signature_counts_if_it_is_a_trusted_keys_and_of_this_component() {
     let server = Server::start(&[]);
     let token = server.tenant("acme");
-    let (signer, stranger) = (Signer::new(), Signer::new());
+    let (signer, stranger) = (Signer::with_keys(), Signer::with_keys());
     let policy = |policy: Value| {
         let set = server.ask(
             &server.admin,
@@ -382,4 +302,21 @@ fn an_unsigned_version_has_no_signature_to_pull() {
     push(&server, &token, "acme", "split-words", "split-words");
     let path = "/v1/tenants/acme/plugins/split-words/versions/1/signature";
     assert_eq!(server.ask(&token, "GET", path, b"").status, 404);
+}
+
+#[test]
+fn a_start_removes_components_that_no_version_names() {
+    let mut server = Server::start(&[]);
+    let token = server.tenant("acme");
+    push(&server, &token, "acme", "split-words", "split-words");
+    let kept = files(&server, "components", ".wasm");
+    // What a server leaves that is killed between keeping a component and naming it.
+    let stray = server
+        .data()
+        .join(format!("components/{}.wasm", "ab".repeat(32)));
+    fs::write(&stray, b"half of a push").expect("writable");
+    server.restart("KILL", &[]);
+    assert_eq!(files(&server, "components", ".wasm"), kept);
+    let path = "/v1/tenants/acme/plugins/split-words/versions/1/component";
+    assert_eq!(server.ask(&token, "GET", path, b"").status, 200);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
-use wasmill_tests::guests::{ECHO, Guest};
+use wasmill_tests::guests::Guest;
+use wasmill_tests::picky::picky;
 use wasmill_tests::server::{Server, apply, push};
 use wasmill_tests::{delivered, wait_until};
 
@@ -52,17 +53,9 @@ impl Copies {
         let server = Server::start(&[]);
         let token = server.tenant("acme");
         fs::create_dir(server.files("acme").join("in")).expect("the folder is writable");
-        let picky = format!(
-            "(if (call $marked (i32.load offset=16 (local.get $input)) (i32.load offset=20 (local.get $input))) (then (unreachable))) {ECHO}"
-        );
-        let picky = Guest {
-            more: MARKED,
-            process: Some(&picky),
-            ..Guest::default()
-        };
-        for guest in [Guest::default(), picky] {
+        for module in [Guest::default().module(), picky()] {
             let path = "/v1/tenants/acme/plugins/copy";
-            let pushed = server.ask(&token, "PUT", path, &guest.module());
+            let pushed = server.ask(&token, "PUT", path, &module);
             assert_eq!(pushed.status, 200, "{pushed:?}");
         }
         push(&server, &token, "acme", "running-count", "running-count");
@@ -134,18 +127,6 @@ impl Copies {
         self.server.done(&self.token, "POST", path, &upgrade)
     }
 }
-
-/// Whether some bytes have a `!` in them.
-const MARKED: &str = r#"
-  (func $marked (param $from i32) (param $size i32) (result i32)
-    (block $no (loop $next
-      (br_if $no (i32.eqz (local.get $size)))
-      (if (i32.eq (i32.load8_u (local.get $from)) (i32.const 33)) (then (return (i32.const 1))))
-      (local.set $from (i32.add (local.get $from) (i32.const 1)))
-      (local.set $size (i32.sub (local.get $size) (i32.const 1)))
-      (br $next)))
-    (i32.const 0))
-"#;
 
 #[test]
 fn an_upgrade_exchanges_one_plugin_and_goes_on_with_the_state_that_it_migrates() {
@@ -381,4 +362,67 @@ fn a_rollback_with_state_runs_all_input_since_again_on_the_state_of_then() {
         set_back.expect("it is written down")["after"],
         "1 with the state after epoch 0"
     );
+}
+
+#[test]
+fn a_shadow_shows_what_an_upgrade_would_change_and_changes_nothing_itself() {
+    let copies = Copies::start();
+    copies.give("1.txt", "be");
+    copies.wait_for_count("be", 1);
+    let shadow = |step: &str, plugin: &str, more: &[&str]| {
+        let upgrade = [
+            "pipeline", "upgrade", "copies", "--step", step, "--plugin", plugin, "--shadow", "1",
+        ];
+        let arguments = [&upgrade[..], more].concat();
+        let mut command = copies.server.command(&arguments);
+        command
+            .env("WASMILL_URL", format!("http://{}", copies.server.address()))
+            .env("WASMILL_TOKEN", &copies.token);
+        std::thread::spawn(move || wasmill_tests::run(&mut command))
+    };
+    let next = std::cell::Cell::new(2);
+    let with_lines = |shadow: std::thread::JoinHandle<wasmill_tests::Ended>| {
+        // It compares what is committed after it has begun.
+        wait_until("the end of the shadow", || {
+            // No version remembers any of these lines.
+            let line = format!("line {}", next.get());
+            copies.give(&format!("{}.txt", next.get()), &line);
+            next.set(next.get() + 1);
+            copies.wait_for_count(&line, 1);
+            shadow.is_finished()
+        });
+        shadow.join().expect("it does not panic")
+    };
+
+    // The other counter gives every row a time as well.
+    let differs = with_lines(shadow("totals", "running-count@2", &[])).failed_with(3);
+    assert!(
+        differs.out.contains("sink out: 1 rows, with the change 1"),
+        "{}",
+        differs.out
+    );
+    assert!(
+        differs.err.contains("1 of 1 epochs differ"),
+        "{}",
+        differs.err
+    );
+    assert_eq!(copies.view()["version"], 1);
+    let lines = copies.server.files("acme").join("lines");
+    wait_until("every line once", || {
+        let come = delivered(&lines).len();
+        assert!(come < next.get(), "{come} of {}", next.get() - 1);
+        come == next.get() - 1
+    });
+
+    // Nothing differs as long as no line has a `!`, so it goes on without being asked.
+    let same = with_lines(shadow("copy", "copy@2", &[])).succeeded();
+    assert!(
+        same.out
+            .contains(": no difference\ncopies is at version 2;"),
+        "{}",
+        same.out
+    );
+    let anyway = with_lines(shadow("totals", "running-count@2", &["--yes"])).succeeded();
+    assert!(anyway.out.contains("with the change"), "{}", anyway.out);
+    copies.wait_for_version(3, "running");
 }

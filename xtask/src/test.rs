@@ -51,13 +51,16 @@ fn check_languages() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Programs that are not ours, by which tests judge what is: a browser at the dashboard, Prometheus's own tool at the metrics, a signer. They are
+/// Programs that are not ours, by which tests judge what is: a browser at the dashboard, Prometheus's own tool at the metrics, a signer, a registry
+/// of components and who looks into it. They are
 /// installed where the user may install.
 fn check_tools() -> anyhow::Result<()> {
     let tools = [
         ("chromium", "--version", "chromium"),
         ("promtool", "--version", "prometheus"),
         ("minisign", "-v", "minisign"),
+        ("docker-registry", "--version", "docker-registry"),
+        ("skopeo", "--version", "skopeo"),
     ];
     for (program, version, package) in tools {
         let is_there = || sh::works(sh::command(program).arg(version));

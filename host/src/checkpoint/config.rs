@@ -1,7 +1,5 @@
 //! The `[checkpoint]` table.
 
-use std::path::PathBuf;
-
 use toml::Spanned;
 
 use super::Records;
@@ -33,13 +31,13 @@ impl CheckpointConfig {
         })
     }
 
-    /// The same rules, or those by default, in a folder that whoever runs the pipeline gives it.
-    pub fn moved_to(rules: Option<Self>, folder: PathBuf) -> Self {
+    /// The same rules, or those by default, at a place that whoever runs the pipeline gives it.
+    pub fn moved_to(rules: Option<Self>, location: Location) -> Self {
         let (retain, commit_every) = rules.map_or((DEFAULT_RETAIN, 1), |rules| {
             (rules.retain, rules.commit_every)
         });
         Self {
-            location: Location::Folder(folder),
+            location,
             retain,
             commit_every,
         }

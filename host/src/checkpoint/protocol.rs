@@ -143,7 +143,9 @@ pub fn changes(known: &PipelineRecord, now: &PipelineRecord) -> Vec<String> {
             known.partitions, now.partitions
         ));
     }
-    for (name, kind) in &known.nodes {
+    // A node that does not reject any more has lost nothing: where its rows were read again is remembered.
+    let lasting = known.nodes.iter().filter(|(name, _)| !name.is_again());
+    for (name, kind) in lasting {
         match now.nodes.get(name) {
             None => changes.push(format!("the {kind} `{name}` is gone")),
             Some(other) if other != kind => {
@@ -266,6 +268,11 @@ mod tests {
             )
             .is_empty()
         );
+        let rejecting = record(
+            "p",
+            &[("a", "source"), ("b", "sink"), ("b.again", "source")],
+        );
+        assert!(changes(&rejecting, &known).is_empty());
         let other = record("q", &[("a", "step"), ("c", "sink")]);
         assert_eq!(
             changes(&known, &other),

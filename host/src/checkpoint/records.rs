@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::generation::GENERATIONS;
 use super::prepared::Pending;
@@ -172,6 +173,16 @@ impl Records {
 
     fn missing(&self) -> Failure {
         Failure::user(format!("there is no checkpoint in `{}`", self.location))
+    }
+
+    /// Where the sources stood after the oldest commit that is kept: what they had read by then is never read again.
+    ///
+    /// # Errors
+    /// When it cannot be read or is damaged.
+    pub fn oldest_positions(&self) -> Result<BTreeMap<NodeName, Value>, Failure> {
+        let oldest = self.committed()?.first().copied();
+        let plan = oldest.map(|epoch| self.plan(epoch)).transpose()?.flatten();
+        Ok(plan.map(|plan| plan.positions).unwrap_or_default())
     }
 
     /// The epochs whose plans are there.

@@ -24,7 +24,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "write a number and a unit, as in 30s".into())
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// Reads a size on the command line.
+pub fn size(text: &str) -> Result<u64, String> {
     parse_size(text).ok_or_else(|| "write a number and a unit, as in 512MiB".into())
 }
 

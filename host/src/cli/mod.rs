@@ -19,10 +19,12 @@ mod replay;
 mod run;
 mod runner;
 mod serve;
+mod shadow;
 mod signals;
 mod state;
 mod summary;
 mod terminal;
+mod traces;
 mod vet;
 
 use std::process::ExitCode;
@@ -94,7 +96,14 @@ enum Command {
     #[command(subcommand)]
     Pipeline(client::pipeline::PipelineCommand),
     #[command(subcommand)]
+    Rejected(client::rejected::RejectedCommand),
+    #[command(subcommand)]
     Tenant(client::tenant::TenantCommand),
+    #[command(subcommand)]
+    Admin(client::admin::AdminCommand),
+    Top(client::top::Top),
+    #[command(subcommand)]
+    Secret(client::secret::SecretCommand),
     Audit(client::audit::Audit),
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -103,11 +112,17 @@ enum Command {
     Compile(compile::Compile),
     #[command(hide = true)]
     Vet(vet::Vet),
+    #[command(hide = true)]
+    Shadow(shadow::Shadow),
 }
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let Wasmill { command, log } = Wasmill::parse();
+    // The one provider of TLS in this program; a second installation would be of the same.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     let done = match command {
         Command::Run(run) => run.run(log),
         Command::Check(check) => check.run(log),
@@ -119,7 +134,11 @@ pub fn main() -> ExitCode {
         Command::Login(login) => login.run().map(|()| Exit::Done),
         Command::Context(context) => context.run().map(|()| Exit::Done),
         Command::Pipeline(pipeline) => pipeline.run().map(|()| Exit::Done),
+        Command::Rejected(rejected) => rejected.run().map(|()| Exit::Done),
         Command::Tenant(tenant) => tenant.run().map(|()| Exit::Done),
+        Command::Admin(admin) => admin.run().map(|()| Exit::Done),
+        Command::Top(top) => top.run().map(|()| Exit::Done),
+        Command::Secret(secret) => secret.run().map(|()| Exit::Done),
         Command::Audit(audit) => audit.run().map(|()| Exit::Done),
         Command::Completions(completions) => {
             completions.run(Wasmill::command()).map(|()| Exit::Done)
@@ -127,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Runner(runner) => runner.run(log),
         Command::Compile(compile) => compile.run(),
         Command::Vet(vet) => vet.run(),
+        Command::Shadow(shadow) => shadow.run(),
     };
     let exit = done.unwrap_or_else(|error| {
         log.report(&error);

@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::signals;
 use super::summary::{self, Ending};
 use super::terminal::Terminal;
+use super::traces::TraceOptions;
 use crate::abort::Abort;
 use crate::config::parse_duration;
 use crate::deliver::{PrintFormat, SinkConfig};
@@ -20,6 +21,8 @@ use crate::error::Failure;
 use crate::ids::{NodeName, ProcessIndex};
 use crate::pipeline::{Checked, NodeKind, Plan};
 use crate::run::{self, ClusterOptions, Status, Stop};
+use crate::secret::SecretSource;
+use crate::trace::Traces;
 
 /// Run a pipeline until its input ends or Ctrl-C
 ///
@@ -79,6 +82,9 @@ pub struct Run {
     capture: Option<PathBuf>,
 
     #[command(flatten)]
+    traces: TraceOptions,
+
+    #[command(flatten)]
     engine: EngineOptions,
 }
 
@@ -95,9 +101,11 @@ impl Run {
         let terminal = Terminal::new(!self.quiet && log == LogFormat::Text);
         log.start(if self.quiet { "warn" } else { "info" }, terminal.clone());
         let cluster = self.cluster()?;
+        let collector = self.traces.collector()?;
         let workers = self.workers.map_or_else(default_workers, NonZeroUsize::get);
         let file = check::read(&self.file)?;
         let engine = self.engine.open()?;
+        engine.use_secrets(SecretSource::Environment);
         if let Some(folder) = &self.capture {
             engine.capture_to(folder)?;
         }
@@ -112,14 +120,16 @@ impl Run {
         signals::drain_on_signal(stop.clone())?;
         let progress = (!self.quiet).then(|| Progress::start(status.clone(), terminal.clone()));
         let options = run::Options {
-            workers,
             cluster,
             output: terminal.output(),
             status,
             stop: stop.clone(),
+            traces: collector.map_or_else(Traces::default, |collector| {
+                Traces::to(collector, &[("wasmill.pipeline", name.as_str())])
+            }),
             abort: Abort::default(),
             accept_changes: self.accept_changes,
-            recorded: None,
+            ..run::Options::unseen(workers)
         };
         let result = run::run(plan, options);
         drop(progress);

@@ -4,12 +4,15 @@ use std::io::{self, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::bounds::BoundsOptions;
 use super::engine::EngineOptions;
 use super::exit::Exit;
 use super::log::LogFormat;
+use super::traces::TraceOptions;
 use crate::jobs::runner;
 use crate::plugin::Engine;
 
@@ -25,6 +28,9 @@ pub struct Runner {
 
     #[command(flatten)]
     bounds: BoundsOptions,
+
+    #[command(flatten)]
+    traces: TraceOptions,
 }
 
 impl Runner {
@@ -42,7 +48,8 @@ impl Runner {
         let orders = BufReader::new(io::stdin());
         let program = self.bounds.this_program()?;
         let engine = Engine::compiling_elsewhere(&self.engine.folder()?, program);
-        runner::serve(orders, io::stdout(), engine)?;
+        let collector = self.traces.collector()?;
+        runner::serve(orders, io::stdout(), engine, collector, wall)?;
         Ok(Exit::Done)
     }
 }
@@ -50,10 +57,38 @@ impl Runner {
 /// Where memory or processor time is short, runners suffer before the server does.
 #[cfg(target_os = "linux")]
 fn step_back() {
-    // Both are allowed to everyone, and nothing depends on them.
+    // All of it is allowed to everyone, and nothing depends on it. A core would be as large as all that tenants may have.
+    let nothing = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, nothing).ok();
     std::fs::write("/proc/self/oom_score_adj", "500").ok();
     rustix::process::nice(NICE).ok();
 }
 
 #[cfg(not(target_os = "linux"))]
 fn step_back() {}
+
+/// What a runner may have beyond the memory of its plugins: rows on their way, code, stacks.
+#[cfg(target_os = "linux")]
+const BESIDE: u64 = 2 << 30;
+
+/// Beyond it the runner dies, and starts its pipelines again. It counts data and not addresses, of which the runtime reserves far more than it
+/// ever touches.
+#[cfg(target_os = "linux")]
+fn wall(memory: Option<u64>) {
+    let maximum = getrlimit(Resource::Data).maximum;
+    let wanted = memory.map(|memory| memory.saturating_add(BESIDE));
+    let current = match (wanted, maximum) {
+        (Some(wanted), Some(most)) => Some(wanted.min(most)),
+        (wanted, most) => wanted.or(most),
+    };
+    let limit = Rlimit { current, maximum };
+    if let Err(error) = setrlimit(Resource::Data, limit) {
+        tracing::warn!(%error, "the runner's memory is not limited by the system");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wall(_memory: Option<u64>) {}

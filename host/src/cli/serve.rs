@@ -8,10 +8,12 @@ use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::bounds::{BoundsOptions, duration};
+use super::bounds::{BoundsOptions, duration, size};
 use super::exit::{Exit, WrongUsage};
 use super::log::LogFormat;
 use super::output;
+use super::traces::TraceOptions;
+use crate::checkpoint::storage::Bucket;
 use crate::error::Failure;
 use crate::server::{Server, ServerOptions};
 
@@ -27,6 +29,14 @@ pub struct Serve {
     /// The folder of everything that the server keeps; made if it is not there
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+
+    /// The file of the key that tenants' secrets are encrypted with, made if it is not there [default: secrets.key in the data folder]
+    #[arg(long, value_name = "FILE")]
+    secrets_key: Option<PathBuf>,
+
+    /// Keep pipelines' checkpoints in this bucket instead of the data folder; AWS_... variables say how it is reached
+    #[arg(long, value_name = "s3://BUCKET/PREFIX", value_parser = bucket)]
+    checkpoints: Option<Bucket>,
 
     /// Where to listen
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7070")]
@@ -60,8 +70,20 @@ pub struct Serve {
     #[arg(long, value_name = "N", default_value_t = 10)]
     failed_logins: u32,
 
+    /// So much room may the rejected rows of a pipeline take; beyond it the oldest are dropped, and counted
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    keep_rejected: u64,
+
     #[command(flatten)]
     bounds: BoundsOptions,
+
+    #[command(flatten)]
+    traces: TraceOptions,
+}
+
+fn bucket(text: &str) -> Result<Bucket, String> {
+    let bucket = Bucket::parse(text).filter(|bucket| !bucket.name.is_empty());
+    bucket.ok_or_else(|| "write s3://BUCKET/PREFIX".into())
 }
 
 impl Serve {
@@ -86,13 +108,17 @@ impl Serve {
             Signals::new([SIGINT, SIGTERM]).context("signals cannot be listened to")?;
         let server = Server::start(ServerOptions {
             data: self.data,
+            checkpoints: self.checkpoints,
             listen: self.listen,
+            secrets_key: self.secrets_key,
             tls,
             program: self.bounds.this_program()?,
+            collector: self.traces.collector()?,
             in_process: self.in_process,
             new_admin_token: self.new_admin_token,
             request_timeout: self.request_timeout,
             failed_logins: self.failed_logins,
+            keep_rejected: self.keep_rejected,
         })?;
         if let Some(token) = server.admin_token() {
             output::write(format!("{token}\n").as_bytes())?;

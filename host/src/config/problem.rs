@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Failure, Fault};
+
 /// A place in the pipeline file, in bytes.
 pub type Span = Range<usize>;
 
@@ -31,6 +33,8 @@ pub struct Problem {
     pub also: Vec<(Span, String)>,
     /// What to do.
     pub help: Option<String>,
+    /// Whose fault: the file's, unless something failed that has nothing to do with it.
+    pub fault: Fault,
 }
 
 impl Problem {
@@ -42,6 +46,7 @@ impl Problem {
             message: message.into(),
             also: Vec::new(),
             help: None,
+            fault: Fault::User,
         }
     }
 
@@ -76,6 +81,15 @@ impl Problems {
         self.push(Problem {
             help,
             ..Problem::error(span, message)
+        });
+    }
+
+    /// Adds what has failed for something that stands there.
+    pub fn fail(&self, span: Span, failure: Failure) {
+        self.push(Problem {
+            help: failure.help,
+            fault: failure.fault,
+            ..Problem::error(span, failure.message)
         });
     }
 

@@ -65,14 +65,17 @@ pub type Paths = BTreeMap<usize, (Span, PathBuf)>;
 #[derive(Debug)]
 pub struct Confined {
     confines: Confines,
+    /// What stands from here on was added by someone who may reach anything.
+    until: usize,
     paths: RefCell<Paths>,
 }
 
 impl Confined {
-    /// Of a file that has named nothing yet.
-    pub fn new(confines: Confines) -> Self {
+    /// Of a file that has named nothing yet, of which the first `until` bytes are confined.
+    pub fn new(confines: Confines, until: usize) -> Self {
         Self {
             confines,
+            until,
             paths: RefCell::default(),
         }
     }
@@ -247,7 +250,9 @@ impl<'a> Table<'a> {
         let Some(confined) = &self.file.confined else {
             return whole;
         };
-        if let Err(refused) = confined.confines.path(path.get_ref()) {
+        if path.span().start < confined.until
+            && let Err(refused) = confined.confines.path(path.get_ref())
+        {
             self.refuse(path.span(), refused);
             // Nothing may look at what lies elsewhere.
             return self.file.base.to_path_buf();

@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, PipelineName, ProcessIndex};
 use crate::plugin::{Component, Grants, Limits, SinkPlugin};
 
-pub use files::FilesSink;
+pub use files::{FilesSink, manifest};
 pub use plugin::PluginSink;
 pub use print::{Output, PrintFormat, PrintSink};
 

@@ -4,6 +4,7 @@
 //! result is in key order.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -83,6 +84,7 @@ impl Operator {
         mut partitions: BTreeMap<PartitionId, Inputs>,
         give: &mut dyn FnMut(Parcels),
     ) {
+        let began = Instant::now();
         if self.counts_nothing {
             let nothing = || vec![Vec::new()];
             partitions.entry(PartitionId(0)).or_insert_with(nothing);
@@ -97,5 +99,6 @@ impl Operator {
                 }
             }
         }
+        self.context.traces.worked(epoch, &self.node.name, began);
     }
 }

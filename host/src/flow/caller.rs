@@ -208,14 +208,19 @@ pub fn with_retries<T>(mut call: impl FnMut() -> Result<T, CallError>) -> Result
     }
 }
 
-/// Whether the plugin says that there is no use in going on.
+/// Whether there is no use in trying other rows: the plugin says so, or its tenant's quota does.
 pub fn is_fatal(error: &CallError) -> bool {
-    let fatal = ErrorKind::Fatal;
-    matches!(error, CallError::Refused { kind, .. } if *kind == fatal)
+    match error {
+        CallError::Refused { kind, .. } => *kind == ErrorKind::Fatal,
+        error => matches!(error, CallError::Quota(_)),
+    }
 }
 
 /// A plugin's failure as the end of the run.
 pub fn failure(error: &CallError) -> Failure {
+    if let CallError::Quota(_) = error {
+        return Failure::external(error.to_string()).help(CallError::QUOTA_HELP);
+    }
     Failure::user(error.with_stack()).help(match error {
         CallError::Deadline(_) => "raise `limits.deadline`, or mend the plugin",
         CallError::Limit(_) | CallError::OutputTooLarge { .. } => {

@@ -4,6 +4,7 @@
 //! results of a partition are the same on any number of workers.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
@@ -48,15 +49,18 @@ pub fn combine<'scope>(
             input.for_each(|capability, parcels| {
                 for parcel in parcels.drain() {
                     count(&counters.rows_in, parcel.batch.num_rows() as u64);
-                    match combine.add(&capability.retain(0), parcel) {
+                    let began = Instant::now();
+                    let added = combine.add(&capability.retain(0), parcel);
+                    let epoch = Epoch(*capability.time());
+                    combine.context.traces.worked(epoch, &node.name, began);
+                    match added {
                         Ok(mut partials) => {
                             output
                                 .session_with_builder(&capability)
                                 .give_container(&mut partials);
                         }
                         Err(failure) => {
-                            let failure = failure.at_node(&combine.context.plan.nodes[index].name);
-                            combine.context.abort.fail(failure);
+                            combine.context.abort.fail(failure.at_node(&node.name));
                         }
                     }
                 }

@@ -16,6 +16,7 @@ use crate::plugin::CallContext;
 use crate::receive::Readers;
 use crate::state::StateMemory;
 use crate::telemetry::Counters;
+use crate::trace::Traces;
 
 /// One worker's view of the run.
 pub struct Context {
@@ -37,6 +38,8 @@ pub struct Context {
     pub tables: Tables,
     /// Of the process: what steps remember by key.
     pub state: Arc<StateMemory>,
+    /// Of the run.
+    pub traces: Traces,
     /// Batch times of the epochs that this worker has heard of and not yet delivered.
     pub times: RefCell<BTreeMap<Epoch, BatchTime>>,
 }

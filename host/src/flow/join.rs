@@ -1,5 +1,7 @@
 //! Joins two inputs of an epoch, spread by key: the rows of a partition are joined by the worker that owns it, once all have come.
 
+use std::time::Instant;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -46,6 +48,7 @@ pub fn join<'scope>(
             while !context.abort.is_set()
                 && let Some((epoch, arrivals)) = epochs.complete(frontiers)
             {
+                let began = Instant::now();
                 let mut session = output.session_with_builder(&arrivals.capabilities[0]);
                 for (partition, sides) in arrivals.partitions {
                     match of_epoch(&join, &node, sides) {
@@ -59,6 +62,7 @@ pub fn join<'scope>(
                         }
                     }
                 }
+                context.traces.worked(epoch, &node.name, began);
             }
         }
     });

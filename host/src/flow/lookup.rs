@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::UInt32Array;
 use timely::container::NoopBuilder;
@@ -52,7 +53,11 @@ pub fn lookup<'scope>(
             input.for_each(|capability, parcels| {
                 let epoch = Epoch(*capability.time());
                 for parcel in parcels.drain() {
-                    match operator.joined(epoch, &parcel) {
+                    let began = Instant::now();
+                    let joined = operator.joined(epoch, &parcel);
+                    let traces = &operator.context.traces;
+                    traces.worked(epoch, &operator.node.name, began);
+                    match joined {
                         Ok(parcels) => output
                             .session_with_builder(&capability)
                             .give_container(&mut parcels.into()),

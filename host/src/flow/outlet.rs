@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender};
@@ -24,6 +25,7 @@ use crate::pipeline::{Node, OnError};
 use crate::receive::Readers;
 use crate::telemetry::{NodeCounters, count};
 use crate::thread;
+use crate::trace::Traces;
 
 /// Batches on their way to the I/O thread: enough to keep it busy while workers compute.
 const QUEUE: usize = 16;
@@ -159,6 +161,8 @@ pub struct Place {
     pub counters: Arc<NodeCounters>,
     /// Of the sources.
     pub readers: Readers,
+    /// Of the run.
+    pub traces: Traces,
     /// Where a failure goes.
     pub abort: Abort,
 }
@@ -248,11 +252,13 @@ impl Thread {
                 provenance,
                 charge,
             } => {
+                let began = Instant::now();
                 self.write(info, partition, &batch, last, provenance)
                     .map_err(|failure| {
                         let name = &self.place.node.name;
                         failure.at_node(name).at(info.epoch, partition)
                     })?;
+                self.worked(info.epoch, began);
                 drop(charge);
             }
             Message::Finish(info) => {
@@ -269,10 +275,12 @@ impl Thread {
 
     fn finish(&mut self, info: EpochInfo) -> Result<(), Failure> {
         crate::abort::crash_point!("prepare-before");
+        let began = Instant::now();
         let tokens = self
             .sink
             .finish(info)
             .map_err(|failure| self.placed(failure, info.epoch))?;
+        self.worked(info.epoch, began);
         crate::abort::crash_point!("prepare-after");
         for (partition, token) in tokens {
             let sink = self.place.node.name.clone();
@@ -319,6 +327,12 @@ impl Thread {
                 ended.map_err(|failure| failure.at_node(&self.place.node.name))
             }
         }
+    }
+
+    fn worked(&self, epoch: Epoch, began: Instant) {
+        self.place
+            .traces
+            .worked(epoch, &self.place.node.name, began);
     }
 
     fn placed(&self, mut failure: Failure, epoch: Epoch) -> Failure {

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::parcel::Parcel;
 use crate::deliver::rejected_schema;
 use crate::error::Failure;
+use crate::format::FileFormat;
 use crate::ids::{BatchTime, Digest, Epoch, NodeName, PartitionId, WorkerIndex};
 use crate::pipeline::{Node, OnError};
 use crate::telemetry::count;
@@ -127,7 +128,8 @@ impl Rejects {
                     .with_timezone(crate::batch::UTC),
             ),
             Arc::new(Int64Array::from(vec![i64::from(partition.0); count])),
-            Arc::new(StringArray::from(vec![self.node.as_str(); count])),
+            // What could not be read again is still its node's.
+            Arc::new(StringArray::from(vec![self.node.without_again(); count])),
             texts(|row| Some(row.origin.as_deref().unwrap_or("unknown"))),
             Arc::new(StringArray::from(vec![plugin.as_deref(); count])),
             texts(|row| Some(&row.reason)),
@@ -138,12 +140,15 @@ impl Rejects {
     }
 }
 
-/// A row as a JSON object, for a person to read and a replay to parse.
+/// A row as a JSON object, for a person to read and a source to read again. What a file could not hold is written as well as can be.
 pub fn row_as_json(batch: &RecordBatch, row: usize) -> Option<String> {
+    let row = batch.slice(row, 1);
     let mut bytes = Vec::new();
-    let mut writer = LineDelimitedWriter::new(&mut bytes);
-    writer.write(&batch.slice(row, 1)).ok()?;
-    writer.finish().ok()?;
-    drop(writer);
+    let unwritable = FileFormat::Json.encode(&row, true, &mut bytes).ok()?;
+    if !unwritable.is_empty() {
+        let mut writer = LineDelimitedWriter::new(&mut bytes);
+        writer.write(&row).ok()?;
+        writer.finish().ok()?;
+    }
     Some(String::from_utf8(bytes).ok()?.trim_end().to_owned())
 }

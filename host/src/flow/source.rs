@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use timely::container::NoopBuilder;
@@ -50,6 +50,7 @@ struct Pending {
     directive: ReadDirective,
     range: Arc<Range>,
     sequence: u32,
+    began: Instant,
 }
 
 /// Builds the operator of the source at `index` in the plan. The second stream holds rejected rows.
@@ -100,6 +101,7 @@ pub fn source<'scope>(
                         directive,
                         range,
                         sequence: 0,
+                        began: Instant::now(),
                     });
                 }
             });
@@ -291,6 +293,8 @@ impl Emitter {
                     &pending.rows,
                     Parcel::end_of(partition, time, pending.sequence, empty),
                 );
+                let (began, name) = (pending.began, &self.node.name);
+                self.context.traces.worked(epoch, name, began);
                 self.pending.pop_front();
                 let next = self.pending.front();
                 if next.is_none_or(|next| *next.rows.time() != epoch.0) {

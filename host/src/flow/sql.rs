@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::UInt32Array;
 use timely::container::NoopBuilder;
@@ -53,6 +54,7 @@ pub fn sql<'scope>(
             let mut rejected_output = rejected_output.activate();
             input.for_each(|capability, parcels| {
                 let epoch = Epoch(*capability.time());
+                let began = Instant::now();
                 let (mut made, mut rejects) = (Vec::new(), Vec::new());
                 for parcel in parcels.drain() {
                     if operator.context.abort.is_set() {
@@ -63,6 +65,8 @@ pub fn sql<'scope>(
                         Err(failure) => operator.context.abort.fail(failure),
                     }
                 }
+                let traces = &operator.context.traces;
+                traces.worked(epoch, &operator.node.name, began);
                 output
                     .session_with_builder(&capability)
                     .give_container(&mut made.into());

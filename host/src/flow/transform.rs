@@ -237,6 +237,7 @@ impl Transform {
             Lifetime::Worker => &mut self.worker_instance,
         };
         let mut pieces = Vec::new();
+        let began = Instant::now();
         let result = Caller {
             step: &self.step,
             on_error: self.node.on_error,
@@ -248,6 +249,7 @@ impl Transform {
             batch: &parcel.batch,
         }
         .run(rows, &mut |piece| pieces.push(piece));
+        self.context.traces.worked(epoch, &self.node.name, began);
         let sent = result.and_then(|()| self.send(work, &mut partition, pieces, emit));
         self.partitions.insert((epoch, parcel.partition), partition);
         sent

@@ -98,6 +98,14 @@ impl RecordFormat {
         }
     }
 
+    /// A row a line, as [`FileFormat::Json`] writes it.
+    pub fn rows(schema: SchemaRef) -> Self {
+        Self {
+            format: Format::Json(schema),
+            max_record: LARGEST_MAX_RECORD as usize,
+        }
+    }
+
     /// Reads the settings from a source's table.
     pub fn from_table(table: &mut Table) -> Option<Self> {
         let is_json = table.one_of("format", &[("text", false), ("json", true)], false);

@@ -6,11 +6,12 @@ use std::time::Instant;
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::account::Account;
 use super::job::{Happened, Job};
 use super::link::Link;
 use super::log::Ring;
 use super::protocol::{Order, RunId, Start};
-use super::{Desired, Phase, Usage};
+use super::{Desired, Figures, Phase, Terms, Usage};
 use crate::ids::{PipelineName, TenantId};
 
 /// All of it.
@@ -22,8 +23,10 @@ pub struct Book {
     pub runs: BTreeMap<RunId, Key>,
     /// Those that are not gone.
     pub runners: BTreeMap<RunnerId, Runner>,
-    /// Thousandths of a processor that the plugins of tenants may have.
-    pub quotas: BTreeMap<TenantId, u32>,
+    /// What the pipelines of tenants are run with.
+    pub terms: BTreeMap<TenantId, Terms>,
+    /// What they have used and nobody has asked for yet.
+    pub account: Account,
     /// What runners have used that are gone, by tenant.
     past: BTreeMap<TenantId, Usage>,
     /// Nothing is started any more.
@@ -60,6 +63,8 @@ pub struct Runner {
     pub link: Link,
     /// What it has used.
     pub usage: Usage,
+    /// When it last said so.
+    pub metered: Instant,
     /// When it last said something.
     pub heard: Instant,
     /// Has been told that nothing more comes.
@@ -82,6 +87,7 @@ impl Entry {
     pub fn start(&self, run: RunId) -> Start {
         Start {
             run,
+            tenant: self.desired.tenant.clone(),
             pipeline: self.desired.pipeline.clone(),
             file: self.desired.file.clone(),
             checkpoint: self.desired.checkpoint.clone(),
@@ -122,16 +128,16 @@ impl Book {
         entry.filter(|entry| !entry.is_removed)
     }
 
-    /// Notes that a runner was started, and tells it its quota.
+    /// Notes that a runner was started, and tells it the terms.
     pub fn add_runner(&mut self, id: RunnerId, tenant: TenantId, link: Link) {
-        if let Some(millicores) = self.quotas.get(&tenant).copied() {
-            let millicores = Some(millicores);
-            link.order(Order::Quota { millicores });
+        if let Some(terms) = self.terms.get(&tenant) {
+            link.order(Order::Terms(terms.clone()));
         }
         let runner = Runner {
             tenant,
             link,
             usage: Usage::default(),
+            metered: Instant::now(),
             heard: Instant::now(),
             is_closed: false,
         };
@@ -167,6 +173,7 @@ impl Book {
 
     /// Notes that a run is over.
     pub fn end_run(&mut self, run: RunId) {
+        self.account.end(run);
         let entry = self.runs.remove(&run);
         if let Some(entry) = entry.and_then(|key| self.jobs.get_mut(&key)) {
             entry.run = None;
@@ -186,15 +193,36 @@ impl Book {
         on_it.collect()
     }
 
-    /// Notes a tenant's quota, and tells its runners.
-    pub fn set_quota(&mut self, tenant: &TenantId, millicores: Option<u32>) {
-        match millicores {
-            Some(millicores) => self.quotas.insert(tenant.clone(), millicores),
-            None => self.quotas.remove(tenant),
-        };
+    /// Notes what a tenant's pipelines are run with, and tells its runners if that is something else than before.
+    pub fn set_terms(&mut self, tenant: &TenantId, terms: Terms) {
+        let before = self.terms.insert(tenant.clone(), terms.clone());
+        if before.unwrap_or_default() == terms {
+            return;
+        }
         let runners = self.runners.values();
         for runner in runners.filter(|runner| runner.tenant == *tenant) {
-            runner.link.order(Order::Quota { millicores });
+            runner.link.order(Order::Terms(terms.clone()));
+        }
+    }
+
+    /// Notes what a runner has used by now.
+    pub fn note_usage(&mut self, id: RunnerId, usage: Usage) {
+        if let Some(runner) = self.runners.get_mut(&id) {
+            let now = Instant::now();
+            let passed = now - std::mem::replace(&mut runner.metered, now);
+            let before = std::mem::replace(&mut runner.usage, usage);
+            self.account
+                .note_runner(&runner.tenant, before, usage, passed);
+        }
+    }
+
+    /// Notes what a run has come to by now.
+    pub fn note_figures(&mut self, run: RunId, figures: &Figures) {
+        if let Some(key) = self.runs.get(&run)
+            && let Some(entry) = self.jobs.get(key)
+        {
+            let version = entry.job.status().version;
+            self.account.note(run, key, version, figures);
         }
     }
 

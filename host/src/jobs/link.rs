@@ -88,12 +88,15 @@ fn start_process(
     queue: Receiver<Order>,
     mut hear: impl FnMut(Heard) + Send + 'static,
 ) -> io::Result<Arc<Mutex<Child>>> {
+    let collector = options.collector.iter();
+    let traces = collector.flat_map(|collector| ["--traces", collector.endpoint()]);
     let mut command = Command::new(&options.program.program);
     command
         .arg("runner")
         .arg("--cache")
         .arg(&options.cache)
         .args(options.program.bounds.arguments())
+        .args(traces)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(last_words(options, tenant)?);
@@ -125,8 +128,10 @@ fn start_thread(
     let (reports, stdout) = io::pipe()?;
     thread::spawn(format!("to:{tenant}"), move || carry(stdin, &queue));
     let engine = Engine::compiling_elsewhere(&options.cache, options.program.clone());
+    let collector = options.collector.clone();
     let runner = thread::spawn(format!("runner:{tenant}"), move || {
-        runner::serve(BufReader::new(orders), stdout, engine)
+        // A wall around this process would be one around its server.
+        runner::serve(BufReader::new(orders), stdout, engine, collector, |_| ())
     });
     thread::spawn(format!("from:{tenant}"), move || {
         listen(reports, &mut hear);

@@ -47,11 +47,11 @@ pub struct Ring {
 impl Ring {
     /// Adds a line, and forgets the oldest if there are too many.
     pub fn push(&mut self, line: LogLine) {
-        self.bytes += line.message.len();
+        self.bytes += size(&line);
         self.lines.push_back(line);
         while (self.lines.len() > LINES || self.bytes > BYTES) && self.lines.len() > 1 {
             let oldest = self.lines.pop_front().expect("there are several");
-            self.bytes -= oldest.message.len();
+            self.bytes -= size(&oldest);
         }
     }
 
@@ -59,6 +59,10 @@ impl Ring {
     pub fn lines(&self) -> Vec<LogLine> {
         self.lines.iter().cloned().collect()
     }
+}
+
+fn size(line: &LogLine) -> usize {
+    line.message.len() + line.node.as_ref().map_or(0, String::len)
 }
 
 #[cfg(test)]

@@ -5,14 +5,18 @@
 //! from its last commit.
 //!
 //! [`job`] decides what is to be done about a job, [`supervise`] does it, over [`link`]s to runners that speak [`protocol`] and are [`runner`];
-//! a run's [`voice`] is what its pipeline says.
+//! a run's [`voice`] is what its pipeline says. [`quotas`] are what a
+//! tenant's pipelines may use, the [`account`] what they have used. Whoever wants to know how jobs stand [`follow()`]s their events.
 
+mod account;
 mod backoff;
 mod book;
+mod follow;
 mod job;
 mod link;
 mod log;
 mod protocol;
+mod quotas;
 pub mod runner;
 mod status;
 mod supervise;
@@ -24,10 +28,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::Bounded;
+use crate::checkpoint::storage::Location;
 use crate::ids::{PipelineName, TenantId};
+use crate::trace::Collector;
 
 pub use crate::run::status::EpochFigures;
+pub use account::{RunnerSpent, Spender, Spent};
+pub use follow::{News, follow};
 pub use log::{LogLevel, LogLine};
+pub use quotas::{Quotas, Terms};
 pub use status::{Figures, JobStatus, Phase};
 pub use supervise::Jobs;
 pub use usage::Usage;
@@ -43,6 +52,8 @@ pub struct JobsOptions {
     pub in_process: bool,
     /// Folder of compiled plugins.
     pub cache: PathBuf,
+    /// Where traces go.
+    pub collector: Option<Collector>,
 }
 
 /// What should be running.
@@ -56,8 +67,8 @@ pub struct Desired {
     pub version: u32,
     /// The pipeline file; plugins that it calls by name lie beside it in `plugins/NAME.wasm`.
     pub file: PathBuf,
-    /// The folder of its checkpoint, whatever the file says; the same over all versions.
-    pub checkpoint: PathBuf,
+    /// Its checkpoint, whatever the file says; the same over all versions.
+    pub checkpoint: Location,
     /// Worker threads.
     pub workers: usize,
     /// Whether it should run.

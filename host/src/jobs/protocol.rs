@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Figures, LogLine, Usage};
+use super::{Figures, LogLine, Terms, Usage};
+use crate::checkpoint::storage::Location;
 use crate::error::Failure;
-use crate::ids::PipelineName;
+use crate::ids::{PipelineName, TenantId};
 
 /// Changes with every change of what follows.
 pub const PROTOCOL: u32 = 1;
@@ -32,11 +33,8 @@ pub enum Order {
         /// The language that the supervisor speaks.
         protocol: u32,
     },
-    /// Let plugins have so much of the processor from now on.
-    Quota {
-        /// Thousandths of a core, for all of them together; all there is without it.
-        millicores: Option<u32>,
-    },
+    /// Run pipelines on these terms from now on.
+    Terms(Terms),
     /// Begin a run.
     Start(Start),
     /// Let a run deliver what it has, and end it.
@@ -56,12 +54,14 @@ pub enum Order {
 pub struct Start {
     /// How it is called from here on.
     pub run: RunId,
+    /// Whose the pipeline is.
+    pub tenant: TenantId,
     /// What its threads are called after.
     pub pipeline: PipelineName,
     /// The pipeline file.
     pub file: PathBuf,
     /// Where its checkpoint is.
-    pub checkpoint: PathBuf,
+    pub checkpoint: Location,
     /// Worker threads.
     pub workers: usize,
     /// Whether it may go on from the checkpoint of a pipeline that had other nodes.
@@ -149,6 +149,7 @@ pub fn hear<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::Quotas;
 
     /// What stands on the wire, so that a change of it is seen, and [`PROTOCOL`] changed with it.
     #[test]
@@ -156,21 +157,27 @@ mod tests {
         let run = RunId(7);
         let start = Order::Start(Start {
             run,
+            tenant: TenantId::parse("acme").unwrap(),
             pipeline: "counts".into(),
             file: "p/pipeline.toml".into(),
-            checkpoint: "c".into(),
+            checkpoint: Location::Folder("c".into()),
             workers: 2,
             accept_changes: false,
         });
         let mut wire = Vec::new();
-        let quota = Order::Quota {
+        let quotas = Quotas {
             millicores: Some(250),
+            ..Quotas::default()
         };
+        let terms = Order::Terms(Terms {
+            quotas,
+            ..Terms::default()
+        });
         for order in [
             Order::Hello { protocol: 1 },
             start,
             Order::Drain { run },
-            quota,
+            terms,
         ] {
             say(&mut wire, &order).unwrap();
         }
@@ -185,13 +192,13 @@ mod tests {
             figures: Figures::default(),
         };
         say(&mut wire, &failed).unwrap();
-        let zeros = r#"{"cut":0,"delivered":0,"processing_ms":0,"delay_ms":0,"backlog_bytes":0,"live_bytes":0,"rows_in":0,"bytes_in":0,"dropped":0,"recent":[],"nodes":{}}"#;
+        let zeros = r#"{"cut":0,"delivered":0,"processing_ms":0,"delay_ms":0,"backlog_bytes":0,"live_bytes":0,"state_bytes":0,"held_ms":0,"log_lines_dropped":0,"rows_in":0,"bytes_in":0,"dropped":0,"recent":[],"nodes":{}}"#;
         let expected = [
             r#"{"order":"hello","protocol":1}"#.to_owned(),
-            r#"{"order":"start","run":7,"pipeline":"counts","file":"p/pipeline.toml","checkpoint":"c","workers":2,"accept_changes":false}"#.to_owned(),
+            r#"{"order":"start","run":7,"tenant":"acme","pipeline":"counts","file":"p/pipeline.toml","checkpoint":"c","workers":2,"accept_changes":false}"#.to_owned(),
             r#"{"order":"drain","run":7}"#.to_owned(),
-            r#"{"order":"quota","millicores":250}"#.to_owned(),
-            format!(r#"{{"report":"figures","runs":[[7,{zeros}]],"usage":{{"cpu_ms":0,"memory_bytes":0}}}}"#),
+            r#"{"order":"terms","quotas":{"millicores":250,"memory":null,"state":null,"rows_per_second":null,"log_lines_per_second":null},"private_hosts":[],"secrets":{},"folders":[]}"#.to_owned(),
+            format!(r#"{{"report":"figures","runs":[[7,{zeros}]],"usage":{{"cpu_ms":0,"memory_bytes":0,"plugin_memory_bytes":0,"plugin_waits_ms":0}}}}"#),
             format!(
                 r#"{{"report":"failed","run":7,"failure":{{"fault":"User","message":"no","place":{{"node":null,"epoch":null,"partition":null,"row":null,"origin":null}},"help":null}},"figures":{zeros}}}"#
             ),

@@ -12,17 +12,19 @@ use crossbeam_channel::{Receiver, Sender};
 use tracing::Dispatch;
 
 use super::protocol::{Order, PROTOCOL, Report, RunId, Start, hear, say};
+use super::quotas::Allowance;
 use super::voice::Voice;
-use super::{Figures, LogLevel, Usage};
+use super::{Figures, LogLevel, Terms, Usage};
 use crate::abort::Abort;
 use crate::checkpoint::CheckpointConfig;
 use crate::config::Level;
 use crate::deliver::Output;
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 use crate::pipeline::{PipelineFile, Plan};
 use crate::plugin::Engine;
 use crate::run::{self, Status, Stop};
 use crate::thread;
+use crate::trace::{Collector, Traces};
 
 /// How often a runner shows that it lives.
 const PULSE: Duration = Duration::from_secs(1);
@@ -33,7 +35,11 @@ const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// Reports that wait for the supervisor; lines beyond are lost, all else waits.
 const REPORTS: usize = 1024;
 
-/// Does what `orders` say until they end, with plugins in `engine` if there is one, and reports.
+/// Holds a process to about so much memory of its plugins, or to all there is: what is left when everything inside it has failed to.
+pub type Wall = fn(Option<u64>);
+
+/// Does what `orders` say until they end, with plugins in `engine` if there is one, and reports; traces go to the collector. Each time that
+/// its plugins may have another amount of memory, `wall` is told.
 ///
 /// # Errors
 /// When what comes is no order, or the other side speaks another language. All runs have been drained then as well.
@@ -41,11 +47,19 @@ pub fn serve(
     mut orders: impl BufRead,
     reports: impl Write + Send + 'static,
     engine: Result<Engine, Failure>,
+    collector: Option<Collector>,
+    wall: Wall,
 ) -> Result<(), Failure> {
     let (tell, told) = crossbeam_channel::bounded(REPORTS);
     let writer = thread::spawn("reports", move || write(reports, &told));
+    let allowance = Allowance::default();
+    // Until they come: no secrets, and nothing private.
+    allowance.set(Terms::default(), engine.as_ref().ok());
     let runner = Arc::new(Runner {
         engine,
+        collector,
+        wall,
+        allowance,
         tell,
         runs: Mutex::default(),
         over: Condvar::new(),
@@ -76,6 +90,9 @@ fn write(mut writer: impl Write, reports: &Receiver<Option<Report>>) {
 
 struct Runner {
     engine: Result<Engine, Failure>,
+    collector: Option<Collector>,
+    wall: Wall,
+    allowance: Allowance,
     tell: Sender<Option<Report>>,
     runs: Mutex<BTreeMap<RunId, Live>>,
     /// A run has ended.
@@ -83,14 +100,28 @@ struct Runner {
 }
 
 /// The handles of a run.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Live {
+    voice: Voice,
     status: Arc<Status>,
     stop: Stop,
     abort: Abort,
 }
 
 impl Live {
+    fn new(voice: Voice) -> Self {
+        Self {
+            voice,
+            status: Arc::default(),
+            stop: Stop::default(),
+            abort: Abort::default(),
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::of(&self.status, self.voice.dropped())
+    }
+
     fn kill(&self) {
         self.abort.fail(Failure::external("it was ended at once"));
     }
@@ -108,10 +139,9 @@ impl Runner {
                     ))
                     .help("restart the server: the program on disk has been replaced"));
                 }
-                Order::Quota { millicores } => {
-                    if let Ok(engine) = &self.engine {
-                        engine.quota().set(millicores);
-                    }
+                Order::Terms(terms) => {
+                    (self.wall)(terms.quotas.memory);
+                    self.allowance.set(terms, self.engine.as_ref().ok());
                 }
                 Order::Start(start) => self.start(start),
                 Order::Drain { run } => self.with(run, |live| live.stop.request()),
@@ -129,33 +159,47 @@ impl Runner {
     }
 
     fn start(self: &Arc<Self>, start: Start) {
-        let live = Live::default();
+        let voice = Voice::new(start.run, self.tell.clone(), self.allowance.clone());
+        let live = Live::new(voice.clone());
         self.runs().insert(start.run, live.clone());
-        let voice = Voice::new(start.run, self.tell.clone());
         let runner = self.clone();
-        tracing::dispatcher::with_default(&Dispatch::new(voice.clone()), || {
+        tracing::dispatcher::with_default(&Dispatch::new(voice), || {
             thread::spawn(format!("run:{}", start.pipeline), move || {
-                let ended = live.abort.guard(|| runner.run(&start, &live, &voice));
+                let ended = live.abort.guard(|| runner.run(&start, &live));
                 runner.report(start.run, &live, ended);
             })
         });
     }
 
     /// Runs a pipeline to its end.
-    fn run(&self, start: &Start, live: &Live, voice: &Voice) -> Result<(), Failure> {
-        let mut plan = self.plan(start, voice)?;
+    fn run(&self, start: &Start, live: &Live) -> Result<(), Failure> {
+        let mut plan = self.plan(start, &live.voice)?;
         let checkpoint = CheckpointConfig::moved_to(plan.checkpoint, start.checkpoint.clone());
         plan.checkpoint = Some(checkpoint);
         self.tell(Report::Started { run: start.run });
         let options = run::Options {
-            output: Output::new(voice.printer()),
+            output: Output::new(live.voice.printer()),
             status: live.status.clone(),
+            intake: self.allowance.intake.clone(),
+            state: self.allowance.state.clone(),
             stop: live.stop.clone(),
+            traces: self.traces(start),
             abort: live.abort.clone(),
             accept_changes: start.accept_changes,
             ..run::Options::unseen(start.workers)
         };
         run::run(plan, options).map(drop)
+    }
+
+    fn traces(&self, start: &Start) -> Traces {
+        let attributes = [
+            ("wasmill.tenant", start.tenant.as_str()),
+            ("wasmill.pipeline", start.pipeline.as_str()),
+        ];
+        let collector = self.collector.clone();
+        collector.map_or_else(Traces::default, |collector| {
+            Traces::to(collector, &attributes)
+        })
     }
 
     fn plan(&self, start: &Start, voice: &Voice) -> Result<Plan, Failure> {
@@ -171,18 +215,34 @@ impl Runner {
                 voice.say(level, None, line.to_owned());
             }
         }
-        let mut errors = checked.problems.into_iter();
-        let first = errors.find(|problem| problem.level == Level::Error);
+        let errors = checked.problems.into_iter();
+        let errors = errors.filter(|problem| problem.level == Level::Error);
+        // What is not the file's fault may be over at the next try.
+        let worst = errors.max_by_key(|problem| problem.fault != Fault::User);
         checked.plan.ok_or_else(|| {
-            let why = first.map_or_else(String::new, |problem| format!(": {}", problem.message));
-            Failure::user(format!("the pipeline cannot run{why}"))
-                .help("its log has every problem with its place")
+            let (fault, why) = worst.map_or((Fault::Internal, String::new()), |problem| {
+                (problem.fault, format!(": {}", problem.message))
+            });
+            Failure {
+                fault,
+                ..Failure::user(format!("the pipeline cannot run{why}"))
+            }
+            .help("its log has every problem with its place")
         })
+    }
+
+    fn without_secrets(&self, failure: Failure) -> Failure {
+        let hide = |text: &str| self.allowance.hide(text).into_owned();
+        let mut failure = failure;
+        failure.message = hide(&failure.message);
+        failure.help = failure.help.as_deref().map(hide);
+        failure.place.origin = failure.place.origin.as_deref().map(hide);
+        failure
     }
 
     /// The last that is heard of a run.
     fn report(&self, run: RunId, live: &Live, ended: Result<(), Failure>) {
-        let figures = Figures::of(&live.status);
+        let figures = live.figures();
         self.tell(match ended {
             Ok(()) => Report::Ended {
                 run,
@@ -191,7 +251,7 @@ impl Runner {
             },
             Err(failure) => Report::Failed {
                 run,
-                failure,
+                failure: self.without_secrets(failure).cut(),
                 figures,
             },
         });
@@ -210,13 +270,13 @@ impl Runner {
     fn tell_figures(&self) {
         self.tell(Report::Figures {
             runs: self.figures(),
-            usage: Usage::of_this_process(),
+            usage: Usage::of_this_process(self.engine.as_ref().ok()),
         });
     }
 
     fn figures(&self) -> Vec<(RunId, Figures)> {
         let runs = self.runs();
-        let figures = |(run, live): (&RunId, &Live)| (*run, Figures::of(&live.status));
+        let figures = |(run, live): (&RunId, &Live)| (*run, live.figures());
         runs.iter().map(figures).collect()
     }
 

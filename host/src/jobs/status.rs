@@ -68,6 +68,12 @@ pub struct Figures {
     pub backlog_bytes: u64,
     /// Bytes of batches alive in the data plane.
     pub live_bytes: u64,
+    /// Bytes that its steps remember.
+    pub state_bytes: u64,
+    /// Milliseconds in which it had more to read than the rows that its tenant may take in.
+    pub held_ms: u64,
+    /// Lines that it has said and that were dropped: too many in a second.
+    pub log_lines_dropped: u64,
     /// Records that the sources decoded.
     pub rows_in: u64,
     /// Bytes that they read.
@@ -81,8 +87,8 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Those of a run now.
-    pub fn of(status: &Status) -> Self {
+    /// Those of a run now, which has lost so many log lines.
+    pub fn of(status: &Status, log_lines_dropped: u64) -> Self {
         let now = status.read();
         Self {
             cut: now.cut,
@@ -91,6 +97,9 @@ impl Figures {
             delay_ms: milliseconds(now.delay),
             backlog_bytes: now.backlog_bytes,
             live_bytes: now.live_bytes,
+            state_bytes: now.state_bytes,
+            held_ms: milliseconds(now.held),
+            log_lines_dropped,
             rows_in: now.rows,
             bytes_in: now.bytes,
             dropped: now.dropped,

@@ -13,7 +13,9 @@ use super::book::{Book, Entry, Key, RunnerId};
 use super::job::{Action, Happened};
 use super::link::{Heard, Link};
 use super::protocol::{Order, PROTOCOL, Report};
-use super::{Desired, Event, JobStatus, JobsOptions, LogLevel, LogLine, Usage, Wanted};
+use super::{
+    Desired, Event, JobStatus, JobsOptions, LogLevel, LogLine, Spent, Terms, Usage, Wanted,
+};
 use crate::error::Failure;
 use crate::ids::{PipelineName, TenantId};
 use crate::thread;
@@ -83,12 +85,17 @@ impl Jobs {
         book.tidy();
     }
 
-    /// Lets all plugins of a tenant together have so many thousandths of a processor from now on; `None` is all there is.
-    pub fn set_quota(&self, tenant: &TenantId, millicores: Option<u32>) {
-        self.0.book().set_quota(tenant, millicores);
+    /// Says on what terms the pipelines of a tenant are run from now on.
+    pub fn set_terms(&self, tenant: &TenantId, terms: Terms) {
+        self.0.book().set_terms(tenant, terms);
     }
 
-    /// What the runners of a tenant have used since the start of this supervisor. Who keeps a longer account adds up the differences.
+    /// What was used since this was last asked, for whoever keeps an account.
+    pub fn take_spent(&self) -> Spent {
+        self.0.book().account.take()
+    }
+
+    /// What the runners of a tenant have used since the start of this supervisor.
     pub fn usage(&self, tenant: &TenantId) -> Usage {
         self.0.book().usage(tenant)
     }
@@ -224,14 +231,21 @@ impl Shared {
         let mut book = self.book();
         match heard {
             Heard::Report(report) => {
+                let ends = matches!(*report, Report::Ended { .. } | Report::Failed { .. });
                 if let Some(runner) = book.runners.get_mut(&id) {
                     runner.heard = Instant::now();
                 }
                 self.take(&mut book, id, *report);
+                // What else is said leaves runners as they are, and is said often.
+                if ends {
+                    book.tidy();
+                }
             }
-            Heard::Gone(how) => self.lose(&mut book, id, &how),
+            Heard::Gone(how) => {
+                self.lose(&mut book, id, &how);
+                book.tidy();
+            }
         }
-        book.tidy();
     }
 
     fn take(self: &Arc<Self>, book: &mut Book, id: RunnerId, report: Report) {
@@ -247,10 +261,9 @@ impl Shared {
                 return;
             }
             Report::Figures { runs, usage } => {
-                if let Some(runner) = book.runners.get_mut(&id) {
-                    runner.usage = usage;
-                }
+                book.note_usage(id, usage);
                 for (run, figures) in runs {
+                    book.note_figures(run, &figures);
                     if let Some(key) = book.job_of(run) {
                         self.happen(book, &key, Happened::Figures(figures));
                     }
@@ -273,11 +286,18 @@ impl Shared {
                 run,
                 failure,
                 figures,
-            } => (run, Happened::Failed { failure, figures }),
+            } => {
+                // A runner's word is not trusted to be short.
+                let failure = failure.cut();
+                (run, Happened::Failed { failure, figures })
+            }
         };
         let Some(key) = book.job_of(run) else {
             return;
         };
+        if let Happened::Ended { figures, .. } | Happened::Failed { figures, .. } = &happened {
+            book.note_figures(run, figures);
+        }
         if let Happened::Failed { failure, .. } = &happened {
             let node = failure.place.node.as_ref().map(ToString::to_string);
             self.say_failed(book, &key, node, failure.to_string());

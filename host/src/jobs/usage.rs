@@ -4,6 +4,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plugin::Engine;
+
 /// Of a runner, or of all that a tenant has had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -11,15 +13,24 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Bytes of memory now.
     pub memory_bytes: u64,
+    /// Bytes of linear memory that plugins have now.
+    pub plugin_memory_bytes: u64,
+    /// Milliseconds that plugins have slept because their quota of processor time was used up, all together.
+    pub plugin_waits_ms: u64,
 }
 
 impl Usage {
-    /// Of this process; of a runner on threads of its server that is the server's. Zero where the system does not tell.
-    pub fn of_this_process() -> Self {
+    /// Of this process, with plugins in `engine`; of a runner on threads of its server that is the server's. Zero where the system does
+    /// not tell.
+    pub fn of_this_process(engine: Option<&Engine>) -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Self {
             cpu_ms: cpu_ms(),
             memory_bytes: resident(&status).unwrap_or_default(),
+            plugin_memory_bytes: engine.map_or(0, |engine| engine.memory().held()),
+            plugin_waits_ms: engine.map_or(0, |engine| {
+                u64::try_from(engine.quota().slept().as_millis()).unwrap_or(u64::MAX)
+            }),
         }
     }
 
@@ -28,6 +39,8 @@ impl Usage {
         Self {
             cpu_ms: self.cpu_ms + other.cpu_ms,
             memory_bytes: self.memory_bytes + other.memory_bytes,
+            plugin_memory_bytes: self.plugin_memory_bytes + other.plugin_memory_bytes,
+            plugin_waits_ms: self.plugin_waits_ms + other.plugin_waits_ms,
         }
     }
 
@@ -35,6 +48,7 @@ impl Usage {
     pub fn of_the_past(self) -> Self {
         Self {
             memory_bytes: 0,
+            plugin_memory_bytes: 0,
             ..self
         }
     }
@@ -77,8 +91,14 @@ mod tests {
         let gone = Usage {
             cpu_ms: 5,
             memory_bytes: 100,
+            plugin_memory_bytes: 10,
+            plugin_waits_ms: 1,
         };
-        let both = gone.of_the_past().plus(gone);
-        assert_eq!((both.cpu_ms, both.memory_bytes), (10, 100));
+        let expected = Usage {
+            cpu_ms: 10,
+            plugin_waits_ms: 2,
+            ..gone
+        };
+        assert_eq!(gone.of_the_past().plus(gone), expected);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
 use super::protocol::{Report, RunId};
+use super::quotas::Allowance;
 use super::{LogLevel, LogLine};
 use crate::throttle::Throttle;
 
@@ -34,31 +36,55 @@ struct Inner {
     /// Lines that do not fit are lost: a supervisor that is slow must not slow down the data plane.
     reports: Sender<Option<Report>>,
     throttle: Mutex<Throttle>,
+    /// What it shares with all other runs of its tenant: how many lines, and what none of them may say.
+    shared: Allowance,
+    dropped: AtomicU64,
 }
 
 impl Voice {
-    /// Of a run, into a channel whose other end is the supervisor's.
-    pub fn new(run: RunId, reports: Sender<Option<Report>>) -> Self {
+    /// Of a run, into a channel whose other end is the supervisor's; `shared` is what it has with other runs.
+    pub fn new(run: RunId, reports: Sender<Option<Report>>, shared: Allowance) -> Self {
         Self(Arc::new(Inner {
             run,
             reports,
             throttle: Mutex::new(Throttle::new(LINES, Instant::now())),
+            shared,
+            dropped: AtomicU64::new(0),
         }))
+    }
+
+    /// How many lines were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
     }
 
     /// Says a line, unless there were too many in this second.
     pub fn say(&self, level: LogLevel, node: Option<String>, message: String) {
-        let throttle = self.0.throttle.lock();
-        let verdict = throttle
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(Instant::now());
-        if verdict.lost > 0 {
-            let told = format!("{} lines were dropped: too many in a second", verdict.lost);
+        let now = Instant::now();
+        let own = self.0.throttle.lock();
+        let own = own.unwrap_or_else(PoisonError::into_inner).admit(now);
+        self.tell_lost(own.lost, "too many in a second");
+        if !own.passes {
+            return self.drop_one();
+        }
+        let shared = self.0.shared.lines.admit(now);
+        let why = "the tenant's pipelines said too many in a second, this one or others";
+        self.tell_lost(shared.lost, why);
+        match shared.passes {
+            true => self.send(level, node, message),
+            false => self.drop_one(),
+        }
+    }
+
+    fn tell_lost(&self, lost: u64, why: &str) {
+        if lost > 0 {
+            let told = format!("{lost} lines were dropped: {why}");
             self.send(LogLevel::Warn, None, told);
         }
-        if verdict.passes {
-            self.send(level, node, message);
-        }
+    }
+
+    fn drop_one(&self) {
+        self.0.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What is printed to it is said.
@@ -69,7 +95,8 @@ impl Voice {
         }
     }
 
-    fn send(&self, level: LogLevel, node: Option<String>, mut message: String) {
+    fn send(&self, level: LogLevel, node: Option<String>, message: String) {
+        let mut message = self.0.shared.hide(&message).into_owned();
         if message.len() > LINE_BYTES {
             message.truncate(message.floor_char_boundary(LINE_BYTES));
             message.push_str(" ...");
@@ -83,7 +110,9 @@ impl Voice {
                 message,
             },
         };
-        self.0.reports.try_send(Some(report)).ok();
+        if self.0.reports.try_send(Some(report)).is_err() {
+            self.drop_one();
+        }
     }
 }
 
@@ -177,11 +206,13 @@ mod tests {
     use tracing::Dispatch;
 
     use super::*;
+    use crate::jobs::Terms;
+    use crate::secret::SecretText;
     use crate::thread;
 
     fn voice(run: u64) -> (Voice, Receiver<Option<Report>>) {
         let (reports, said) = unbounded();
-        (Voice::new(RunId(run), reports), said)
+        (Voice::new(RunId(run), reports, Allowance::default()), said)
     }
 
     fn lines(said: &Receiver<Option<Report>>) -> Vec<(u64, LogLevel, Option<String>, String)> {
@@ -234,13 +265,49 @@ mod tests {
     }
 
     #[test]
+    fn runs_of_a_tenant_share_its_lines_and_what_is_dropped_is_counted_where_it_was_said() {
+        let shared = Allowance::default();
+        shared.lines.set(Some(3));
+        let (reports, said) = unbounded();
+        let voices = [1, 2].map(|run| Voice::new(RunId(run), reports.clone(), shared.clone()));
+        for voice in &voices {
+            for line in 0..2 {
+                voice.say(LogLevel::Info, None, line.to_string());
+            }
+        }
+        assert_eq!(lines(&said).len(), 3);
+        assert_eq!(voices.map(|voice| voice.dropped()), [0, 1]);
+    }
+
+    #[test]
+    fn nobody_says_a_secret() {
+        let shared = Allowance::default();
+        let name = crate::ids::SecretName::parse("token").unwrap();
+        let text = SecretText::new("swordfish-7".into());
+        let terms = Terms {
+            secrets: [(name, text)].into(),
+            ..Terms::default()
+        };
+        shared.set(terms, None);
+        let (reports, said) = unbounded();
+        let voice = Voice::new(RunId(1), reports, shared.clone());
+        voice.say(LogLevel::Info, None, "with swordfish-7 it opens".into());
+        // It is no secret of the tenant any more, but this run may still have it.
+        shared.set(Terms::default(), None);
+        voice.say(LogLevel::Print, None, "swordfish-7".into());
+        let messages: Vec<String> = lines(&said).into_iter().map(|line| line.3).collect();
+        assert_eq!(messages, ["with *** it opens", "***"]);
+    }
+
+    #[test]
     fn a_flood_is_cut_and_no_reader_holds_it_up() {
         let (reports, said) = crossbeam_channel::bounded(1);
-        let voice = Voice::new(RunId(1), reports);
+        let voice = Voice::new(RunId(1), reports, Allowance::default());
         for line in 0..LINES * 2 {
             voice.say(LogLevel::Info, None, line.to_string());
         }
         assert_eq!(lines(&said).len(), 1, "the others did not wait");
+        assert_eq!(voice.dropped(), u64::from(LINES * 2 - 1));
         let lost = voice.0.throttle.lock().unwrap().take_lost();
         assert!(lost > 0, "the limit is the run's own");
     }

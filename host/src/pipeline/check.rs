@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::again;
 use super::assemble::assemble;
 use super::graph::Graph;
 use super::plan::{OnError, Plan, Trigger};
 use super::search::{Find, SearchPath};
-use super::spec::{self, Settings, Spec};
+use super::spec::{self, Rejected, Settings, Spec};
 use super::types::Typer;
 use crate::checkpoint::Code;
 use crate::config::{self, Confined, Confines, Level, Paths, Problem, Problems, Table};
-use crate::deliver::{SinkConfig, rejected_schema};
+use crate::deliver::rejected_schema;
 use crate::error::Failure;
 use crate::ids::NodeName;
 use crate::plugin::Engine;
@@ -95,14 +96,16 @@ impl PipelineFile {
     }
 
     /// Checks a file of someone who does not own this machine: its plugins are those that `find` gives, and what it may
-    /// reach is what `confines` allow. Gives the text as well, with every path in it whole, so that it means the same wherever it stands.
+    /// reach is what `confines` allow, but for what stands behind the first `until` bytes. Gives the text as well, with every path in it
+    /// whole, so that it means the same wherever it stands.
     pub fn check_confined(
         &self,
         engine: &Engine,
         find: &Find<'_>,
         confines: Confines,
+        until: usize,
     ) -> (Checked, String) {
-        let confined = Rc::new(Confined::new(confines));
+        let confined = Rc::new(Confined::new(confines, until));
         let problems = Problems::default();
         let table = config::parse_confined(&self.text, self.base(), &problems, &confined);
         let checked = self.check_table(table, engine, find, problems);
@@ -151,7 +154,13 @@ fn check(
     if problems.has_errors() {
         return None;
     }
-    let nodes = assemble(&spec.nodes, typed, &graph, problems)?;
+    let mut nodes = assemble(&spec.nodes, typed, &graph, problems)?;
+    if let Some(folder) = rejected
+        .as_ref()
+        .and_then(|rejected| rejected.again.as_ref())
+    {
+        nodes = again::with_rows_again(nodes, folder);
+    }
     Some(Plan {
         name: spec.name?.into_inner().into(),
         code: Code::new(&file.path, file.text.clone(), components),
@@ -160,7 +169,7 @@ fn check(
         partitions: spec.partitions,
         checkpoint: spec.checkpoint,
         nodes,
-        rejected,
+        rejected: rejected.map(|rejected| rejected.sink),
     })
 }
 
@@ -185,7 +194,7 @@ fn check_trigger(spec: &Spec, problems: &Problems) {
     }
 }
 
-fn check_rejected(spec: &Spec, problems: &Problems) -> Option<SinkConfig> {
+fn check_rejected(spec: &Spec, problems: &Problems) -> Option<Rejected> {
     let rejecting: Vec<_> = spec
         .nodes
         .iter()
@@ -212,7 +221,7 @@ fn check_rejected(spec: &Spec, problems: &Problems) -> Option<SinkConfig> {
         );
     }
     let config = rejected.get_ref().as_ref()?;
-    if let Err(reason) = config.check(&rejected_schema()) {
+    if let Err(reason) = config.sink.check(&rejected_schema()) {
         let message = format!("`[rejected]` cannot hold rejected rows: {reason}");
         let help = "its rows have several columns: use format = \"json\"";
         problems.add(rejected.span(), message, Some(help.into()));

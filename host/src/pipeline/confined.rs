@@ -1,7 +1,7 @@
 //! The check of a file of someone who does not own this machine, as a question and an answer that can cross to another process: checking
 //! runs plugins' `describe`, which is no work for a server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,9 @@ use super::{PipelineFile, show};
 use crate::checkpoint::Definition;
 use crate::config::{Confines, Problem};
 use crate::error::Failure;
+use crate::ids::SecretName;
 use crate::plugin::Engine;
+use crate::secret::SecretSource;
 
 /// A file to be checked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,8 +21,12 @@ pub struct ConfinedFile {
     pub path: PathBuf,
     /// What it says.
     pub text: String,
+    /// What is added behind it by who runs it, and may reach anything; nothing in most cases.
+    pub appendix: String,
     /// What it may reach.
     pub confines: Confines,
+    /// Names of the secrets that settings of its plugins may name.
+    pub secrets: BTreeSet<SecretName>,
     /// The file of each plugin that it names, or why there is none.
     pub plugins: BTreeMap<String, Result<PathBuf, Failure>>,
 }
@@ -54,8 +60,10 @@ impl ConfinedFile {
                 "nobody looked for plugin `{written}`"
             ))),
         };
-        let file = PipelineFile::from_text(&self.path, self.text.clone());
-        let (checked, whole) = file.check_confined(engine, &find, self.confines.clone());
+        let file = PipelineFile::from_text(&self.path, format!("{}{}", self.text, self.appendix));
+        engine.use_secrets(SecretSource::Names(Some(self.secrets.clone())));
+        let until = self.text.len();
+        let (checked, whole) = file.check_confined(engine, &find, self.confines.clone(), until);
         let passed = checked.plan.map(|plan| Passed {
             shown: show::text(&plan),
             definition: plan.definition(),
@@ -107,7 +115,9 @@ mod tests {
         let file = ConfinedFile {
             path: "/files/pipeline.toml".into(),
             text: "name = \"a\"\n[sources.s]\ntype = \"generate\"\n[steps.t]\ninput = \"s\"\nplugin = \"x\"\n".into(),
+            appendix: String::new(),
             confines: Confines::default(),
+            secrets: BTreeSet::new(),
             plugins: BTreeMap::from([("x".to_owned(), Err(missing))]),
         };
         let at = file.text.find("\"x\"").unwrap();

@@ -2,6 +2,7 @@
 //!
 //! [`spec`] is what was written, [`check`] types it, [`plan`] is what is true: nothing after `check` validates again.
 
+mod again;
 mod assemble;
 pub mod check;
 pub mod confined;

@@ -17,6 +17,7 @@ use crate::plugin;
 use crate::receive::{SourceConfig, TableSource};
 use crate::sql::Sql;
 use crate::state::StateConfig;
+use crate::telemetry::NodeCounters;
 use crate::window::WindowSpec;
 
 /// A whole pipeline. Every process of a run makes the same one from the same file.
@@ -157,6 +158,17 @@ impl Node {
             NodeKind::Reduce(step, _) => Some(step.reducer.digest()),
             NodeKind::Sink(SinkConfig::Plugin(sink)) => Some(sink.plugin.digest()),
             _ => None,
+        }
+    }
+
+    /// Its counters: those that its calls are charged to, if it is user code, else new ones.
+    pub fn counters(&self) -> Arc<NodeCounters> {
+        match &self.kind {
+            NodeKind::Transform(step) => step.transform.counters(),
+            NodeKind::Keyed(step) => step.keyed.counters(),
+            NodeKind::Reduce(step, _) => step.reducer.counters(),
+            NodeKind::Sink(SinkConfig::Plugin(sink)) => sink.plugin.counters(),
+            _ => Arc::default(),
         }
     }
 

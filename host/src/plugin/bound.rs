@@ -13,17 +13,19 @@ use super::call::{CallContext, CallError, ErrorKind};
 use super::capture::{Called, Capture, Header};
 use super::columns::Asked;
 use super::engine::{Component, ONLY_COMPUTES, Runtime};
-use super::host::{Log, State};
+use super::host::{Log, State, shown_error};
 use super::imports::{self, Grants, HostPort};
-use super::limits::Limits;
+use super::limits::{Limiter, Limits};
 use super::live::Answer;
 use super::meter::Meter;
+use super::pool::MemoryPool;
 use super::wasi::Wasi;
 use super::{World, trap};
 use crate::batch;
 use crate::config::nearest;
 use crate::error::Failure;
 use crate::ids::NodeName;
+use crate::telemetry::NodeCounters;
 
 /// Time for `describe`: it only computes, and `wasmill check` waits for it.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
@@ -33,8 +35,12 @@ const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) struct Bound {
     pub component: Component,
     pub pre: InstancePre<State>,
-    /// The configuration as JSON.
+    /// What its calls are charged to.
+    pub counters: Arc<NodeCounters>,
+    /// The configuration as JSON, with its secrets: for the plugin alone.
     pub config: String,
+    /// The configuration as the file has it.
+    written: Arc<serde_json::Value>,
     pub limits: Limits,
     runtime: Arc<Runtime>,
     log: Arc<Log>,
@@ -79,7 +85,9 @@ impl Bound {
         Ok(Self {
             component: component.clone(),
             pre,
-            config: config.to_string(),
+            counters: Arc::default(),
+            config: component.engine().fill(config)?.to_string(),
+            written: Arc::new(config.clone()),
             limits: limits.clone(),
             log: Arc::new(Log::new(node.clone(), name.into())),
             hosts: grants.http.clone().into(),
@@ -90,13 +98,15 @@ impl Bound {
     /// A store for one instance, its clock set for the first call.
     pub fn store(&self) -> Store<State> {
         let wasi = self.wasi(&self.hosts);
-        self.limited(self.state(&self.limits, wasi), &self.limits)
+        let pool = self.component.engine().memory().clone();
+        self.limited(self.state(&self.limits, wasi, pool), &self.limits)
     }
 
     fn wasi(&self, granted: &Arc<[HostPort]>) -> Option<Box<Wasi>> {
         let mut imports = self.component.imports().iter();
         let any = imports.any(|function| function.interface.starts_with("wasi:"));
-        any.then(|| Box::new(Wasi::new(granted.clone())))
+        let reach = self.component.engine().reach();
+        any.then(|| Box::new(Wasi::new(granted.clone(), reach.clone())))
     }
 
     /// What `describe` runs in: an instance in which all that leads outside traps, and a deadline of its own.
@@ -111,13 +121,16 @@ impl Bound {
             ..self.limits.clone()
         };
         let wasi = self.wasi(&Arc::default());
-        let store = self.limited(self.state(&limits, wasi), &limits);
-        Ok((store, pre, limits))
+        // A file is not wrong because others have the memory now: what describes itself has its own, for a moment.
+        let state = self.state(&limits, wasi, Arc::default());
+        Ok((self.limited(state, &limits), pre, limits))
     }
 
-    fn state(&self, limits: &Limits, wasi: Option<Box<Wasi>>) -> State {
-        let meter = Meter::new(self.component.quota().clone());
-        State::new(limits, meter, &self.log, wasi)
+    fn state(&self, limits: &Limits, wasi: Option<Box<Wasi>>, pool: Arc<MemoryPool>) -> State {
+        let quota = self.component.engine().quota().clone();
+        let meter = Meter::new(quota, self.counters.clone());
+        let limiter = Limiter::new(limits, pool);
+        State::new(limiter, meter, &self.log, wasi)
     }
 
     fn limited(&self, state: State, limits: &Limits) -> Store<State> {
@@ -168,7 +181,10 @@ impl Bound {
         match answer {
             Ok(Ok(plan)) => Ok(plan),
             Ok(Err(error)) => {
-                let what = format!("refuses its input or configuration: {}", error.message);
+                let what = format!(
+                    "refuses its input or configuration: {}",
+                    shown_error(&error.message)
+                );
                 let inputs: Vec<_> = inputs.iter().map(ToString::to_string).collect();
                 let inputs = inputs.join("; another has ");
                 let help = format!("its settings are in `config`; its input has {inputs}");
@@ -188,9 +204,10 @@ impl Bound {
                     | CallError::OutputTooLarge { .. } => {
                         failure.help("raise its `limits`, or mend the plugin")
                     }
-                    CallError::Trap { .. } | CallError::Contract(_) | CallError::Refused { .. } => {
-                        failure
-                    }
+                    CallError::Trap { .. }
+                    | CallError::Quota(_)
+                    | CallError::Contract(_)
+                    | CallError::Refused { .. } => failure,
                 })
             }
         }
@@ -217,7 +234,7 @@ impl Bound {
                     digest: self.component.digest(),
                     world: self.component.world(),
                     node: node.clone(),
-                    config: self.config.parse().expect("written from a value"),
+                    config: (*self.written).clone(),
                     limits: self.limits.clone(),
                     context: *context,
                     rows,
@@ -347,10 +364,10 @@ impl fmt::Display for WireSchema {
 
 /// A plugin's own answer that a call on `rows` rows failed.
 pub(super) fn refused(error: Error, rows: usize) -> CallError {
+    let message = shown_error(&error.message);
     if let Some(row) = error.rows.iter().find(|row| **row as usize >= rows) {
         return CallError::Contract(format!(
-            "its error blames row {row} of {rows}, and says: {}",
-            error.message
+            "its error blames row {row} of {rows}, and says: {message}"
         ));
     }
     CallError::Refused {
@@ -359,7 +376,7 @@ pub(super) fn refused(error: Error, rows: usize) -> CallError {
             GuestErrorKind::Rejected => ErrorKind::Rejected,
             GuestErrorKind::Fatal => ErrorKind::Fatal,
         },
-        message: error.message,
+        message,
         rows: error.rows,
         after: error
             .after_ms

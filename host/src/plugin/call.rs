@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bindings::wasmill::plugin::types::Rejects;
 use super::columns::reasons;
+use super::host::shown_error;
 
 use crate::ids::{BatchTime, Epoch, PartitionId};
 
@@ -95,6 +96,9 @@ pub enum CallError {
     /// A limit of memory, tables, instances or stack.
     #[error("the plugin went over its limit of {0}")]
     Limit(String),
+    /// More than all plugins of the engine may have together: no fault of this one, nor of its rows.
+    #[error("the plugin asked for more than all plugins of its tenant may have together, {0}")]
+    Quota(String),
     /// More output than `limits.output`; smaller input may do.
     #[error("the plugin made more output than its limit of {limit} bytes a call")]
     OutputTooLarge {
@@ -119,6 +123,9 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// What to do about [`Self::Quota`].
+    pub const QUOTA_HELP: &str = "it is tried again by itself; pause another pipeline, or ask who runs the server for a larger quota";
+
     /// What went wrong, and where in the guest, a line for each of its functions.
     pub fn with_stack(&self) -> String {
         match self {
@@ -147,7 +154,7 @@ pub(super) fn rejected(input_rows: usize, wire: Rejects) -> Result<Vec<Rejected>
         return Ok(Vec::new());
     }
     let reasons = reasons(wire.rows.len(), wire.reasons)?;
-    let reasons = (0..reasons.len()).map(|row| reasons.value(row).to_owned());
+    let reasons = (0..reasons.len()).map(|row| shown_error(reasons.value(row)));
     let mut rejected: Vec<_> = wire
         .rows
         .into_iter()

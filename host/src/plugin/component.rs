@@ -115,6 +115,29 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Failure> {
     })
 }
 
+/// The names of what a component imports and exports, types too, as its world has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Interfaces {
+    /// `wasmill:plugin/transform@0.1.0`
+    pub exports: Vec<String>,
+    /// `wasmill:plugin/host@0.1.0`
+    pub imports: Vec<String>,
+}
+
+/// Reads them.
+///
+/// # Errors
+/// When it is no valid component.
+pub fn interfaces(component: &[u8]) -> Result<Interfaces, Failure> {
+    let (resolve, world) = decode(component)?;
+    let world = &resolve.worlds[world];
+    let name = |key| resolve.name_world_key(key);
+    Ok(Interfaces {
+        exports: world.exports.keys().map(name).collect(),
+        imports: world.imports.keys().map(name).collect(),
+    })
+}
+
 fn componentize(module: &[u8]) -> Result<Vec<u8>, Failure> {
     let has_metadata = Parser::new(0)
         .parse_all(module)
@@ -248,6 +271,14 @@ mod tests {
             (World::Sink, "0.1.0")
         );
         assert_eq!(parsed.about.digest, Digest::of(&module));
+
+        let names = interfaces(&parsed.bytes).expect("it is a component");
+        assert_eq!(names.exports, ["wasmill:plugin/sink@0.1.0"]);
+        assert!(
+            names
+                .imports
+                .contains(&"wasmill:plugin/host@0.1.0".to_owned())
+        );
 
         let again = parse(&parsed.bytes).expect("its component is one too");
         assert!(!again.about.was_module);

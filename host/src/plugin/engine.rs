@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -19,11 +19,14 @@ use super::component::{About, ImportedFunction, Parsed, parse};
 use super::host::State;
 use super::http::OUTGOING_HANDLER;
 use super::limits::Limits;
+use super::pool::MemoryPool;
 use super::quota::Quota;
+use super::reach::Reach;
 use super::wasi;
 use crate::bounded::Bounded;
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 use crate::ids::Digest;
+use crate::secret::SecretSource;
 
 /// How often deadlines are looked at: fine enough for a deadline of 10 ms, 200 wake-ups a second of one thread.
 const TICK: Duration = Duration::from_millis(5);
@@ -40,11 +43,15 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     cache: Cache,
     quota: Arc<Quota>,
+    memory: Arc<MemoryPool>,
+    reach: Arc<Reach>,
+    secrets: RwLock<SecretSource>,
     /// By stack size, the one bound that wasmtime fixes per engine. All but the default's are made on demand.
     runtimes: Mutex<BTreeMap<u64, Arc<Runtime>>>,
     captures: OnceLock<Captures>,
     /// Who compiles what is not in the cache, if not this process.
     elsewhere: Option<Bounded>,
+    compiling: Mutex<()>,
 }
 
 impl fmt::Debug for Engine {
@@ -120,9 +127,13 @@ impl Engine {
         Ok(Self(Arc::new(Inner {
             cache,
             quota: Arc::default(),
+            memory: Arc::default(),
+            reach: Arc::default(),
+            secrets: RwLock::new(SecretSource::Names(None)),
             runtimes: Mutex::default(),
             captures: OnceLock::new(),
             elsewhere,
+            compiling: Mutex::default(),
         })))
     }
 
@@ -183,8 +194,36 @@ impl Engine {
     }
 
     /// How much processor time its plugins may take.
-    pub fn quota(&self) -> &Quota {
+    pub fn quota(&self) -> &Arc<Quota> {
         &self.0.quota
+    }
+
+    /// How much memory its plugins have, and may have.
+    pub fn memory(&self) -> &Arc<MemoryPool> {
+        &self.0.memory
+    }
+
+    /// Which private addresses its plugins may send requests to.
+    pub fn reach(&self) -> &Arc<Reach> {
+        &self.0.reach
+    }
+
+    /// Takes the secrets that plugins' settings name from there, in whatever is bound from now on.
+    pub fn use_secrets(&self, source: SecretSource) {
+        *self
+            .0
+            .secrets
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = source;
+    }
+
+    /// A plugin's configuration with its secrets in it.
+    ///
+    /// # Errors
+    /// When there is no such secret.
+    pub(super) fn fill(&self, config: &serde_json::Value) -> Result<serde_json::Value, Failure> {
+        let secrets = self.0.secrets.read();
+        secrets.unwrap_or_else(PoisonError::into_inner).fill(config)
     }
 
     fn runtime(&self, stack: u64) -> Result<Arc<Runtime>, Failure> {
@@ -349,8 +388,9 @@ impl Component {
         &self.0.about.imports
     }
 
-    pub(super) fn quota(&self) -> &Arc<Quota> {
-        &self.0.engine.0.quota
+    /// Whose quotas its calls are held to.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0.engine
     }
 
     /// Its code for engines with this stack size, compiled or from the cache.
@@ -395,12 +435,20 @@ impl Component {
         if let Some(found) = find() {
             return Ok(found);
         }
+        // After an update of this program all plugins are compiled again: one after the other, and each once.
+        let compiling = engine.0.compiling.lock();
+        let _compiling = compiling.unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = find() {
+            return Ok(found);
+        }
         let Source::File(path) = source else {
             let message = format!("plugin `{name}` is in no file that a child process could read");
             return Err(Failure::internal(message));
         };
         compile(bounded, path, cache.folder()).map_err(|failure| Failure {
             message: format!("plugin `{name}` cannot be compiled: {}", failure.message),
+            // It could be when it was pushed.
+            fault: Fault::External,
             ..failure
         })?;
         find().ok_or_else(|| {

@@ -7,7 +7,7 @@ use wasmtime::component::HasData;
 
 use super::bindings::wasmill::plugin::host;
 use super::call::CallContext;
-use super::limits::{Limiter, Limits};
+use super::limits::Limiter;
 use super::meter::Meter;
 use super::wasi::Wasi;
 use crate::ids::{Epoch, NodeName, PartitionId};
@@ -23,14 +23,14 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(limits: &Limits, meter: Meter, log: &Arc<Log>, wasi: Option<Box<Wasi>>) -> Self {
+    pub fn new(limiter: Limiter, meter: Meter, log: &Arc<Log>, wasi: Option<Box<Wasi>>) -> Self {
         let log = InstanceLog {
             log: log.clone(),
             place: None,
             last_error: None,
         };
         Self {
-            limiter: Limiter::new(limits),
+            limiter,
             meter,
             log,
             wasi,
@@ -45,8 +45,9 @@ impl State {
         }
     }
 
-    /// Logs what the guest has printed.
-    pub fn drain(&mut self) {
+    /// The call is over: its time is taken, and what it printed goes to the log.
+    pub fn end(&mut self) {
+        self.meter.end();
         if let Some(wasi) = &self.wasi {
             let printed = wasi.printed();
             self.log.printed(&printed.output, OUTPUT);
@@ -177,10 +178,22 @@ impl InstanceLog {
 
 /// A line that can neither forge other lines nor steer a terminal.
 fn shown(message: &str) -> String {
+    cut(message, char::is_control)
+}
+
+/// What a plugin says of an error: it may have lines, as a traceback has, and steers no terminal either.
+pub(super) fn shown_error(message: &str) -> String {
+    cut(message.trim_end(), |character| {
+        character.is_control() && character != '\n'
+    })
+}
+
+/// No more than a line may have, and escaped where it has to be.
+fn cut(message: &str, is_escaped: impl Fn(char) -> bool) -> String {
     let end = message.floor_char_boundary(LINE_BYTES);
     let mut line = String::with_capacity(end);
     for character in message[..end].chars() {
-        match character.is_control() {
+        match is_escaped(character) {
             true => line.extend(character.escape_default()),
             false => line.push(character),
         }
@@ -198,6 +211,7 @@ mod tests {
     #[test]
     fn a_line_cannot_forge_another_nor_be_endless() {
         assert_eq!(shown("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        assert_eq!(shown_error("a\nb\u{1b}[31m\n"), "a\nb\\u{1b}[31m");
         let long = shown(&"ü".repeat(LINE_BYTES));
         assert!(
             long.len() < LINE_BYTES + 8 && long.ends_with(" ..."),

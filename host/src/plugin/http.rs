@@ -1,5 +1,10 @@
 //! `wasi:http` for plugins that are granted it: requests to the named hosts, and to no other.
+//!
+//! Where private addresses are out of reach, a host is looked up here, and without TLS the connection goes to the very address that was
+//! looked at: whoever answers for the name cannot answer otherwise a moment later. With TLS it is looked up again, and what stands at another
+//! address then has to prove that it is the host before it is told anything.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
@@ -13,8 +18,10 @@ use wasmtime_wasi_http::{
     WasiHttpView, default_send_request,
 };
 
+use super::address::is_private;
 use super::host::State;
 use super::imports::HostPort;
+use super::reach::Reach;
 use super::wasi::Wasi;
 
 /// The interface that sends requests, in the version that wasmtime-wasi-http 48 has the types of.
@@ -29,13 +36,19 @@ pub(super) struct Http {
 /// Lets requests to granted hosts pass.
 struct Gate {
     granted: Arc<[HostPort]>,
+    has_denied: bool,
+    reach: Arc<Reach>,
 }
 
 impl Http {
-    pub fn new(granted: Arc<[HostPort]>) -> Self {
+    pub fn new(granted: Arc<[HostPort]>, reach: Arc<Reach>) -> Self {
         Self {
             http: WasiHttpCtx::new(),
-            gate: Gate { granted },
+            gate: Gate {
+                granted,
+                has_denied: false,
+                reach,
+            },
         }
     }
 }
@@ -93,15 +106,26 @@ impl WasiHttpHooks for Gate {
         options: Option<RequestOptions>,
         _response_error: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
-        let allowed = request
-            .uri()
-            .authority()
-            .is_some_and(|authority| allowed(&self.granted, authority, request.uri().scheme()));
-        if !allowed {
-            tracing::warn!(uri = %request.uri(), "a plugin's request was denied: its `grants.http` does not name this host");
+        let target = Target::of(request.uri());
+        let Some(target) = target.filter(|target| target.is_granted(&self.granted)) else {
+            // Once an instance: it may ask again and again. The rest of the address may hold what is secret.
+            if !std::mem::replace(&mut self.has_denied, true) {
+                let host = request.uri().host().unwrap_or_default();
+                tracing::warn!(
+                    host,
+                    "a plugin's request was denied: its `grants.http` does not name this host"
+                );
+            }
             return Box::new(async { Err(Error::HttpRequestDenied) });
-        }
+        };
+        let is_free = self
+            .reach
+            .allows(&target.host, target.port, target.scheme_port());
         Box::new(async move {
+            let request = match is_free {
+                true => request,
+                false => target.public(request).await?,
+            };
             let (response, io) = default_send_request(request, options).await?;
             let io: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(io);
             Ok((response.map(WasiBody::new), io))
@@ -109,21 +133,73 @@ impl WasiHttpHooks for Gate {
     }
 }
 
-fn allowed(granted: &[HostPort], authority: &Authority, scheme: Option<&Scheme>) -> bool {
-    let scheme_port = if scheme == Some(&Scheme::HTTP) {
-        80
-    } else {
-        443
-    };
-    let port = authority.port_u16().unwrap_or(scheme_port);
-    granted
-        .iter()
-        .any(|host| host.covers(authority.host(), port, scheme_port))
+/// Where a request goes.
+struct Target {
+    /// An IPv6 address stands in brackets.
+    host: String,
+    port: u16,
+    is_tls: bool,
+}
+
+impl Target {
+    fn of(uri: &http::Uri) -> Option<Self> {
+        let authority = uri.authority()?;
+        let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
+        let default = if is_tls { 443 } else { 80 };
+        Some(Self {
+            host: authority.host().to_owned(),
+            port: authority.port_u16().unwrap_or(default),
+            is_tls,
+        })
+    }
+
+    fn scheme_port(&self) -> u16 {
+        if self.is_tls { 443 } else { 80 }
+    }
+
+    fn is_granted(&self, granted: &[HostPort]) -> bool {
+        let scheme_port = self.scheme_port();
+        let mut granted = granted.iter();
+        granted.any(|host| host.covers(&self.host, self.port, scheme_port))
+    }
+
+    /// The request, bound to an address of the host that is not private.
+    async fn public(
+        &self,
+        mut request: http::Request<WasiBody>,
+    ) -> Result<http::Request<WasiBody>, Error> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let found = tokio::net::lookup_host((host, self.port)).await;
+        let found: Vec<SocketAddr> = found.map_err(Error::Connect)?.collect();
+        let Some(first) = self.only_public(&found) else {
+            tracing::warn!(host = %self.host, "a plugin's request was denied: the host has a private address, and `allow_private` of the tenant's policy does not name it");
+            return Err(Error::DestinationIpProhibited);
+        };
+        // A certificate is of the name.
+        if !self.is_tls {
+            let mut parts = request.uri().clone().into_parts();
+            let authority = Authority::try_from(first.to_string());
+            parts.authority = Some(authority.map_err(|_| Error::HttpRequestUriInvalid)?);
+            let bound = http::Uri::from_parts(parts);
+            *request.uri_mut() = bound.map_err(|_| Error::HttpRequestUriInvalid)?;
+        }
+        Ok(request)
+    }
+
+    /// The first of the addresses, if none is private: a host that has both kinds is up to something.
+    fn only_public(&self, found: &[SocketAddr]) -> Option<SocketAddr> {
+        let is_any_private = found.iter().any(|address| is_private(address.ip()));
+        found.first().copied().filter(|_| !is_any_private)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn target(uri: &'static str) -> Target {
+        Target::of(&http::Uri::from_static(uri)).unwrap()
+    }
 
     #[test]
     fn only_the_host_and_port_of_the_grant_pass() {
@@ -131,10 +207,7 @@ mod tests {
             HostPort::parse("127.0.0.1:8080").unwrap(),
             HostPort::parse("a.example").unwrap(),
         ];
-        let allowed = |uri: &'static str| {
-            let uri = http::Uri::from_static(uri);
-            allowed(&granted, uri.authority().unwrap(), uri.scheme())
-        };
+        let allowed = |uri| target(uri).is_granted(&granted);
         assert!(allowed("http://127.0.0.1:8080/x"));
         assert!(allowed("https://a.example/x"));
         assert!(allowed("http://A.example:80/x"));
@@ -142,5 +215,65 @@ mod tests {
         assert!(!allowed("https://a.example:8443/x"));
         assert!(!allowed("http://a.example@127.0.0.1:8081/"));
         assert!(!allowed("http://b.a.example/"));
+    }
+
+    /// What a request becomes where private addresses are out of reach.
+    fn public(uri: &'static str) -> Result<String, Error> {
+        let body = WasiBody::default();
+        let mut request = http::Request::new(body);
+        *request.uri_mut() = http::Uri::from_static(uri);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let bound = runtime.unwrap().block_on(target(uri).public(request));
+        bound.map(|request| request.uri().to_string())
+    }
+
+    #[test]
+    fn a_name_or_address_that_leads_to_this_machine_or_its_network_is_prohibited() {
+        for uri in [
+            "http://localhost/",
+            "https://localhost/",
+            "http://127.0.0.1:8080/",
+            "http://[::1]/",
+            "http://[::ffff:10.0.0.1]/",
+            "https://192.168.0.1/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://0.0.0.0/",
+        ] {
+            let denied = public(uri);
+            assert!(
+                matches!(denied, Err(Error::DestinationIpProhibited)),
+                "{uri}: {denied:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_goes_to_the_address_that_was_looked_at_unless_a_certificate_is_of_the_name() {
+        assert_eq!(
+            public("http://1.1.1.1/a?b").unwrap(),
+            "http://1.1.1.1:80/a?b"
+        );
+        assert_eq!(public("https://1.1.1.1/a").unwrap(), "https://1.1.1.1/a");
+        let of = |addresses: &[&str]| {
+            let addresses: Vec<SocketAddr> =
+                addresses.iter().map(|one| one.parse().unwrap()).collect();
+            target("http://a.example/").only_public(&addresses)
+        };
+        assert_eq!(
+            of(&["1.1.1.1:80", "8.8.8.8:80"]),
+            Some("1.1.1.1:80".parse().unwrap())
+        );
+        assert_eq!(of(&["1.1.1.1:80", "127.0.0.1:80"]), None);
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn hosts_that_are_named_may_be_private() {
+        let reach = Reach::default();
+        assert!(reach.allows("127.0.0.1", 80, 80), "as long as nobody minds");
+        reach.confine(vec![HostPort::parse("127.0.0.1:8080").unwrap()]);
+        assert!(reach.allows("127.0.0.1", 8080, 80));
+        assert!(!reach.allows("127.0.0.1", 80, 80));
+        assert!(!reach.allows("localhost", 8080, 80));
     }
 }

@@ -22,6 +22,7 @@ use super::live::{Live, wire_context};
 use super::ports::{Port, Ports, made_columns, schema_of};
 use crate::error::Failure;
 use crate::ids::{Digest, NodeName};
+use crate::telemetry::NodeCounters;
 
 /// Bits of a key's status in `wit/keyed.wit`.
 pub mod status {
@@ -230,6 +231,11 @@ impl Keyed {
     /// What its instances and calls may use.
     pub fn limits(&self) -> &Limits {
         &self.0.bound.limits
+    }
+
+    /// What its calls are charged to.
+    pub fn counters(&self) -> Arc<NodeCounters> {
+        self.0.bound.counters.clone()
     }
 
     /// Of the component.

@@ -1,11 +1,13 @@
 //! What a plugin may use up, and the settings for it: a step's or sink's `limits` table.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
 
+use super::pool::MemoryPool;
 use crate::config::{Table, format_size};
 
 /// The bounds of one instance, or of one call into it.
@@ -112,15 +114,27 @@ pub(super) struct Limiter {
     memory_left: usize,
     table_elements_left: usize,
     limits: Limits,
+    /// What it shares with all instances of the engine.
+    pool: Arc<MemoryPool>,
+    /// Bytes that it has of it.
+    pooled: u64,
 }
 
 impl Limiter {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, pool: Arc<MemoryPool>) -> Self {
         Self {
             memory_left: usize_of(limits.memory),
             table_elements_left: usize_of(limits.table_elements),
             limits: limits.clone(),
+            pool,
+            pooled: 0,
         }
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.pool.give_back(self.pooled);
     }
 }
 
@@ -163,9 +177,15 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let Limits { memory, .. } = self.limits;
-        take(&mut self.memory_left, current, desired, maximum, || {
+        let fits = take(&mut self.memory_left, current, desired, maximum, || {
             format!("{} of memory", format_size(memory))
-        })
+        })?;
+        if fits {
+            let more = desired.saturating_sub(current) as u64;
+            self.pool.take(more)?;
+            self.pooled += more;
+        }
+        Ok(fits)
     }
 
     fn table_growing(
@@ -235,14 +255,19 @@ mod tests {
 
     #[test]
     fn growth_counts_over_all_memories() {
-        let mut limiter = Limiter::new(&Limits {
+        let pool = Arc::new(MemoryPool::default());
+        let limits = Limits {
             memory: 100,
             ..Limits::default()
-        });
+        };
+        let mut limiter = Limiter::new(&limits, pool.clone());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         let error = limiter.memory_growing(40, 41, None).unwrap_err();
         assert!(error.downcast_ref::<LimitReached>().is_some());
         assert!(!limiter.memory_growing(40, 50, Some(45)).unwrap());
+        assert_eq!(pool.held(), 100);
+        drop(limiter);
+        assert_eq!(pool.held(), 0);
     }
 }

@@ -31,8 +31,7 @@ impl<G> Live<G> {
                 let answer = open(&mut store, &guest)?;
                 Ok((guest, answer))
             });
-        store.data_mut().drain();
-        store.data_mut().meter.end();
+        store.data_mut().end();
         match opened {
             Ok((guest, Ok(()))) => Ok(Self(Some((store, guest)))),
             Ok((_, Err(error))) => Err(refused(error, 0)),
@@ -67,8 +66,7 @@ impl<G> Live<G> {
         store.data_mut().log.last_error = None;
         store.data_mut().begin(context);
         let answer = call(&mut store, &guest);
-        store.data_mut().drain();
-        store.data_mut().meter.end();
+        store.data_mut().end();
         let result = match answer {
             Ok(Ok(answer)) => check(answer).map_err(CallError::Contract),
             Ok(Err(error)) => Err(refused(error, rows)),

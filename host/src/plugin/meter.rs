@@ -1,7 +1,7 @@
 //! The clock of an instance: how long its current call may go on.
 //!
-//! Without a quota a deadline is wall-clock time, and the engine's clock rings once, at its end. With one, it rings at every tick: what the
-//! call has used of the processor is charged, the thread sleeps if that is too much, and a deadline is processor time, for a call that is
+//! What a call uses of the processor is counted on its node. Without a quota a deadline is wall-clock time, and the engine's clock rings once, at its end. With one, it rings at every tick: what the
+//! call has used is charged to the quota as well, the thread sleeps if that is too much, and a deadline is processor time, for a call that is
 //! made to sleep is not to blame for that.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::ticks;
 use super::quota::Quota;
+use crate::telemetry::{NodeCounters, count};
 
 /// A call under a quota ends after so many times its deadline, whatever it has used: sources and sinks wait for it.
 const WALL: u32 = 20;
@@ -17,12 +18,15 @@ const WALL: u32 = 20;
 #[derive(Debug)]
 pub(super) struct Meter {
     quota: Arc<Quota>,
+    counters: Arc<NodeCounters>,
     call: Option<Call>,
 }
 
-/// A call under a quota.
+/// A call that goes on.
 #[derive(Debug)]
 struct Call {
+    /// Whether there was a quota when it began.
+    is_limited: bool,
     deadline: Duration,
     began: Instant,
     /// Processor time that it has used and that is charged.
@@ -32,22 +36,28 @@ struct Call {
 }
 
 impl Meter {
-    /// Of an instance that shares a quota.
-    pub fn new(quota: Arc<Quota>) -> Self {
-        Self { quota, call: None }
+    /// Of an instance that shares a quota, and counters with those of its node.
+    pub fn new(quota: Arc<Quota>, counters: Arc<NodeCounters>) -> Self {
+        Self {
+            quota,
+            counters,
+            call: None,
+        }
     }
 
     /// A call begins, on this thread; says after how many ticks [`Self::goes_on`] is to be asked.
     pub fn begin(&mut self, deadline: Duration) -> u64 {
-        self.call = self.quota.is_limited().then(|| Call {
+        let is_limited = self.quota.is_limited();
+        self.call = Some(Call {
+            is_limited,
             deadline,
             began: Instant::now(),
             used: Duration::ZERO,
             charged_at: thread_time(),
         });
-        match self.call {
-            Some(_) => 1,
-            None => ticks(deadline),
+        match is_limited {
+            true => 1,
+            false => ticks(deadline),
         }
     }
 
@@ -55,7 +65,9 @@ impl Meter {
     pub fn goes_on(&mut self) -> bool {
         self.charge();
         self.call.as_ref().is_some_and(|call| {
-            call.used < call.deadline && call.began.elapsed() < call.deadline * WALL
+            call.is_limited
+                && call.used < call.deadline
+                && call.began.elapsed() < call.deadline * WALL
         })
     }
 
@@ -71,7 +83,12 @@ impl Meter {
             let used = now.saturating_sub(call.charged_at);
             call.used += used;
             call.charged_at = now;
-            self.quota.pay(used);
+            count(&self.counters.cpu_nanos, used.as_nanos() as u64);
+            if call.is_limited {
+                let most = call.deadline.saturating_mul(WALL);
+                self.quota
+                    .pay(used, most.saturating_sub(call.began.elapsed()));
+            }
         }
     }
 }

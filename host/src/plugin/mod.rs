@@ -6,9 +6,10 @@
 //! In the order in which a file becomes a call: [`component`] reads it, `imports` decides whether it may run, `engine` compiles it
 //! (`cache` keeps the code), `bound` gives it a configuration and makes stores whose `host` state has the `limits` and answers `wasi`, `transform`,
 //! `reducer`, `keyed` and `sink` each know a world and call its `live` instances with what `chunk` cuts, `columns` carries the rows
-//! over, `ports` checks what comes back, `trap` says what went wrong, `capture` keeps the call for another time; `quota` and `meter` hold it to
-//! its share of the processor.
+//! over, `ports` checks what comes back, `trap` says what went wrong, `capture` keeps the call for another time; `quota`, `meter` and `pool` hold it to
+//! its tenant's share of the processor and of memory.
 
+mod address;
 mod bindings;
 mod bound;
 mod cache;
@@ -25,8 +26,10 @@ mod keyed;
 mod limits;
 mod live;
 mod meter;
+mod pool;
 mod ports;
 mod quota;
+mod reach;
 mod reducer;
 mod sink;
 #[cfg(test)]
@@ -43,8 +46,10 @@ pub use engine::{Component, Engine, compile};
 pub use imports::{Grants, HostPort, capabilities};
 pub use keyed::{Keyed, KeyedBatch, KeyedChanges, KeyedInstance, Op, StateShape, Timer, status};
 pub use limits::Limits;
+pub use pool::MemoryPool;
 pub use ports::Port;
 pub use quota::Quota;
+pub use reach::Reach;
 pub use reducer::{Reduced, Reducer, ReducerInstance};
 pub use sink::{Delivery, SinkInstance, SinkPlugin};
 pub use transform::{Transform, TransformInstance};
@@ -53,7 +58,7 @@ pub use wasi::is_answered;
 /// For tests of what stands on the plugin host.
 #[cfg(test)]
 pub(crate) mod testing {
-    pub use super::tests::guests::SinkGuest;
+    pub use super::tests::guests::{Guest, SinkGuest};
     pub use super::tests::load;
 }
 

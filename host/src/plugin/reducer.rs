@@ -22,6 +22,7 @@ use super::ports::schema_of;
 use crate::batch::ColumnType;
 use crate::error::Failure;
 use crate::ids::{Digest, NodeName};
+use crate::telemetry::NodeCounters;
 
 /// A component of the world `reducer-plugin` bound to configuration, schema, limits and grants; cheap to clone.
 #[derive(Clone)]
@@ -136,6 +137,11 @@ impl Reducer {
     /// What its instances and calls may use.
     pub fn limits(&self) -> &Limits {
         &self.0.bound.limits
+    }
+
+    /// What its calls are charged to.
+    pub fn counters(&self) -> Arc<NodeCounters> {
+        self.0.bound.counters.clone()
     }
 
     /// Of the component.

@@ -28,6 +28,7 @@ use super::limits::Limits;
 use super::live::{Answer, wire_context};
 use crate::error::Failure;
 use crate::ids::{Digest, Epoch, NodeName, PartitionId};
+use crate::telemetry::NodeCounters;
 
 /// What a sink promises about a repeated epoch; `wit/sink.wit` says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,11 @@ impl SinkPlugin {
         &self.0.bound.component
     }
 
+    /// What its calls are charged to.
+    pub fn counters(&self) -> Arc<NodeCounters> {
+        self.0.bound.counters.clone()
+    }
+
     /// Of the component.
     pub fn digest(&self) -> Digest {
         self.component().digest()
@@ -134,8 +140,7 @@ impl SinkPlugin {
         };
         let opened =
             runtime.block_on(async { tokio::time::timeout(bound.limits.deadline, opening).await });
-        store.data_mut().drain();
-        store.data_mut().meter.end();
+        store.data_mut().end();
         match opened {
             Ok(Ok((guest, Ok(())))) => Ok(SinkInstance {
                 sink: self.0.clone(),
@@ -299,8 +304,7 @@ impl SinkInstance {
         let answer = self
             .runtime
             .block_on(async { tokio::time::timeout(deadline, call(&mut store, &guest)).await });
-        store.data_mut().drain();
-        store.data_mut().meter.end();
+        store.data_mut().end();
         let result = match answer {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(refused(error, rows)),

@@ -19,6 +19,7 @@ use super::live::{Live, wire_context};
 use super::ports::{Port, Ports};
 use crate::error::Failure;
 use crate::ids::{Digest, NodeName};
+use crate::telemetry::NodeCounters;
 
 /// A component bound to configuration, schema, limits and grants; cheap to clone.
 #[derive(Clone)]
@@ -103,6 +104,11 @@ impl Transform {
     /// What its instances and calls may use.
     pub fn limits(&self) -> &Limits {
         &self.0.bound.limits
+    }
+
+    /// What its calls are charged to.
+    pub fn counters(&self) -> Arc<NodeCounters> {
+        self.0.bound.counters.clone()
     }
 
     /// Of the component.

@@ -3,7 +3,9 @@
 use wasmtime::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
 
 use super::call::CallError;
+use super::host::shown_error;
 use super::limits::{LimitReached, Limits};
+use super::pool::PoolEmpty;
 use crate::config::format_size;
 
 /// Functions of a trap's stack that are shown.
@@ -17,6 +19,9 @@ pub(super) fn classify(
 ) -> CallError {
     if let Some(LimitReached(limit)) = error.downcast_ref() {
         return CallError::Limit(limit.clone());
+    }
+    if let Some(empty) = error.downcast_ref::<PoolEmpty>() {
+        return CallError::Quota(empty.to_string());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => CallError::Deadline(limits.deadline),
@@ -106,7 +111,7 @@ fn function(frame: &FrameInfo) -> String {
 }
 
 fn demangled(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    shown_error(&format!("{:#}", rustc_demangle::demangle(name)))
 }
 
 /// A name in DWARF without the types that its function is for: they can take a screen.

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand_core::TryRng;
@@ -25,6 +25,7 @@ use super::component::ImportedFunction;
 use super::host::State;
 use super::http::Http;
 use super::imports::HostPort;
+use super::reach::Reach;
 
 /// Resources (streams, requests, headers) that an instance may hold at once; each takes host memory.
 const RESOURCES: usize = 10_000;
@@ -58,6 +59,18 @@ pub fn is_answered(function: &ImportedFunction) -> bool {
 /// Links the stubs into steps, whose calls are synchronous.
 pub(super) fn link_to_steps(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
+    link_clock(linker)
+}
+
+/// Links them into sinks, whose calls may wait, and with them `wasi:http`.
+pub(super) fn link_to_sinks(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    link_clock(linker)?;
+    super::http::link(linker)
+}
+
+/// Exchanges the clock that waits for one that does so only where it is the machine's.
+fn link_clock(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut clock = linker.instance(MONOTONIC_CLOCK)?;
     clock.func_wrap("now", |store: StoreContextMut<'_, State>, ()| {
@@ -84,34 +97,29 @@ pub(super) fn link_to_steps(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-/// Links them into sinks, whose calls may wait, and with them `wasi:http`.
-pub(super) fn link_to_sinks(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    super::http::link(linker)
-}
-
 /// What WASI is in one instance.
 pub(super) struct Wasi {
     pub table: ResourceTable,
     pub http: Http,
     ctx: WasiCtx,
     printed: Printed,
-    /// Nanoseconds since 1970 that a step's monotonic clock shows.
+    /// Nanoseconds since 1970 that a monotonic clock shows which is not the machine's.
     elapsed: u64,
     /// Whether the clocks are the machine's.
     is_real: bool,
+    made: Instant,
 }
 
 impl Wasi {
-    /// With requests to the `granted` hosts.
-    pub fn new(granted: Arc<[HostPort]>) -> Self {
+    /// With requests to the `granted` hosts as far as they are within `reach`.
+    pub fn new(granted: Arc<[HostPort]>, reach: Arc<Reach>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let printed = Printed::default();
         let is_real = !granted.is_empty();
         Self {
             table,
-            http: Http::new(granted),
+            http: Http::new(granted, reach),
             ctx: match is_real {
                 true => printed.attached().build(),
                 false => stubbed(&printed, &CallContext::NONE),
@@ -119,6 +127,7 @@ impl Wasi {
             printed,
             elapsed: 0,
             is_real,
+            made: Instant::now(),
         }
     }
 
@@ -136,10 +145,18 @@ impl Wasi {
     }
 
     fn now(&self) -> u64 {
-        self.elapsed
+        match self.is_real {
+            true => u64::try_from(self.made.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            false => self.elapsed,
+        }
     }
 
     fn sleep(&mut self, nanoseconds: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        if self.is_real {
+            let until = Instant::now().checked_add(Duration::from_nanos(nanoseconds));
+            let asleep = self.table.push(Asleep(until))?;
+            return subscribe(&mut self.table, asleep);
+        }
         self.elapsed = self.elapsed.saturating_add(nanoseconds);
         let awake = self.table.push(Awake)?;
         subscribe(&mut self.table, awake)
@@ -197,6 +214,19 @@ struct Awake;
 #[async_trait]
 impl Pollable for Awake {
     async fn ready(&mut self) {}
+}
+
+/// One that takes its time, until then; without a time, for good.
+struct Asleep(Option<Instant>);
+
+#[async_trait]
+impl Pollable for Asleep {
+    async fn ready(&mut self) {
+        match self.0 {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Nanoseconds since 1970.

@@ -26,6 +26,7 @@ use crate::error::Failure;
 use crate::ids::{BatchTime, NodeName};
 use crate::telemetry::NodeCounters;
 
+use crate::format::RecordFormat;
 pub use crate::format::{BadRecord, PART_BYTES, PART_ROWS, Read};
 pub use files::FilesSource;
 pub use generate::GenerateSource;
@@ -330,6 +331,16 @@ impl SourceConfig {
         match self {
             Self::Files(_) | Self::Queue(_) | Self::Tcp(_) => true,
             Self::Generate(source) => !source.is_endless(),
+        }
+    }
+
+    /// How its records are written; `None` where rows are made here.
+    pub fn format(&self) -> Option<&RecordFormat> {
+        match self {
+            Self::Files(source) => Some(source.format()),
+            Self::Queue(source) => Some(source.format()),
+            Self::Tcp(source) => Some(source.format()),
+            Self::Generate(_) => None,
         }
     }
 

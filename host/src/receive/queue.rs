@@ -42,6 +42,11 @@ impl QueueSource {
         })
     }
 
+    /// How its records are written.
+    pub fn format(&self) -> &RecordFormat {
+        &self.format
+    }
+
     /// Columns of its rows.
     pub fn schema(&self) -> SchemaRef {
         self.format.schema()

@@ -19,6 +19,8 @@ pub struct Moment {
     pub in_flight: u32,
     /// The process is over its limit of live bytes.
     pub overfull: bool,
+    /// Rows that may be taken in now of those that it shares with other runs; nothing if there is no limit.
+    pub allowed_rows: Option<u64>,
     /// A stop was asked for: take what was received at once, until the receivers have ended.
     pub draining: bool,
     /// No receiver will ever have anything again.
@@ -32,6 +34,8 @@ pub enum Decision {
     Cut(Budget),
     /// Nothing before this much time has passed, unless something changes.
     Wait(Duration),
+    /// The same, because no more rows may be taken in for now.
+    Hold(Duration),
     /// No further epoch: end of time.
     End,
 }
@@ -110,6 +114,11 @@ impl Batcher {
             Some(_) => self.rules.max_rows.min(self.allowance as u64),
             None => self.rules.max_rows,
         };
+        let rows = match moment.allowed_rows {
+            Some(0) if !moment.draining && !moment.due => return Decision::Hold(IDLE),
+            Some(allowed) if !moment.draining => rows.min(allowed),
+            _ => rows,
+        };
         Decision::Cut(Budget {
             rows,
             bytes: self.rules.max_bytes.min(most),
@@ -178,6 +187,7 @@ mod tests {
             due: false,
             in_flight: 0,
             overfull: false,
+            allowed_rows: None,
             draining: false,
             ended: false,
         }
@@ -249,6 +259,35 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_has_no_more_rows_than_are_allowed_and_one_without_rows_needs_none() {
+        let mut batcher = Batcher::new(rules(Trigger::AvailableNow));
+        let allowed = |rows| Moment {
+            allowed_rows: Some(rows),
+            ..at(0, 10)
+        };
+        let mut rows = |moment| match batcher.decide(moment) {
+            Decision::Cut(budget) => Some(budget.rows),
+            _ => None,
+        };
+        assert_eq!(rows(allowed(7)), Some(7));
+        assert_eq!(rows(allowed(0)), None);
+        let due = Moment {
+            due: true,
+            ..allowed(0)
+        };
+        assert_eq!(rows(due), Some(0), "a timer does not wait for rows");
+        let draining = Moment {
+            draining: true,
+            ..allowed(0)
+        };
+        assert_eq!(
+            rows(draining),
+            Some(u64::MAX),
+            "what was received is received"
+        );
+    }
+
+    #[test]
     fn a_drain_takes_what_was_received_and_ends_with_the_last_receiver() {
         let mut batcher = Batcher::new(rules(SECOND));
         let draining = |waiting_bytes| Moment {
@@ -312,7 +351,7 @@ mod tests {
                         batcher.cut(Duration::from_millis(now), 0);
                     }
                     Decision::End => break,
-                    Decision::Wait(_) => {}
+                    Decision::Wait(_) | Decision::Hold(_) => {}
                 }
             }
             prop_assert_eq!(cut, bytes.iter().sum::<u64>());

@@ -107,6 +107,16 @@ impl Commits {
         self.delivered.push((epoch, time));
     }
 
+    /// Bytes of what steps remember after the last epoch that is delivered.
+    pub fn state_bytes(&self) -> u64 {
+        let partitions = self
+            .state
+            .values()
+            .flat_map(|step| step.partitions.values());
+        let segments = partitions.flat_map(|partition| &partition.segments);
+        segments.map(|segment| segment.bytes).sum()
+    }
+
     /// How many epochs are delivered and not committed.
     pub fn waiting(&self) -> usize {
         self.delivered.len()
@@ -121,11 +131,12 @@ impl Commits {
     ///
     /// # Errors
     /// When that cannot be recorded.
-    pub fn commit(&mut self, journal: Option<&mut Journal>) -> Result<(), Failure> {
+    pub fn commit(&mut self, journal: Option<&mut Journal>) -> Result<Option<Epoch>, Failure> {
         let ended = std::mem::take(&mut self.delivered);
         let (Some((first, _)), Some((last, time))) = (ended.first(), ended.last()) else {
-            return Ok(());
+            return Ok(None);
         };
+        let last = *last;
         self.pending.retain(|name, pending| {
             let visible = self.sinks.get(name).map(Committer::visible);
             pending.retain(|prepared| visible.is_some_and(|visible| prepared.epoch >= visible));
@@ -134,7 +145,7 @@ impl Commits {
         if let Some(journal) = journal {
             journal.checkpoint.commit(CommitRecord {
                 first: *first,
-                epoch: *last,
+                epoch: last,
                 generation: journal.checkpoint.generation(),
                 time: *time,
                 state: self.state.clone(),
@@ -146,7 +157,7 @@ impl Commits {
                 sink.tell(Verdict::Commit(self.prepared_by(name, epoch, time)));
             }
         }
-        Ok(())
+        Ok(Some(last))
     }
 
     fn prepared_by(&self, sink: &NodeName, epoch: Epoch, time: BatchTime) -> Prepared {

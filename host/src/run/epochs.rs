@@ -4,26 +4,31 @@
 //! this file acts on both. With a [`Checkpoint`], an epoch is handed on when its plan is durable, and committed when
 //! every sink holds it; a start first hands on what an earlier run had planned and not committed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, Sender};
+use serde_json::Value;
 
 use super::batcher::{Batcher, Decision, Moment};
 use super::commits::Commits;
+use super::intake::Intake;
+use super::kept::StatePool;
 use super::placement::Placement;
 use super::rate::Delivered;
 use super::status::EpochFigures;
+use super::tick::{batch_time, now_millis};
 use super::{Status, Stop};
 use crate::abort::Abort;
 use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
 use crate::flow::plan::{EpochPlan, PlannedRead};
-use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
+use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, PipelineName};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::receive::{Budget, Reader, Receiver, Waiting};
+use crate::trace::{self, Traces};
 
 /// A source's receiver, with the node it belongs to.
 pub struct Driven {
@@ -47,8 +52,16 @@ pub struct Wiring {
     pub delivered: Channel<u64>,
     /// The process's gauge.
     pub live: LiveBytes,
+    /// Tells how it went.
+    pub traces: Traces,
     /// Shows how it goes.
     pub status: Arc<Status>,
+    /// The pipeline's name.
+    pub pipeline: PipelineName,
+    /// Rows that may be taken in.
+    pub intake: Arc<Intake>,
+    /// What may be remembered.
+    pub state: Arc<StatePool>,
     /// Asks for a drain.
     pub stop: Stop,
     /// Ends the run.
@@ -74,6 +87,7 @@ pub fn drive(
         batcher: Batcher::new(rules),
         placement,
         sources,
+        absent: BTreeMap::new(),
         wiring,
         started: Instant::now(),
         next: Epoch(0),
@@ -82,6 +96,8 @@ pub fn drive(
         last_delivery: Instant::now(),
         stopped: false,
         dictated: None,
+        allowed: None,
+        held: None,
         turn: 0,
     };
     let ended = driver.run();
@@ -100,16 +116,20 @@ pub struct Journal {
 struct InFlight {
     epoch: Epoch,
     time: BatchTime,
+    /// Before its plan was recorded.
+    began: Instant,
     cut: Instant,
     bytes: u64,
 }
 
 impl InFlight {
     fn new(plan: &EpochPlan) -> Self {
+        let now = Instant::now();
         Self {
             epoch: plan.epoch,
             time: plan.time,
-            cut: Instant::now(),
+            began: now,
+            cut: now,
             bytes: plan.reads.iter().map(|read| read.range.bytes()).sum(),
         }
     }
@@ -122,6 +142,8 @@ struct Driver {
     batcher: Batcher,
     placement: Placement,
     sources: Vec<Driven>,
+    /// Where sources of rejected rows stand whose nodes do not reject now: if they do again, nothing comes twice.
+    absent: BTreeMap<NodeName, Value>,
     wiring: Wiring,
     started: Instant,
     next: Epoch,
@@ -132,6 +154,10 @@ struct Driver {
     stopped: bool,
     /// The time of the next epoch, if a source says so.
     dictated: Option<BatchTime>,
+    /// Rows that may be taken in, when it was last decided.
+    allowed: Option<u64>,
+    /// Until when it is counted that there is more to read than may be.
+    held: Option<Instant>,
     /// Which source is asked first: they take turns, so that one with a backlog does not starve the others.
     turn: usize,
 }
@@ -150,6 +176,10 @@ impl Driver {
             match self.decide()? {
                 Decision::Cut(budget) => self.cut(budget)?,
                 Decision::Wait(span) => self.wait(span)?,
+                Decision::Hold(span) => {
+                    self.held.get_or_insert_with(Instant::now);
+                    self.wait(span)?;
+                }
                 Decision::End => break,
             }
         }
@@ -164,12 +194,19 @@ impl Driver {
         let mut resume = std::mem::take(&mut journal.resume);
         (self.next, self.last_time) = (resume.next, resume.time);
         self.commits.resume(&mut resume);
+        let remembered = self.commits.state_bytes();
+        self.wiring.state.note(&self.wiring.pipeline, remembered);
+        self.wiring.status.set_state(remembered);
         for source in &mut self.sources {
             // A source that is new to the pipeline stands at its beginning.
             if let Some(position) = resume.positions.get(&source.name) {
                 source.receiver.restore(position)?;
             }
         }
+        self.absent = std::mem::take(&mut resume.positions);
+        self.absent.retain(|name, _| {
+            name.is_again() && self.sources.iter().all(|source| source.name != *name)
+        });
         if let Some(epoch) = resume.committed {
             tracing::info!(
                 epoch = epoch.0,
@@ -228,7 +265,16 @@ impl Driver {
         self.wiring
             .status
             .set_load(all.bytes, self.wiring.live.now());
+        let now = Instant::now();
+        if let Some(since) = &mut self.held {
+            if all.bytes > 0 {
+                self.wiring.status.count_held(now - *since);
+            }
+            *since = now;
+        }
+        self.allowed = self.wiring.intake.left(now);
         let moment = Moment {
+            allowed_rows: self.allowed,
             now: self.started.elapsed(),
             waiting_bytes: all.bytes,
             due: self.is_due(now_millis()),
@@ -238,7 +284,7 @@ impl Driver {
             ended: all.ended,
         };
         if self.in_flight.is_empty() && self.batcher.is_idle(moment) {
-            self.commits.commit(self.journal.as_mut())?;
+            self.commit()?;
         }
         Ok(self.batcher.decide(moment))
     }
@@ -280,6 +326,9 @@ impl Driver {
             }
         }
         self.batcher.cut(self.started.elapsed(), rows);
+        self.wiring.intake.take(rows);
+        let is_short = self.allowed.is_some_and(|allowed| rows >= allowed);
+        self.held = is_short.then(Instant::now);
         if reads.is_empty() && dictated.is_none() && !self.is_due(now_millis()) {
             return Ok(());
         }
@@ -302,8 +351,13 @@ impl Driver {
             time: self.last_time,
             reads,
         };
+        let began = Instant::now();
         self.record(&plan)?;
-        self.in_flight.push_back(InFlight::new(&plan));
+        self.wiring.traces.planned(epoch, began);
+        self.in_flight.push_back(InFlight {
+            began,
+            ..InFlight::new(&plan)
+        });
         self.wiring.begin(plan);
         Ok(())
     }
@@ -342,13 +396,14 @@ impl Driver {
             });
         }
         let stands = |source: &Driven| (source.name.clone(), source.receiver.position());
+        let stand = self.sources.iter().map(stands);
         journal.checkpoint.plan_epoch(&EpochRecord {
             epoch: plan.epoch,
             generation: journal.checkpoint.generation(),
             time: plan.time,
             pipeline: journal.checkpoint.code(),
             reads,
-            positions: self.sources.iter().map(stands).collect(),
+            positions: stand.chain(self.absent.clone()).collect(),
             state: None,
         })
     }
@@ -363,6 +418,13 @@ impl Driver {
         Ok(())
     }
 
+    /// Counts what the steps remember by now, before it is committed.
+    fn remember(&self) -> Result<(), Failure> {
+        let bytes = self.commits.state_bytes();
+        self.wiring.status.set_state(bytes);
+        self.wiring.state.keep(&self.wiring.pipeline, bytes)
+    }
+
     /// Waits for the epochs that are still being delivered.
     fn drain(&mut self) -> Result<(), Failure> {
         while !self.in_flight.is_empty()
@@ -373,8 +435,17 @@ impl Driver {
         }
         match self.wiring.abort.is_set() {
             true => Ok(()),
-            false => self.commits.commit(self.journal.as_mut()),
+            false => self.commit(),
         }
+    }
+
+    /// Commits what is delivered.
+    fn commit(&mut self) -> Result<(), Failure> {
+        let began = Instant::now();
+        if let Some(epoch) = self.commits.commit(self.journal.as_mut())? {
+            self.wiring.traces.committed(epoch, began);
+        }
+        Ok(())
     }
 
     /// Ends time, and says to sinks how it has ended.
@@ -399,6 +470,7 @@ impl Driver {
         while let Some(&InFlight {
             epoch,
             time,
+            began,
             cut,
             bytes,
         }) = self.in_flight.front()
@@ -421,8 +493,16 @@ impl Driver {
             self.last_delivery = now;
             self.in_flight.pop_front();
             self.commits.deliver(epoch, time);
+            self.wiring.traces.delivered(trace::Delivered {
+                epoch,
+                time,
+                cut: began,
+                bytes,
+                delay,
+            });
+            self.remember()?;
             if self.commits.is_due() {
-                self.commits.commit(self.journal.as_mut())?;
+                self.commit()?;
             }
         }
         Ok(())
@@ -442,39 +522,4 @@ impl Wiring {
 
 fn earlier(one: Option<BatchTime>, other: Option<BatchTime>) -> Option<BatchTime> {
     one.into_iter().chain(other).min()
-}
-
-/// The time of an epoch that is cut now: the interval's last tick since 1970, unless there was an epoch since then. So windows whose lengths are
-/// multiples of the interval end at epochs, as Spark's do.
-fn batch_time(now: i64, interval: Option<Duration>, last: BatchTime) -> BatchTime {
-    let interval = interval.and_then(|interval| i64::try_from(interval.as_millis()).ok());
-    let tick = match interval {
-        Some(interval) if interval > 0 => now - now.rem_euclid(interval),
-        _ => now,
-    };
-    let time = if tick > last.0 { tick } else { now };
-    BatchTime(time.max(last.0.saturating_add(1)))
-}
-
-fn now_millis() -> i64 {
-    // A clock before 1970 is as good as one at 1970: batch times only have to grow.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn epochs_have_the_time_of_their_tick_and_those_between_ticks_their_own() {
-        let second = Some(Duration::from_secs(1));
-        let time = |now, last| batch_time(now, second, BatchTime(last)).0;
-        assert_eq!(time(5003, 4000), 5000);
-        assert_eq!(time(5400, 5000), 5400);
-        assert_eq!(time(5400, 5400), 5401);
-        assert_eq!(time(9999, 5401), 9000);
-        assert_eq!(batch_time(5003, None, BatchTime(4000)), BatchTime(5003));
-    }
 }

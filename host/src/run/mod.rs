@@ -8,10 +8,13 @@ pub mod batcher;
 pub mod cluster;
 mod commits;
 pub mod epochs;
+pub mod intake;
+pub mod kept;
 mod placement;
 mod process;
 pub mod rate;
 pub mod status;
+mod tick;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -30,9 +33,12 @@ use crate::error::Failure;
 use crate::ids::{Digest, Generation, NodeName, ProcessIndex};
 use crate::pipeline::Plan;
 use crate::telemetry::NodeCounts;
+use crate::trace::Traces;
 
 use cluster::Cluster;
 use epochs::Journal;
+use intake::Intake;
+use kept::StatePool;
 pub use process::REJECTED;
 pub use status::Status;
 
@@ -47,8 +53,14 @@ pub struct Options {
     pub output: Output,
     /// Shows how it goes.
     pub status: Arc<Status>,
+    /// Rows that it may take in, with other runs.
+    pub intake: Arc<Intake>,
+    /// What it may remember, with other runs.
+    pub state: Arc<StatePool>,
     /// Asks for a drain.
     pub stop: Stop,
+    /// Where the time of its epochs goes.
+    pub traces: Traces,
     /// Ends the run at once, for a reason from outside.
     pub abort: Abort,
     /// Whether a checkpoint may be used by a pipeline that has lost or turned nodes.
@@ -65,10 +77,21 @@ impl Options {
             cluster: None,
             output: Output::new(io::sink()),
             status: Arc::default(),
+            intake: Arc::default(),
+            state: Arc::default(),
             stop: Stop::default(),
+            traces: Traces::default(),
             abort: Abort::default(),
             accept_changes: false,
             recorded: None,
+        }
+    }
+
+    /// The first process ends traces, so that the others begin none.
+    fn traces_of(&self, process: ProcessIndex) -> Traces {
+        match process.0 {
+            0 => self.traces.clone(),
+            _ => Traces::default(),
         }
     }
 }

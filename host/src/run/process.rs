@@ -56,8 +56,8 @@ pub fn run(
     let counters = Counters::new(
         plan.nodes
             .iter()
-            .map(|node| node.name.clone())
-            .chain(rejected),
+            .map(|node| (node.name.clone(), node.counters()))
+            .chain(rejected.map(|name| (name, Arc::default()))),
     );
     let live = LiveBytes::new(plan.epoch.max_live_bytes);
     options.status.attach(counters.clone());
@@ -86,6 +86,7 @@ pub fn run(
         abort: abort.clone(),
         live: live.clone(),
         counters: counters.clone(),
+        traces: options.traces_of(place.process),
         readers,
         tables,
         state: Arc::new(StateMemory::new(plan.state.clone())),
@@ -286,6 +287,7 @@ impl Sinks {
                     workers: options.workers,
                     counters: counters.of(&node.name),
                     readers: readers.clone(),
+                    traces: options.traces_of(place.process),
                     abort: abort.clone(),
                 },
             );
@@ -373,8 +375,12 @@ fn wire(
         plans: Some(plans),
         waker: waker.clone(),
         delivered,
+        traces: options.traces.clone(),
         live: live.clone(),
         status: options.status.clone(),
+        pipeline: plan.name.clone(),
+        intake: options.intake.clone(),
+        state: options.state.clone(),
         stop: options.stop.clone(),
         abort: abort.clone(),
     };

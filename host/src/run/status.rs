@@ -19,6 +19,8 @@ pub struct Status {
     delay_micros: AtomicU64,
     backlog_bytes: AtomicU64,
     live_bytes: AtomicU64,
+    state_bytes: AtomicU64,
+    held_micros: AtomicU64,
     recent: Mutex<VecDeque<EpochFigures>>,
     counters: Mutex<Option<Counters>>,
 }
@@ -38,6 +40,10 @@ pub struct Snapshot {
     pub backlog_bytes: u64,
     /// Bytes of batches alive in the data plane.
     pub live_bytes: u64,
+    /// Bytes that its steps remember.
+    pub state_bytes: u64,
+    /// How long there was more to read than the rows that it shares with other runs.
+    pub held: Duration,
     /// Records decoded by the sources of this process.
     pub rows: u64,
     /// Bytes they read.
@@ -75,6 +81,8 @@ impl Status {
             delay: Duration::from_micros(get(&self.delay_micros)),
             backlog_bytes: get(&self.backlog_bytes),
             live_bytes: get(&self.live_bytes),
+            state_bytes: get(&self.state_bytes),
+            held: Duration::from_micros(get(&self.held_micros)),
             ..Snapshot::default()
         };
         for counts in self.nodes().values() {
@@ -120,6 +128,17 @@ impl Status {
             recent.pop_front();
         }
         recent.push_back(epoch);
+    }
+
+    /// What its steps remember now.
+    pub fn set_state(&self, bytes: u64) {
+        self.state_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// There was more to read for so long than it might.
+    pub fn count_held(&self, span: Duration) {
+        self.held_micros
+            .fetch_add(span.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// What waits and what lives now.

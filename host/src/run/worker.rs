@@ -23,6 +23,7 @@ use crate::pipeline::Plan;
 use crate::receive::Readers;
 use crate::state::StateMemory;
 use crate::telemetry::Counters;
+use crate::trace::Traces;
 
 /// A worker parks until something happens; a failure unparks it. This is only how soon a lost wake-up would be noticed.
 const PARK: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ pub struct Crew {
     pub abort: Abort,
     pub live: LiveBytes,
     pub counters: Counters,
+    pub traces: Traces,
     pub readers: Readers,
     pub tables: Tables,
     pub state: Arc<StateMemory>,
@@ -75,6 +77,7 @@ pub fn work(allocator: Allocator, crew: &Crew) -> Result<(), Failure> {
         readers: crew.readers.clone(),
         tables: crew.tables.clone(),
         state: crew.state.clone(),
+        traces: crew.traces.clone(),
         times: RefCell::default(),
     });
     let first = index.0 == 0;

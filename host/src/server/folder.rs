@@ -5,10 +5,14 @@
 //! components/HEX.wasm                           what was pushed, named by its SHA-256
 //! cache/                                        compiled plugins
 //! runners/                                      what runner processes leave
+//! secrets.key                                   what secrets in the catalog are encrypted with
 //! staging/                                      what is not finished; emptied at each start
 //! tenants/T/files/                              the only local files that T's pipelines reach
 //! tenants/T/pipelines/P/versions/N/             pipeline.toml, and its plugins in plugins/
-//! tenants/T/pipelines/P/checkpoint/             kept over all versions
+//! tenants/T/pipelines/P/checkpoint/             kept over all versions, if it is not in a bucket
+//! checkpoints                                   where they are
+//! tenants/T/pipelines/P/rejected/               rejected rows, as a `files` sink writes them
+//! tenants/T/pipelines/P/again/NODE/             rows that were given back to a node
 //! ```
 
 use std::fs::{self, File};
@@ -18,15 +22,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use crate::checkpoint::storage::{Claim, LocalDisk, Storage as _};
+use super::checkpoints::{self, Checkpoints};
+use crate::checkpoint::storage::{Bucket, Claim, LocalDisk, Location, Storage as _};
 use crate::error::Failure;
 use crate::ids::{Digest, PipelineName, TenantId};
+
+/// The catalog's file.
+const CATALOG: &str = "catalog.db";
 
 /// A data folder that is this process's alone.
 #[derive(Debug)]
 pub struct DataFolder {
     root: PathBuf,
     components: Mutex<Components>,
+    checkpoints: Checkpoints,
     _claim: Claim,
 }
 
@@ -38,11 +47,11 @@ pub struct Components {
 }
 
 impl DataFolder {
-    /// Opens it, or makes it, for this user alone.
+    /// Opens it, or makes it, for this user alone; checkpoints are in it unless there is a bucket for them.
     ///
     /// # Errors
     /// When it cannot be written, or another server has it.
-    pub fn open(root: &Path) -> Result<Self, Failure> {
+    pub fn open(root: &Path, checkpoints: Option<Bucket>) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
             Failure::external(format!(
                 "the data folder {} cannot be used: {error}",
@@ -59,7 +68,10 @@ impl DataFolder {
             }
             _ => failed(error),
         })?;
+        let is_new = !root.join(CATALOG).exists();
+        let checkpoints = Checkpoints::open(&root, is_new, checkpoints)?;
         let folder = Self {
+            checkpoints,
             components: Mutex::new(Components {
                 disk,
                 root: root.clone(),
@@ -77,7 +89,12 @@ impl DataFolder {
 
     /// The catalog's file.
     pub fn catalog(&self) -> PathBuf {
-        self.root.join("catalog.db")
+        self.root.join(CATALOG)
+    }
+
+    /// The key of secrets, unless another file was named.
+    pub fn secrets_key(&self) -> PathBuf {
+        self.root.join("secrets.key")
     }
 
     /// Compiled plugins.
@@ -112,6 +129,16 @@ impl DataFolder {
         Ok(files)
     }
 
+    /// What a tenant's paths begin with, the longest first: where its things lie on this machine is not its business.
+    pub fn shown_without(&self, tenant: &TenantId) -> Vec<String> {
+        let own = self.tenant(tenant);
+        let folders = [own.join("files"), own, self.root.clone()];
+        let folders = folders
+            .iter()
+            .map(|folder| format!("{}/", folder.display()));
+        folders.collect()
+    }
+
     /// A version of a pipeline.
     pub fn version(&self, tenant: &TenantId, pipeline: &PipelineName, version: u32) -> PathBuf {
         self.pipeline(tenant, pipeline)
@@ -120,8 +147,27 @@ impl DataFolder {
     }
 
     /// What a pipeline remembers.
-    pub fn checkpoint(&self, tenant: &TenantId, pipeline: &PipelineName) -> PathBuf {
-        self.pipeline(tenant, pipeline).join("checkpoint")
+    pub fn checkpoint(&self, tenant: &TenantId, pipeline: &PipelineName) -> Location {
+        let folder = self.pipeline(tenant, pipeline);
+        self.checkpoints.of(&folder, tenant, pipeline)
+    }
+
+    /// Removes what a pipeline remembers, where that could not be taken away with its folder. Nothing may run it.
+    ///
+    /// # Errors
+    /// When the bucket cannot be reached.
+    pub fn empty_bucket(&self, tenant: &TenantId, pipeline: &PipelineName) -> Result<(), Failure> {
+        self.checkpoints.empty(tenant, pipeline)
+    }
+
+    /// What a pipeline has rejected.
+    pub fn rejected(&self, tenant: &TenantId, pipeline: &PipelineName) -> PathBuf {
+        self.pipeline(tenant, pipeline).join("rejected")
+    }
+
+    /// What was given back to a pipeline.
+    pub fn again(&self, tenant: &TenantId, pipeline: &PipelineName) -> PathBuf {
+        self.pipeline(tenant, pipeline).join("again")
     }
 
     /// A folder for what is not finished, on the same disk; it goes when it is dropped.
@@ -146,19 +192,25 @@ impl DataFolder {
         sync(versions)
     }
 
-    /// Removes a pipeline's versions and all that it remembers.
+    /// Takes away a pipeline's versions and all that it remembers: deleted with what this gives.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn remove_pipeline(&self, tenant: &TenantId, pipeline: &PipelineName) -> io::Result<()> {
+    /// [`io::ErrorKind::WouldBlock`] when a process still runs it, as one that a killed server has left does for a moment; or when the disk
+    /// refuses.
+    pub fn take_pipeline(&self, tenant: &TenantId, pipeline: &PipelineName) -> io::Result<TempDir> {
         let gone = self.stage()?;
-        match fs::rename(
-            self.pipeline(tenant, pipeline),
-            gone.path().join("pipeline"),
-        ) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => gone.close(),
+        let folder = self.pipeline(tenant, pipeline);
+        let checkpoint = checkpoints::here(&folder);
+        let _claim = match checkpoint.exists() {
+            true => Some(LocalDisk::new(&checkpoint).claim()?),
+            false => None,
+        };
+        match fs::rename(&folder, gone.path().join("pipeline")) {
+            Ok(()) => sync(folder.parent().unwrap_or(&self.root))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+        Ok(gone)
     }
 
     fn staging(&self) -> PathBuf {
@@ -169,7 +221,8 @@ impl DataFolder {
         self.root.join("tenants").join(tenant.as_str())
     }
 
-    fn pipeline(&self, tenant: &TenantId, pipeline: &PipelineName) -> PathBuf {
+    /// All of a pipeline.
+    pub fn pipeline(&self, tenant: &TenantId, pipeline: &PipelineName) -> PathBuf {
         self.tenant(tenant)
             .join("pipelines")
             .join(pipeline.as_str())
@@ -192,6 +245,19 @@ impl Components {
             true => Ok(()),
             false => self.disk.put(&name, bytes),
         }
+    }
+
+    /// All that there are.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn all(&self) -> io::Result<Vec<Digest>> {
+        let names = self.disk.list("components")?;
+        let digest = |name: String| {
+            let hex = name.strip_suffix(".wasm")?;
+            Digest::try_from(format!("sha256:{hex}")).ok()
+        };
+        Ok(names.into_iter().filter_map(digest).collect())
     }
 
     /// Removes one that nobody names any more. Pipelines made of it have it by another name.
@@ -220,13 +286,14 @@ pub fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Tenants' rows lie in it: nobody else on the machine reads them.
+/// Tenants' rows lie in it: nobody else on the machine reads them, whoever has made it.
 fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(folder)
+        .create(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }
 
 #[cfg(test)]
@@ -236,29 +303,54 @@ mod tests {
     #[test]
     fn two_servers_never_share_a_folder() {
         let root = tempfile::tempdir().unwrap();
-        let first = DataFolder::open(root.path()).unwrap();
-        let failure = DataFolder::open(root.path()).unwrap_err();
+        let first = DataFolder::open(root.path(), None).unwrap();
+        let failure = DataFolder::open(root.path(), None).unwrap_err();
         assert!(failure.message.contains("another server"), "{failure}");
         drop(first);
-        DataFolder::open(root.path()).unwrap();
+        DataFolder::open(root.path(), None).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_was_there_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let _folder = DataFolder::open(root.path(), None).unwrap();
+        let mode = fs::metadata(root.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_pipeline_that_still_runs_somewhere_is_not_taken_away() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(root.path(), None).unwrap();
+        let (tenant, pipeline) = (TenantId::parse("acme").unwrap(), "counts".into());
+        let checkpoint = checkpoints::here(&folder.pipeline(&tenant, &pipeline));
+        fs::create_dir_all(&checkpoint).unwrap();
+        let claim = LocalDisk::new(&checkpoint).claim().unwrap();
+        let taken = folder.take_pipeline(&tenant, &pipeline);
+        assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(claim);
+        drop(folder.take_pipeline(&tenant, &pipeline).unwrap());
+        assert!(!checkpoint.exists());
     }
 
     #[test]
     fn what_was_not_finished_is_gone_after_a_start() {
         let root = tempfile::tempdir().unwrap();
-        let left = DataFolder::open(root.path())
+        let left = DataFolder::open(root.path(), None)
             .unwrap()
             .stage()
             .unwrap()
             .keep();
-        DataFolder::open(root.path()).unwrap();
+        DataFolder::open(root.path(), None).unwrap();
         assert!(!left.exists());
     }
 
     #[test]
     fn a_component_is_kept_by_its_digest_and_stays_in_pipelines_when_it_is_removed() {
         let root = tempfile::tempdir().unwrap();
-        let folder = DataFolder::open(root.path()).unwrap();
+        let folder = DataFolder::open(root.path(), None).unwrap();
         let digest = Digest::of(b"component");
         folder.components().keep(digest, b"component").unwrap();
         let linked = folder.stage().unwrap();

@@ -3,14 +3,14 @@
 //! It is in memory alone: whoever wants months has [`super::metrics`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::ids::{Epoch, PipelineName, TenantId};
-use crate::jobs::{EpochFigures, Event, Figures, JobStatus, Jobs, Phase};
+use crate::jobs::{EpochFigures, Figures, JobStatus, Jobs, News, Phase, follow};
 use crate::thread;
 
 /// Moments that are kept: ten minutes, of a thousand pipelines some 40 MB.
@@ -68,24 +68,17 @@ impl History {
     /// Keeps what is heard from now on, until the jobs are gone.
     pub fn follow(jobs: &Jobs) -> Self {
         let history = Self::default();
-        let (kept, mut heard) = (history.clone(), jobs.subscribe());
+        let (kept, events) = (history.clone(), jobs.subscribe());
         thread::spawn("history", move || {
-            loop {
-                match heard.blocking_recv() {
-                    Ok(Event::Status {
-                        tenant,
-                        pipeline,
-                        status,
-                    }) => {
-                        let mut tracks = kept.tracks();
-                        let track = tracks.entry((tenant, pipeline)).or_default();
-                        track.note(Timestamp::now(), &status);
-                    }
-                    // A moment that was missed is a longer one.
-                    Ok(Event::Log { .. }) | Err(RecvError::Lagged(_)) => (),
-                    Err(RecvError::Closed) => return,
+            follow(events, |news| {
+                // A moment that was missed is a longer one.
+                if let News::Status(tenant, pipeline, status) = news {
+                    let mut tracks = kept.tracks();
+                    let track = tracks.entry((tenant, pipeline)).or_default();
+                    track.note(Timestamp::now(), &status);
                 }
-            }
+                ControlFlow::Continue(())
+            });
         });
         history
     }

@@ -66,7 +66,9 @@ impl Service {
         let question = ConfinedFile {
             path: file,
             text: text.to_owned(),
+            appendix: self.rejected_table(&tenant.name, name, text),
             confines,
+            secrets: self.secret_names(&tenant.name)?,
             plugins: named
                 .map(|written| (written.clone(), finder.find(&written)))
                 .collect(),

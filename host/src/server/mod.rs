@@ -1,10 +1,11 @@
 //! The server: keeps what tenants push and apply, and sees to it that it runs.
 //!
-//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`], [`upgrade`], [`rollback`]); [`api`]
+//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`], [`upgrade`], [`rollback`], [`rejected`]); [`api`]
 //! lets callers do it over HTTP. Rows never pass through here: pipelines run as [`crate::jobs`].
 
 pub mod api;
 pub mod catalog;
+mod checkpoints;
 mod difference;
 mod exchange;
 mod folder;
@@ -14,10 +15,15 @@ mod metrics;
 pub mod pipelines;
 mod plugins;
 pub mod refusal;
+pub mod rejected;
 pub mod rollback;
+mod secrets;
+pub mod shadow;
 mod signature;
+mod telling;
 mod trials;
 pub mod upgrade;
+pub mod usage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,30 +36,44 @@ use catalog::token::{self, Secret};
 use folder::DataFolder;
 use history::History;
 use refusal::Refusal;
+use rejected::Stores;
+use secrets::Vault;
+use telling::Telling;
+use usage::Unwritten;
 
 use crate::bounded::Bounded;
+use crate::checkpoint::storage::Bucket;
 use crate::error::Failure;
 use crate::jobs::{Jobs, JobsOptions};
+use crate::trace::Collector;
 
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// The data folder.
     pub data: PathBuf,
+    /// Where checkpoints are, if they are not in it.
+    pub checkpoints: Option<Bucket>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Certificate and key, each a PEM file; without them the server speaks plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The `wasmill` that runners are processes of, and what its children may take that work on what tenants send.
     pub program: Bounded,
+    /// Where traces of epochs go.
+    pub collector: Option<Collector>,
     /// To run pipelines in this process, for tests.
     pub in_process: bool,
+    /// The file of the key that secrets are encrypted with; else it is in the data folder.
+    pub secrets_key: Option<PathBuf>,
     /// To make a new administrator's token, although there is one.
     pub new_admin_token: bool,
     /// Within this time a request must have come in.
     pub request_timeout: Duration,
     /// So many wrong tokens from one address within a minute get an answer.
     pub failed_logins: u32,
+    /// So many bytes may the rejected rows of a pipeline take.
+    pub keep_rejected: u64,
 }
 
 /// What a server can do.
@@ -65,8 +85,10 @@ pub struct Service {
     program: Bounded,
     jobs: Jobs,
     history: History,
-    /// What is said to the jobs is said by one at a time.
-    telling: Mutex<()>,
+    telling: Telling,
+    stores: Stores,
+    vault: Vault,
+    unwritten: Mutex<Unwritten>,
 }
 
 /// A server that runs.
@@ -83,14 +105,16 @@ impl Server {
     /// # Errors
     /// When the folder, the address or the certificate cannot be used.
     pub fn start(options: ServerOptions) -> Result<Self, Failure> {
-        let folder = DataFolder::open(&options.data)?;
+        let folder = DataFolder::open(&options.data, options.checkpoints.clone())?;
         let catalog = Catalog::open(&folder.catalog())?;
-        let admin_token = admin_token(&catalog, options.new_admin_token)?;
+        let key = options.secrets_key.clone();
+        let vault = Vault::open(&key.unwrap_or_else(|| folder.secrets_key()))?;
         let jobs = Jobs::start(JobsOptions {
             data: folder.root().to_owned(),
             program: options.program.clone(),
             in_process: options.in_process,
             cache: folder.cache(),
+            collector: options.collector.clone(),
         })?;
         let service = Arc::new(Service {
             program: options.program.clone(),
@@ -98,13 +122,21 @@ impl Server {
             catalog,
             history: History::follow(&jobs),
             jobs,
-            telling: Mutex::default(),
+            telling: Telling::default(),
+            stores: Stores::new(options.keep_rejected),
+            vault,
+            unwritten: Mutex::default(),
         });
         trials::watch(&service);
+        rejected::watch(&service);
+        usage::keep(&service);
         let listener = api::listen(&service, &options)?;
         service
-            .tell_all()
+            .sweep()
+            .and_then(|()| service.tell_all())
             .map_err(|refusal| Failure::external(refusal.message))?;
+        // The last that can fail: a token that nobody has seen would be in the way of the next start's.
+        let admin_token = admin_token(&service.catalog, options.new_admin_token)?;
         Ok(Self {
             service,
             listener,
@@ -126,6 +158,7 @@ impl Server {
     pub fn shutdown(self) {
         self.listener.shutdown();
         self.service.jobs.shutdown();
+        self.service.keep_usage();
     }
 }
 

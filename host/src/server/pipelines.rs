@@ -1,6 +1,6 @@
 //! Applying, pausing and going back: what changes a pipeline changes the catalog, and then tells the jobs what it says.
 
-use std::sync::PoisonError;
+use std::io;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use super::trials;
 use crate::checkpoint::{self, CheckpointConfig, Records};
 use crate::error::Failure;
 use crate::ids::{Epoch, PipelineName, TenantId};
-use crate::jobs::{Desired, JobStatus, Phase, Wanted};
+use crate::jobs::{Desired, JobStatus, Phase, Terms, Wanted};
 
 /// A definition as a client sends it.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -85,23 +85,6 @@ pub struct PipelineView {
     pub status: Option<JobStatus>,
     /// The trial of its version, or of the one that has failed on it.
     pub trial: Option<Trial>,
-}
-
-/// A change of a pipeline, for the audit log.
-pub(super) fn change<'a>(
-    caller: &'a Caller,
-    tenant: &'a TenantId,
-    action: &'a str,
-    name: &'a PipelineName,
-) -> Change<'a> {
-    Change {
-        who: &caller.who,
-        tenant: Some(tenant),
-        action,
-        subject: name.as_str(),
-        before: None,
-        after: None,
-    }
 }
 
 impl Service {
@@ -176,7 +159,7 @@ impl Service {
                 let line = Change {
                     before: before.is_some().then_some(from.as_str()),
                     after: Some(&to),
-                    ..change(caller, &tenant.name, action, name)
+                    ..Change::of(caller, &tenant.name, action, name.as_str())
                 };
                 audit::write(db, &line)?;
             }
@@ -213,7 +196,7 @@ impl Service {
             let line = Change {
                 before: Some(word(before.wanted)),
                 after: Some(word(wanted)),
-                ..change(caller, tenant, action, name)
+                ..Change::of(caller, tenant, action, name.as_str())
             };
             audit::write(db, &line)
         })?;
@@ -234,7 +217,7 @@ impl Service {
         tenant: &TenantId,
         name: &PipelineName,
     ) -> Result<(), Refusal> {
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let telling = self.telling.of((tenant, name));
         let status = self.jobs.status(tenant, name);
         let is_over = status.is_none_or(|status| {
             matches!(
@@ -242,24 +225,49 @@ impl Service {
                 Phase::Stopped | Phase::Failed | Phase::Finished
             )
         });
-        self.catalog.change(|db| {
-            let before = pipeline::get(db, tenant, name)?;
-            if before.wanted != Wanted::Stopped || !is_over {
-                let message = format!("pipeline `{name}` is not stopped");
-                let help = "stop it first, and wait until it has delivered what it had read: `wasmill pipeline stop`";
-                return Err(Refusal::conflict(message).help(help));
-            }
-            pipeline::remove(db, tenant, name)?;
-            let from = before.version.to_string();
-            let line = Change {
-                before: Some(&from),
-                ..change(caller, tenant, "pipeline rm", name)
-            };
-            audit::write(db, &line)
+        let runs = || {
+            let message = format!("pipeline `{name}` is not stopped");
+            let help = "stop it first, and wait until it has delivered what it had read: `wasmill pipeline stop`";
+            Refusal::conflict(message).help(help)
+        };
+        // A bucket has nothing that could be put aside: it is emptied first. Who is killed meanwhile finds a stopped pipeline.
+        let wanted = self
+            .catalog
+            .read(|db| pipeline::get(db, tenant, name))?
+            .wanted;
+        if wanted == Wanted::Stopped && is_over {
+            self.folder.empty_bucket(tenant, name)?;
+        }
+        // While the catalog still says what plugins it was made of.
+        self.keep_usage();
+        let gone = self.without_rejected(tenant, name, || {
+            let gone = self.catalog.change(|db| {
+                let before = pipeline::get(db, tenant, name)?;
+                if before.wanted != Wanted::Stopped || !is_over {
+                    return Err(runs());
+                }
+                pipeline::remove(db, tenant, name)?;
+                let from = before.version.to_string();
+                let line = Change {
+                    before: Some(&from),
+                    ..Change::of(caller, tenant, "pipeline rm", name.as_str())
+                };
+                audit::write(db, &line)?;
+                // In the same transaction, so that no new pipeline of the name meets what this one remembers. Who is killed behind it finds a stopped
+                // pipeline, which can be removed again.
+                let taken = self.folder.take_pipeline(tenant, name);
+                taken.map_err(|error| match error.kind() {
+                    io::ErrorKind::WouldBlock => runs(),
+                    _ => error.into(),
+                })
+            })?;
+            self.jobs.remove(tenant, name);
+            self.history.forget(tenant, name);
+            Ok(gone)
         })?;
-        self.jobs.remove(tenant, name);
-        self.history.forget(tenant, name);
-        Ok(self.folder.remove_pipeline(tenant, name)?)
+        drop(telling);
+        // Deleting it can take long, and no other pipeline waits for that.
+        Ok(gone.close()?)
     }
 
     /// A pipeline with how it stands.
@@ -293,7 +301,7 @@ impl Service {
     /// Tells the jobs of every pipeline, at the start.
     pub(super) fn tell_all(&self) -> Result<(), Refusal> {
         for tenant in self.catalog.read(tenant::list)? {
-            self.tell_quota(&tenant.name)?;
+            self.tell_terms(&tenant.name)?;
             for pipeline in self.catalog.read(|db| pipeline::list(db, &tenant.name))? {
                 self.tell(&tenant.name, &pipeline.name)?;
             }
@@ -301,11 +309,17 @@ impl Service {
         Ok(())
     }
 
-    /// Tells the jobs how much of the processor a tenant's plugins may have; gives the tenant.
-    pub(super) fn tell_quota(&self, name: &TenantId) -> Result<Tenant, Refusal> {
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Tells the jobs on what terms a tenant's pipelines are run; gives the tenant.
+    pub(super) fn tell_terms(&self, name: &TenantId) -> Result<Tenant, Refusal> {
+        let _telling = self.telling.of(name);
         let tenant = self.catalog.read(|db| tenant::get(db, name))?;
-        self.jobs.set_quota(name, tenant.policy.plugin_millicores);
+        let terms = Terms {
+            quotas: tenant.policy.quotas(),
+            private_hosts: tenant.policy.allow_private.clone(),
+            secrets: self.secrets(name)?,
+            folders: self.folder.shown_without(name),
+        };
+        self.jobs.set_terms(name, terms);
         Ok(tenant)
     }
 
@@ -359,7 +373,7 @@ impl Service {
         name: &PipelineName,
         state: Option<Wanted>,
     ) -> Result<(), Refusal> {
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let _telling = self.telling.of((tenant, name));
         let known = self.catalog.read(|db| {
             let Some(pipeline) = pipeline::find(db, tenant, name)? else {
                 return Ok(None);
@@ -433,7 +447,12 @@ fn version(number: u32, definition: &Definition, staged: &Staged, who: &str) -> 
     }
 }
 
-fn expect(name: &PipelineName, expected: Option<u32>, found: u32) -> Result<(), Refusal> {
+/// That nobody has changed it since the caller looked.
+pub(super) fn expect(
+    name: &PipelineName,
+    expected: Option<u32>,
+    found: u32,
+) -> Result<(), Refusal> {
     match expected {
         Some(expected) if expected != found => {
             let message = format!("pipeline `{name}` is at version {found}, and not at {expected}");

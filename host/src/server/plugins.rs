@@ -1,6 +1,6 @@
 //! Pushing, pulling and removing plugins.
 
-use std::fs;
+use std::fs::{self, File};
 
 use super::Service;
 use super::catalog::audit::{self, Change};
@@ -46,18 +46,27 @@ impl Service {
                 if let Some(key) = &version.signed_by {
                     after.push_str(&format!(" signed by {key}"));
                 }
+                let subject = format!("{name}@{}", version.version);
                 let change = Change {
-                    who: &caller.who,
-                    tenant: Some(tenant),
-                    action: "plugin push",
-                    subject: &format!("{name}@{}", version.version),
-                    before: None,
                     after: Some(&after),
+                    ..Change::of(caller, tenant, "plugin push", &subject)
                 };
                 audit::write(db, &change)?;
             }
             Ok(version)
         })
+    }
+
+    /// Removes components that no version names: of a push that a crash has cut short, or whose change was not kept.
+    pub(super) fn sweep(&self) -> Result<(), Refusal> {
+        let mut components = self.folder.components();
+        for digest in components.all()? {
+            if !self.catalog.read(|db| plugin::is_used(db, digest))? {
+                components.remove(digest)?;
+                tracing::info!(%digest, "a component that nobody names was removed");
+            }
+        }
+        Ok(())
     }
 
     /// Has it compiled in a process of its own: there is code of whatever has a version, and what cannot be compiled never gets one.
@@ -68,7 +77,7 @@ impl Service {
         Ok(compile(&self.program, &file, &self.folder.cache())?)
     }
 
-    /// The bytes of a version.
+    /// The component of a version, and how long it is. It can be read to its end whoever removes it meanwhile.
     ///
     /// # Errors
     /// When there is none.
@@ -77,7 +86,7 @@ impl Service {
         tenant: &TenantId,
         name: &PluginName,
         number: u32,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<(File, u64), Refusal> {
         let reference = Reference {
             name: name.clone(),
             pick: Pick::Version(number),
@@ -87,7 +96,9 @@ impl Service {
         let version = self
             .catalog
             .read(|db| plugin::find(db, tenant, &reference))?;
-        Ok(fs::read(self.folder.component(version.digest))?)
+        let component = File::open(self.folder.component(version.digest))?;
+        let length = component.metadata()?.len();
+        Ok((component, length))
     }
 
     /// Removes a version that no pipeline could go back to.
@@ -104,13 +115,10 @@ impl Service {
         let mut components = self.folder.components();
         let (digest, is_used) = self.catalog.change(|db| {
             let version = plugin::remove(db, tenant, name, number)?;
+            let subject = format!("{name}@{number}");
             let change = Change {
-                who: &caller.who,
-                tenant: Some(tenant),
-                action: "plugin rm",
-                subject: &format!("{name}@{number}"),
                 before: Some(&version.digest.to_string()),
-                after: None,
+                ..Change::of(caller, tenant, "plugin rm", &subject)
             };
             audit::write(db, &change)?;
             Ok((version.digest, plugin::is_used(db, version.digest)?))

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ use super::catalog::audit::{self, Change};
 use super::catalog::token::Caller;
 use super::catalog::{pipeline, trial};
 use super::hosted::Staged;
-use super::pipelines::change;
+use super::pipelines::expect;
 use super::refusal::Refusal;
 use crate::checkpoint::Code;
 use crate::ids::{Epoch, PipelineName, TenantId};
@@ -50,6 +49,8 @@ impl Service {
             .catalog
             .read(|db| pipeline::version(db, &tenant.name, name, to.version))?;
         let staged = self.stage(&tenant, name, &target.text, &target.plugins)?;
+        // Nobody starts it until the catalog has the version that the state is of.
+        let telling = self.telling.of((&tenant.name, name));
         let set_back = match to.state {
             true => Some(self.set_back(&tenant.name, name, to, &staged)?),
             false => {
@@ -58,6 +59,8 @@ impl Service {
             }
         };
         self.catalog.change(|db| {
+            let current = pipeline::get(db, &tenant.name, name)?.version;
+            expect(name, Some(before.version), current)?;
             let accept = to.accept_changes;
             pipeline::set_version(db, &tenant.name, name, to.version, accept)?;
             trial::end(db, &tenant.name, name)?;
@@ -69,10 +72,11 @@ impl Service {
             let line = Change {
                 before: Some(&from),
                 after: Some(&to),
-                ..change(caller, &tenant.name, "pipeline rollback", name)
+                ..Change::of(caller, &tenant.name, "pipeline rollback", name.as_str())
             };
             audit::write(db, &line)
         })?;
+        drop(telling);
         self.tell(&tenant.name, name)
     }
 
@@ -85,8 +89,6 @@ impl Service {
         to: Rollback,
         staged: &Staged,
     ) -> Result<Epoch, Refusal> {
-        // So that nobody starts it meanwhile.
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = self
             .catalog
             .read(|db| pipeline::get(db, tenant, name))?

@@ -80,5 +80,5 @@ fn key_id(line: &str) -> Option<String> {
     let bytes = STANDARD.decode(line.trim()).ok()?;
     let id = bytes.get(ALGORITHM_BYTES..ALGORITHM_BYTES + KEY_ID_BYTES)?;
     let id = u64::from_le_bytes(id.try_into().ok()?);
-    Some(format!("{id:016X}"))
+    Some(format!("{id:X}"))
 }

@@ -1,11 +1,10 @@
 //! Watches versions that are on trial, and has the version before come back when one fails.
 
-use std::sync::{Arc, Weak};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::Service;
 use super::catalog::audit::{self, Change};
@@ -13,7 +12,7 @@ use super::catalog::trial::{self, Failed, Trial, Verdict};
 use super::catalog::{pipeline, tenant};
 use super::refusal::Refusal;
 use crate::ids::{PipelineName, TenantId};
-use crate::jobs::{Event, JobStatus};
+use crate::jobs::{JobStatus, News, follow};
 use crate::thread;
 
 /// Notes that a version has come after another, on trial for so many epochs if it is to be watched.
@@ -42,31 +41,25 @@ pub(super) fn begin(
 /// Watches on a thread of its own until the service is gone.
 pub(super) fn watch(service: &Arc<Service>) {
     let (events, service) = (service.jobs.subscribe(), Arc::downgrade(service));
-    thread::spawn("trials", move || listen(events, &service));
-}
-
-fn listen(mut events: Receiver<Event>, service: &Weak<Service>) {
-    loop {
-        let event = events.blocking_recv();
-        let Some(service) = service.upgrade() else {
-            return;
-        };
-        match event {
-            Ok(Event::Status {
-                tenant,
-                pipeline,
-                status,
-            }) => service.judge(&tenant, &pipeline, &status),
-            Ok(Event::Log { .. }) => {}
-            // What was missed has left its mark.
-            Err(RecvError::Lagged(_)) => {
-                for (tenant, pipeline, status) in service.jobs.list(None) {
+    thread::spawn("trials", move || {
+        follow(events, |news| {
+            let Some(service) = service.upgrade() else {
+                return ControlFlow::Break(());
+            };
+            match news {
+                News::Status(tenant, pipeline, status) => {
                     service.judge(&tenant, &pipeline, &status);
                 }
+                // What was missed has left its mark.
+                News::Missed => {
+                    for (tenant, pipeline, status) in service.jobs.list(None) {
+                        service.judge(&tenant, &pipeline, &status);
+                    }
+                }
             }
-            Err(RecvError::Closed) => return,
-        }
-    }
+            ControlFlow::Continue(())
+        });
+    });
 }
 
 impl Service {

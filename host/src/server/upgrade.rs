@@ -82,7 +82,8 @@ impl Service {
         self.adopt(caller, &tenant, name, &definition, staged, watch)
     }
 
-    fn upgraded(
+    /// The pipeline with the other plugin, checked.
+    pub(super) fn upgraded(
         &self,
         tenant: &TenantId,
         name: &PipelineName,
@@ -113,9 +114,10 @@ impl Service {
 }
 
 /// A pipeline with another plugin.
-struct Upgraded {
+pub(super) struct Upgraded {
     tenant: Tenant,
     before: PipelineVersion,
     definition: Definition,
-    staged: Staged,
+    /// What would run.
+    pub(super) staged: Staged,
 }

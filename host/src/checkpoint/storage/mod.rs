@@ -16,6 +16,8 @@ pub use disk::LocalDisk;
 pub use s3::{Bucket, S3};
 pub use scratch::Scratch;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Failure;
 
 /// Named bytes. A write that has returned survives the machine's crash; a write that has not leaves all or nothing.
@@ -41,8 +43,9 @@ pub struct Claim {
     _locked: Option<File>,
 }
 
-/// Where a pipeline's records are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a pipeline's records are. Written down, it is what the command line takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum Location {
     /// A folder on a disk.
     Folder(PathBuf),
@@ -82,6 +85,21 @@ impl Location {
     }
 }
 
+impl From<String> for Location {
+    fn from(text: String) -> Self {
+        match Bucket::parse(&text) {
+            Some(bucket) => Self::Bucket(bucket),
+            None => Self::Folder(text.into()),
+        }
+    }
+}
+
+impl From<Location> for String {
+    fn from(location: Location) -> Self {
+        location.to_string()
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,10 +114,7 @@ impl FromStr for Location {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match Bucket::parse(text) {
-            Some(bucket) => Self::Bucket(bucket),
-            None => Self::Folder(text.into()),
-        })
+        Ok(text.to_owned().into())
     }
 }
 

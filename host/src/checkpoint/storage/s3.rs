@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::{
@@ -165,6 +166,21 @@ pub struct S3 {
 }
 
 impl S3 {
+    /// Removes all that is there.
+    ///
+    /// # Errors
+    /// When the server refuses; what it has removed by then stays so.
+    pub fn clear(&self) -> io::Result<()> {
+        let prefix = Path::from(self.prefix.as_str());
+        let objects = self.store.list(Some(&prefix));
+        let all: Vec<Path> =
+            self.wait(0, objects.map_ok(|object| object.location).try_collect())?;
+        for path in all {
+            unless_missing(self.wait(0, self.store.delete(&path)))?;
+        }
+        Ok(())
+    }
+
     fn path(&self, name: &str) -> Path {
         Path::from(format!("{}/{name}", self.prefix))
     }

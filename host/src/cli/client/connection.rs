@@ -44,13 +44,16 @@ impl Connection {
             },
             (name, url, token) => {
                 let contexts = Contexts::read(&Contexts::path()?)?;
-                let mut saved = contexts.get(name.as_deref())?.clone();
+                let saved = contexts.get(name.as_deref())?.clone();
                 // A name on the command line means all that was kept under it.
-                if name.is_none() {
-                    saved.url = url.unwrap_or(saved.url);
-                    saved.token = token.unwrap_or(saved.token);
+                match (name, url) {
+                    (None, Some(url)) if url != saved.url => return Err(elsewhere(&saved.url)),
+                    (None, _) => Saved {
+                        token: token.unwrap_or(saved.token),
+                        ..saved
+                    },
+                    (Some(_), _) => saved,
                 }
-                saved
             }
         };
         saved.tenant = remote.tenant.clone().or(saved.tenant);
@@ -72,6 +75,11 @@ impl Connection {
         let http = Client::builder().timeout(TIMEOUT).build();
         let http = http.context("no client can be made")?;
         Ok(Self { http, saved })
+    }
+
+    /// The tenant that the command line or the login means, if any.
+    pub fn tenant(&self) -> Option<&str> {
+        self.saved.tenant.as_deref()
     }
 
     /// The address of what is the tenant's: `/v1/tenants/T` and `rest`.
@@ -109,6 +117,14 @@ impl Connection {
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
         self.answer(self.request(method, path).json(body))
+    }
+
+    /// Sends JSON, to which nothing is to be said.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub fn tell(&self, method: Method, path: &str, body: &impl Serialize) -> anyhow::Result<()> {
+        self.done(self.request(method, path).json(body)).map(drop)
     }
 
     /// Asks for something to be done that needs no more words.
@@ -171,10 +187,11 @@ impl Connection {
 
     fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
         let response = self.done(request)?;
-        let answer = response
-            .json()
-            .context("the server's answer is not as expected")?;
-        Ok(answer)
+        response.json().map_err(|error| {
+            Failure::external(format!("the server's answer is not as expected: {error}"))
+                .help("it may be of another version: `wasmill --version`, and /openapi.json of the server")
+                .into()
+        })
     }
 
     fn done(&self, request: RequestBuilder) -> anyhow::Result<Response> {
@@ -191,9 +208,21 @@ impl Connection {
         let body: Result<ErrorBody, _> = response.json();
         Err(match body {
             Ok(body) => anyhow::Error::new(failure(body.error)),
-            Err(_) => anyhow::anyhow!("the server answered {status}"),
+            Err(_) => Failure::external(format!("the server answered {status}"))
+                .help("something else than `wasmill serve` is at this address, or before it")
+                .into(),
         })
     }
+}
+
+/// No server gets the token of another.
+fn elsewhere(saved: &str) -> anyhow::Error {
+    let message = format!(
+        "WASMILL_URL is another server than that of the last login, {saved}, and there is no token for it"
+    );
+    Failure::user(message)
+        .help("set WASMILL_TOKEN as well, or log in there")
+        .into()
 }
 
 #[derive(serde::Deserialize)]

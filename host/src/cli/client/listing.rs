@@ -9,6 +9,7 @@ use crate::cli::output;
 pub struct Listing {
     headings: Vec<&'static str>,
     rows: Vec<Vec<String>>,
+    next: Option<Box<Self>>,
 }
 
 impl Listing {
@@ -17,7 +18,14 @@ impl Listing {
         Self {
             headings: headings.into(),
             rows: Vec::new(),
+            next: None,
         }
+    }
+
+    /// Shows another one below it.
+    pub fn then(self, next: Self) -> Self {
+        let next = Some(Box::new(next));
+        Self { next, ..self }
     }
 
     /// Adds a row.
@@ -45,7 +53,7 @@ impl Listing {
     }
 
     /// Columns are as wide as their widest cell; the last one ends where it ends.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let headings = self.headings.iter().map(ToString::to_string).collect();
         let lines = std::iter::once(&headings).chain(&self.rows);
         let width = |column: usize| {
@@ -61,6 +69,10 @@ impl Listing {
                 .collect();
             text.push_str(line.join("  ").trim_end());
             text.push('\n');
+        }
+        if let Some(next) = &self.next {
+            text.push('\n');
+            text.push_str(&next.text());
         }
         text
     }
@@ -84,9 +96,9 @@ mod tests {
         let listing = Listing::of(&["NAME", "STATE"])
             .row(["a".into(), "running".into()])
             .row(["word-count".into(), String::new()]);
-        assert_eq!(
-            listing.text(),
-            "NAME        STATE\na           running\nword-count\n"
-        );
+        let text = "NAME        STATE\na           running\nword-count\n";
+        assert_eq!(listing.text(), text);
+        let two = listing.then(Listing::of(&["N"]).row(["1".into()]));
+        assert_eq!(two.text(), format!("{text}\nN\n1\n"));
     }
 }

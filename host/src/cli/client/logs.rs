@@ -32,6 +32,9 @@ pub fn show(
     };
     for line in BufReader::new(events).lines() {
         let line = line.context("the stream of events broke off")?;
+        if line == "event: missed" {
+            eprintln!("-- some lines were missed: this was read too slowly --");
+        }
         let Some(data) = line.strip_prefix("data: ") else {
             continue;
         };

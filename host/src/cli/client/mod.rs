@@ -1,5 +1,6 @@
 //! The command line as a client of a server: one kind of thing, one file.
 
+pub mod admin;
 pub mod audit;
 mod connection;
 mod contexts;
@@ -8,8 +9,15 @@ pub mod login;
 mod logs;
 pub mod pipeline;
 pub mod plugin;
+mod quota;
+mod registry;
+pub mod rejected;
+pub mod secret;
 pub mod tenant;
+mod token;
+pub mod top;
 mod upgrade;
+mod usage;
 
 use connection::Connection;
 use listing::Listing;

@@ -14,7 +14,7 @@ use crate::cli::client::logs;
 use crate::cli::exit::WrongUsage;
 use crate::cli::output;
 use crate::error::Failure;
-use crate::jobs::{JobStatus, Phase};
+use crate::jobs::{Figures, JobStatus, Phase};
 use crate::server::catalog::pipeline::{PipelineVersion, word};
 use crate::server::pipelines::{Applied, Definition, Difference, PipelineView};
 use crate::server::refusal::Diagnostic;
@@ -390,6 +390,9 @@ impl Named {
         if let Some(failure) = &status.failure {
             output::write(format!("\n{failure}\n").as_bytes())?;
         }
+        if let Some(held) = held_back(&status.figures) {
+            output::write(format!("\nheld back by the tenant's quotas: {held}\n").as_bytes())?;
+        }
         let nodes: Vec<_> = status.figures.nodes.iter().collect();
         let listing = Listing::of(&[
             "NODE", "ROWS IN", "ROWS OUT", "BYTES IN", "CALLS", "SKIPPED", "REJECTED",
@@ -411,7 +414,20 @@ impl Named {
     }
 }
 
-fn phase(status: &JobStatus) -> String {
+/// Where the quotas of its tenant have made themselves felt, if they have.
+fn held_back(figures: &Figures) -> Option<String> {
+    let waited = (figures.held_ms > 0).then(|| {
+        let seconds = figures.held_ms as f64 / 1000.0;
+        format!("it had more to read than it might for {seconds:.1} s")
+    });
+    let dropped = (figures.log_lines_dropped > 0)
+        .then(|| format!("{} log lines were dropped", figures.log_lines_dropped));
+    let both: Vec<String> = waited.into_iter().chain(dropped).collect();
+    (!both.is_empty()).then(|| both.join("; "))
+}
+
+/// What a pipeline does, as people are told.
+pub fn phase(status: &JobStatus) -> String {
     match status.phase {
         Phase::Starting => "starting".into(),
         Phase::Running => "running".into(),

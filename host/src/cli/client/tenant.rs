@@ -2,18 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use reqwest::Method;
 
 use super::connection::segment;
-use super::{Connection, Form, Listing, Remote, listing};
+use super::{Connection, Form, Listing, Remote, listing, token};
 use crate::cli::exit::WrongUsage;
-use crate::cli::output;
 use crate::error::Failure;
-use crate::jobs::Usage;
-use crate::server::api::{NewTenant, NewToken, ShownToken};
+use crate::server::api::NewTenant;
 use crate::server::catalog::tenant::{Policy, Tenant};
-use crate::server::catalog::token::Token;
 
 /// Make tenants, set what they may have, and give them tokens
 #[derive(Debug, clap::Subcommand)]
@@ -43,14 +39,8 @@ pub enum TenantCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Show what a tenant's pipelines have cost since the server started
-    Usage {
-        /// The tenant
-        name: String,
-
-        #[command(flatten)]
-        remote: Remote,
-    },
+    Quota(super::quota::Quota),
+    Usage(super::usage::Usage),
     /// Make, list and revoke a tenant's tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -111,16 +101,8 @@ impl TenantCommand {
                 show(&tenants, remote.output)
             }
             Self::Policy { name, set, remote } => policy(&name, set, &remote),
-            Self::Usage { name, remote } => {
-                let path = format!("/v1/tenants/{}/usage", segment(&name));
-                let usage: Usage = Connection::open(&remote)?.get(&path)?;
-                let listing = Listing::of(&["TENANT", "CPU", "MEMORY"]).row([
-                    name,
-                    format!("{} ms", usage.cpu_ms),
-                    format!("{} MiB", usage.memory_bytes >> 20),
-                ]);
-                listing.show(remote.output, &usage)
-            }
+            Self::Quota(quota) => quota.run(),
+            Self::Usage(usage) => usage.run(),
             Self::Token(token) => token.run(),
         }
     }
@@ -153,40 +135,9 @@ impl TokenCommand {
                 name,
                 label,
                 remote,
-            } => {
-                let connection = Connection::open(&remote)?;
-                let new = NewToken { label };
-                let made: ShownToken = connection.send(Method::POST, &tokens(&name), &new)?;
-                match remote.output {
-                    Form::Table => output::write(format!("{}\n", made.token).as_bytes()),
-                    Form::Json => listing::show_json(&made),
-                }
-            }
-            Self::Ls { name, remote } => {
-                let list: Vec<Token> = Connection::open(&remote)?.get(&tokens(&name))?;
-                let time = |time: Option<jiff::Timestamp>| {
-                    time.map_or_else(|| "-".to_owned(), |time| format!("{time:.0}"))
-                };
-                let listing = Listing::of(&["ID", "LABEL", "CREATED", "LAST USED", "REVOKED"]);
-                let listing = listing.rows(&list, |token| {
-                    let created = time(Some(token.created));
-                    let (used, revoked) = (time(token.used), time(token.revoked));
-                    vec![
-                        token.id.to_string(),
-                        token.label.clone(),
-                        created,
-                        used,
-                        revoked,
-                    ]
-                });
-                listing.show(remote.output, &list)
-            }
-            Self::Revoke { name, id, remote } => {
-                Connection::open(&remote)?
-                    .delete(&format!("{}/{id}", tokens(&name)))
-                    .with_context(|| format!("token {id} was not revoked"))?;
-                output::write(format!("revoked token {id}\n").as_bytes())
-            }
+            } => token::create(&tokens(&name), label, &remote),
+            Self::Ls { name, remote } => token::list(&tokens(&name), &remote),
+            Self::Revoke { name, id, remote } => token::revoke(&tokens(&name), id, &remote),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `wasmill pipeline upgrade`: another plugin for a step of a pipeline on a server.
 
+use std::time::Duration;
+
 use reqwest::Method;
 
 use super::connection::segment;
@@ -9,6 +11,7 @@ use crate::cli::output;
 use crate::error::Failure;
 use crate::server::catalog::trial::{Failed, Trial};
 use crate::server::pipelines::{Applied, Difference};
+use crate::server::shadow::{Shadow, Shadowed};
 use crate::server::upgrade;
 
 /// A step's other plugin.
@@ -28,6 +31,11 @@ pub struct Upgrade {
     /// Go back to the version before if this one fails before it has delivered so many epochs; 0 is never
     #[arg(long, value_name = "N", default_value_t = 3)]
     watch_epochs: u32,
+
+    /// Before, run the next N epochs that the pipeline commits with the new plugin too, without touching sinks or state, and show what differs;
+    /// if anything does, nothing is changed without --yes
+    #[arg(long, value_name = "N", conflicts_with = "plan", value_parser = clap::value_parser!(u32).range(1..))]
+    shadow: Option<u32>,
 
     /// Do not ask
     #[arg(long, short)]
@@ -81,7 +89,22 @@ impl Upgrade {
             let failure = Failure::user("the plugin asks for more than the one before");
             return Err(failure.help("say --allow if that is meant").into());
         }
-        if !difference.changes.is_empty() && !self.yes && !asked("Upgrade it so?")? {
+        let is_shown_good = match self.shadow {
+            Some(epochs) if !difference.changes.is_empty() => {
+                let differing = shadow(&connection, &path, &upgrade, epochs, self.remote.output)?;
+                if differing > 0 && !self.yes {
+                    let message = format!("{differing} of {epochs} epochs differ");
+                    let failure = Failure::user(message);
+                    return Err(failure
+                        .help("nothing was changed; say --yes to upgrade all the same")
+                        .into());
+                }
+                true
+            }
+            _ => false,
+        };
+        let is_sure = self.yes || is_shown_good || difference.changes.is_empty();
+        if !is_sure && !asked("Upgrade it so?")? {
             return output::write(b"nothing was changed\n");
         }
         upgrade.from_version = Some(difference.from_version);
@@ -99,6 +122,50 @@ impl Upgrade {
         };
         output::write(said.as_bytes())
     }
+}
+
+/// How often the server is asked for an epoch that is not committed yet.
+const ASK: Duration = Duration::from_millis(200);
+
+/// Has the server run the next epochs with an upgrade too, shows what differs, and says in how many anything does.
+fn shadow(
+    connection: &Connection,
+    path: &str,
+    upgrade: &upgrade::Upgrade,
+    epochs: u32,
+    form: Form,
+) -> anyhow::Result<u32> {
+    let path = format!("{path}/shadow");
+    let (mut compared, mut differing) = (0, 0);
+    let (mut from, mut has_waited) = (None, false);
+    while compared < epochs {
+        let asked = Shadow {
+            upgrade: upgrade.clone(),
+            from,
+        };
+        let shadowed: Shadowed = connection.send(Method::POST, &path, &asked)?;
+        from = Some(shadowed.next);
+        let Some(one) = shadowed.compared else {
+            // Nothing is to be seen before the second answer: the first only says where the next epoch begins.
+            if form == Form::Table && !has_waited {
+                output::write(b"waiting for what the pipeline commits from now on\n")?;
+                has_waited = true;
+            }
+            std::thread::sleep(ASK);
+            continue;
+        };
+        compared += 1;
+        differing += u32::from(one.differs);
+        match form {
+            Form::Json => listing::show_json(&one)?,
+            Form::Table if one.differs => output::write(one.report.as_bytes())?,
+            Form::Table => {
+                let said = format!("epoch {}: no difference\n", one.epoch);
+                output::write(said.as_bytes())?;
+            }
+        }
+    }
+    Ok(differing)
 }
 
 /// What there is to say of a trial.

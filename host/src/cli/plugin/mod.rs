@@ -48,7 +48,7 @@ pub enum Plugin {
     Sdk(Sdk),
     /// Say what a plugin is: its world, imports, size and digest
     Inspect(Inspect),
-    /// Push a component to a server, as the next version of a plugin
+    /// Push a component to a server, as the next version of a plugin, or to an OCI registry
     Push(remote::Push),
     /// List the plugins on a server
     Ls(remote::Ls),
@@ -56,7 +56,7 @@ pub enum Plugin {
     Show(remote::Named),
     /// List the versions of a plugin on a server
     Versions(remote::Named),
-    /// Get a component back from a server
+    /// Get a component back from a server, or from an OCI registry
     Pull(remote::Pull),
     /// Remove a version of a plugin from a server
     Rm(remote::Named),

@@ -58,8 +58,8 @@ impl New {
         let rename = (template, name.as_ref());
         match self.lang {
             Language::Rust => {
-                copy(&twin, &self.dir, rename)?;
                 let manifest = self.cargo_toml(&name)?;
+                copy(&twin, &self.dir, rename)?;
                 fs::write(self.dir.join("Cargo.toml"), manifest)?;
             }
             language => {

@@ -11,7 +11,8 @@ use crate::cli::engine::EngineOptions;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::plugin::capture::{Answer, Capture};
-use crate::plugin::{Grants, HostPort, Origin, Output, Port, Rejected};
+use crate::plugin::{Grants, HostPort, Origin, Output, Port, Rejected, World};
+use crate::secret::SecretSource;
 
 /// Rows of a table that are shown.
 const ROWS: usize = 20;
@@ -55,14 +56,22 @@ impl Replay {
         let capture = Capture::read(&self.file)
             .with_context(|| format!("{} cannot be replayed", self.file.display()))?;
         let engine = self.engine.open()?;
+        engine.use_secrets(SecretSource::Environment);
         let component = match &self.plugin {
             Some(file) => engine.load(file)?,
             None => engine.load_bytes(&capture.header.plugin, &capture.component)?,
         };
         output::write(given(&capture).as_bytes())?;
-        let grants = Grants {
+        let mut grants = Grants {
             http: self.grant_http,
         };
+        if grants.http.is_empty() && component.world() == World::Sink {
+            // It may ask for anything, and nothing goes out: a grant of no host.
+            grants.http.push(HostPort {
+                host: String::new(),
+                port: None,
+            });
+        }
         match capture.again(&component, &grants)? {
             Ok(answer) => {
                 output::write(answered(&answer).as_bytes())?;

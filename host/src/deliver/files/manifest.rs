@@ -6,16 +6,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::storage::unless_missing;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, PartitionId};
 
 /// Readers of a folder pass over names that begin so.
 const FOLDER: &str = "_manifest";
 
 /// A file that is there to be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Its path below the sink's.
     pub path: String,
@@ -28,7 +28,7 @@ pub struct Listed {
 }
 
 /// All files of some epochs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochManifest {
     /// The first epoch whose rows are in them.
     pub first: Epoch,
@@ -40,6 +40,13 @@ pub struct EpochManifest {
     pub bytes: u64,
     /// In the order of partitions.
     pub files: Vec<Listed>,
+}
+
+impl Listed {
+    /// The partition that it has the rows of.
+    pub fn partition(&self) -> Option<PartitionId> {
+        super::partition_of(&self.path)
+    }
 }
 
 impl EpochManifest {
@@ -72,6 +79,16 @@ pub fn epochs(root: &Path) -> io::Result<BTreeSet<Epoch>> {
         epochs.extend(name.and_then(super::epoch_of));
     }
     Ok(epochs)
+}
+
+/// The folder, below the sink's, of an epoch's files.
+pub fn epoch_folder(epoch: Epoch) -> String {
+    super::name_of(epoch)
+}
+
+/// The manifest of an epoch.
+pub fn read(root: &Path, epoch: Epoch) -> io::Result<EpochManifest> {
+    Ok(serde_json::from_slice(&fs::read(path(root, epoch))?)?)
 }
 
 /// The folder of all manifests.

@@ -5,7 +5,7 @@
 //! With a checkpoint, a start publishes what a crash has left of committed epochs, and removes the rest. Partitions without rows write
 //! no file.
 
-mod manifest;
+pub mod manifest;
 mod publish;
 mod roll;
 mod staging;
@@ -193,6 +193,13 @@ impl FilesSink {
 
 fn name_of(Epoch(epoch): Epoch) -> String {
     format!("{EPOCH_PREFIX}{epoch:08}")
+}
+
+/// The partition that a file of [`FilesSink::file_name`] is of.
+fn partition_of(path: &str) -> Option<PartitionId> {
+    let (_, name) = path.rsplit_once("/part-")?;
+    let (digits, _) = name.split_once('.')?;
+    digits.parse().ok().map(PartitionId)
 }
 
 fn epoch_of(name: &str) -> Option<Epoch> {

@@ -446,6 +446,7 @@ fn failure(error: &CallError) -> Failure {
         ),
         CallError::Deadline(_) => Failure::external(message)
             .help("raise the sink's `limits.deadline`, or look at what it waits for"),
+        CallError::Quota(_) => Failure::external(message).help(CallError::QUOTA_HELP),
         CallError::Limit(_) | CallError::OutputTooLarge { .. } => {
             Failure::user(message).help("raise the sink's `limits`, or mend the plugin")
         }

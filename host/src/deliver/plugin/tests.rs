@@ -126,6 +126,23 @@ fn interleaved_partitions_are_written_apart_and_committed_with_their_epoch() {
 }
 
 #[test]
+fn a_sink_without_a_grant_finds_an_hour_of_sleep_over_at_once_wherever_it_sleeps() {
+    let slept = "
+      (i32.store8 (i32.const 1032) (i32.const 0))
+      (i32.store (i32.const 1040) (i32.const 1))
+      (i64.store (i32.const 1048) (i64.const 3600000000000))
+      (drop (call $poll (i32.const 1024) (i32.const 2048) (i32.const 1) (i32.const 96)))";
+    let mut sink = sink(&SinkGuest {
+        more: r#"(import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))"#,
+        describe: slept,
+        write: slept,
+        ..SinkGuest::default()
+    });
+    write(&mut *sink, epoch(7), 0, &["a"], true);
+    assert_eq!(committed(&mut *sink, epoch(7)), "demo/test/hook/7/0;a;");
+}
+
+#[test]
 fn a_two_phase_sink_gives_tokens_and_commits_those_of_all_processes_later() {
     let guest = SinkGuest {
         delivery: 2,

@@ -231,7 +231,10 @@ impl Keyed {
                 self.running = Some(running);
                 return Pause::Full;
             }
-            match self.advance(&mut running, emit) {
+            let (epoch, turn) = (running.epoch, Instant::now());
+            let advanced = self.advance(&mut running, emit);
+            self.context.traces.worked(epoch, &self.node.name, turn);
+            match advanced {
                 Ok(Some(bytes)) => {
                     made += bytes;
                     self.running = Some(running);

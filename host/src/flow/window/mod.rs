@@ -9,6 +9,7 @@ mod panes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use timely::container::{CapacityContainerBuilder, NoopBuilder};
@@ -185,6 +186,7 @@ impl Operator {
         mut arrived: BTreeMap<PartitionId, Inputs>,
         give: &mut dyn FnMut(Parcels),
     ) {
+        let began = Instant::now();
         let mut partitions = std::mem::take(&mut self.partitions);
         for (partition, panes) in &mut partitions {
             let nothing = || vec![Vec::new(); panes.len()];
@@ -200,6 +202,7 @@ impl Operator {
             }
         }
         self.partitions = partitions;
+        self.context.traces.worked(epoch, &self.node.name, began);
     }
 
     /// One epoch of a partition: the rows of the windows that end.

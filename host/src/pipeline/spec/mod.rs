@@ -4,6 +4,7 @@
 
 mod node;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -36,7 +37,16 @@ pub struct Spec {
     /// `[checkpoint]`, if there.
     pub checkpoint: Option<CheckpointConfig>,
     /// `[rejected]`, if there; within it `None` after a problem.
-    pub rejected: Option<Spanned<Option<SinkConfig>>>,
+    pub rejected: Option<Spanned<Option<Rejected>>>,
+}
+
+/// `[rejected]`
+#[derive(Clone)]
+pub struct Rejected {
+    /// Where rejected rows go.
+    pub sink: SinkConfig,
+    /// Where rows lie that come again.
+    pub again: Option<PathBuf>,
 }
 
 /// Reads a whole file; problems are collected in the table.
@@ -97,8 +107,9 @@ fn partitions(table: &mut Table<'_>, key: &str) -> Option<u32> {
 }
 
 /// `[rejected]`, with its place.
-fn rejected(mut table: Table<'_>) -> Spanned<Option<SinkConfig>> {
+fn rejected(mut table: Table<'_>) -> Spanned<Option<Rejected>> {
     let span = table.span();
+    let again = table.path("again").map(Spanned::into_inner);
     let config = match table.peek("type") {
         Some("files") => SinkConfig::from_table(&mut table),
         Some(_) => {
@@ -113,6 +124,7 @@ fn rejected(mut table: Table<'_>) -> Spanned<Option<SinkConfig>> {
         }
     };
     table.finish();
+    let config = config.map(|sink| Rejected { sink, again });
     Spanned::new(span, config)
 }
 

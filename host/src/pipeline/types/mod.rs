@@ -387,10 +387,7 @@ impl<'a> Typer<'a> {
 
     fn reported<T>(&self, span: &Span, result: Result<T, Failure>) -> Option<T> {
         result
-            .map_err(|failure| {
-                self.problems
-                    .add(span.clone(), failure.message, failure.help)
-            })
+            .map_err(|failure| self.problems.fail(span.clone(), failure))
             .ok()
     }
 }

@@ -383,7 +383,7 @@ mod tests {
         assert!(
             failure
                 .message
-                .ends_with("others can read its key; remove the folder"),
+                .ends_with("others can read it; remove the folder"),
             "{failure}"
         );
     }

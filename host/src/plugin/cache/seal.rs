@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use ring::{digest, hmac};
 
+use crate::key_file;
+
 /// Of HMAC-SHA-256.
 pub const MAC_BYTES: usize = digest::SHA256_OUTPUT_LEN;
-const KEY_BYTES: usize = 32;
 /// How much of a file is read at a time.
 const BLOCK: usize = 1 << 20;
 
@@ -23,7 +24,10 @@ impl Seal {
     /// Makes folder and key on first use.
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let key = key(&folder.join("key"))?;
+        let key = key_file::open(&folder.join("key")).map_err(|error| {
+            let message = format!("its key cannot be used: {error}; remove the folder");
+            io::Error::new(error.kind(), message)
+        })?;
         Ok(Self {
             folder: folder.to_owned(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
@@ -98,52 +102,4 @@ impl Seal {
 /// What a file is that fails its check.
 pub fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "its checksum does not fit")
-}
-
-/// The key in `path`, made and kept there, readable by its owner alone, if there is none.
-fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            private(path)?;
-            bytes.try_into().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "its key is damaged; remove the folder",
-                )
-            })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut fresh = [0; KEY_BYTES];
-            getrandom::fill(&mut fresh).map_err(|error| io::Error::other(error.to_string()))?;
-            let folder = path.parent().unwrap_or(Path::new("."));
-            // A temporary file is readable by its owner alone from the start.
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&fresh)?;
-            match file.persist_noclobber(path) {
-                Ok(_) => Ok(fresh),
-                // Another process was faster: its key is the key.
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => key(path),
-                Err(error) => Err(error.error),
-            }
-        }
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(unix)]
-fn private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
-    match fs::metadata(path)?.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "others can read its key; remove the folder",
-        )),
-    }
-}
-
-#[cfg(not(unix))]
-fn private(_path: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::{Capture, Function};
 use crate::error::Failure;
+use crate::ids::NodeName;
 use crate::plugin::{
-    CallError, Component, Grants, Keyed, KeyedBatch, KeyedChanges, Port, Produced, Reduced,
+    CallError, Component, Grants, Keyed, KeyedBatch, KeyedChanges, Limits, Port, Produced, Reduced,
     Reducer, Rejected, SinkPlugin, Transform,
 };
 
@@ -56,19 +58,29 @@ struct Repeat<'a> {
     grants: &'a Grants,
 }
 
+/// How a plugin of one input is bound.
+type Bind<T> =
+    fn(&Component, &NodeName, &Value, &SchemaRef, &Limits, &Grants) -> Result<T, Failure>;
+
 impl Repeat<'_> {
-    fn process(&self) -> Again {
-        let header = &self.capture.header;
-        let (input, rows) = (self.bound(0)?, self.batch(0)?);
+    /// The plugin bound as it was.
+    fn bind<T>(&self, bind: Bind<T>) -> Result<T, Failure> {
+        let (header, input) = (&self.capture.header, self.bound(0)?);
         let (config, limits) = (&header.config, &header.limits);
-        let transform = Transform::new(
+        bind(
             self.component,
             &header.node,
             config,
             input,
             limits,
             self.grants,
-        )?;
+        )
+    }
+
+    fn process(&self) -> Again {
+        let header = &self.capture.header;
+        let (input, rows) = (self.bound(0)?, self.batch(0)?);
+        let transform = self.bind(Transform::new)?;
         self.has(rows, input, transform.columns())?;
         let transform = transform.narrowed(&rows.schema());
         let produced = transform
@@ -80,15 +92,7 @@ impl Repeat<'_> {
     fn reduce(&self, ends: &[u32], reduced: Reduced) -> Again {
         let header = &self.capture.header;
         let (input, rows) = (self.bound(0)?, self.batch(0)?);
-        let (config, limits) = (&header.config, &header.limits);
-        let reducer = Reducer::new(
-            self.component,
-            &header.node,
-            config,
-            input,
-            limits,
-            self.grants,
-        )?;
+        let reducer = self.bind(Reducer::new)?;
         let reducer = match reduced {
             Reduced::Not => {
                 self.has(rows, input, reducer.columns())?;
@@ -158,16 +162,8 @@ impl Repeat<'_> {
 
     fn write(&self, idempotency_key: &str) -> Again {
         let header = &self.capture.header;
-        let (input, rows) = (self.bound(0)?, self.batch(0)?);
-        let (config, limits) = (&header.config, &header.limits);
-        let sink = SinkPlugin::new(
-            self.component,
-            &header.node,
-            config,
-            input,
-            limits,
-            self.grants,
-        )?;
+        let rows = self.batch(0)?;
+        let sink = self.bind(SinkPlugin::new)?;
         let runtime = Runtime::new()
             .map_err(|error| Failure::external(format!("threads cannot be started: {error}")))?;
         let written = sink.open(&Arc::new(runtime)).and_then(|mut instance| {

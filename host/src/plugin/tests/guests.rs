@@ -185,6 +185,8 @@ pub struct SinkGuest<'a> {
     pub more: &'a str,
     /// 0 at-least-once, 1 marker, 2 two-phase.
     pub delivery: u32,
+    /// Instructions of `describe` before it answers.
+    pub describe: &'a str,
     /// Instructions of `write` before it answers; `$answer` is its answer, for writing over.
     pub write: &'a str,
     /// As for `write`, of `commit`.
@@ -197,6 +199,7 @@ impl SinkGuest<'_> {
         let parts = [
             ("{more}", self.more),
             ("{delivery}", &self.delivery.to_string()),
+            ("{describe}", self.describe),
             ("{write}", self.write),
             ("{commit}", self.commit),
         ];
@@ -236,6 +239,7 @@ const SINK: &str = r#"
   (func (export "wasmill:plugin/sink@0.1.0#describe")
       (param $config i32) (param $config_size i32) (param $fields i32) (param $field_count i32) (result i32)
     (local $answer i32)
+    {describe}
     (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
     ;; The first column alone: a field begins with its name.
     (call $put (i32.add (local.get $answer) (i32.const 4)) (local.get $fields) (i32.const 1))

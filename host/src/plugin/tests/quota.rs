@@ -42,6 +42,42 @@ fn a_call_ends_even_if_the_quota_lets_it_do_next_to_nothing() {
 }
 
 #[test]
+fn instances_share_the_memory_that_there_is_and_give_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::new(folder.path()).unwrap();
+    let guest = Guest {
+        process: Some("(loop $more (drop (memory.grow (i32.const 1))) (br $more)) unreachable"),
+        ..Guest::default()
+    };
+    let component = engine.load_bytes("guest", &guest.module()).unwrap();
+    // Whoever has the memory, it can be described.
+    engine.memory().set(Some(1));
+    let transform = bind(&component, &batch().schema()).unwrap();
+    let error = |error| match error {
+        CallError::Quota(what) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(error(transform.open().err().unwrap()), "1B of memory");
+    engine.memory().set(Some(4 << 20));
+    let waiting = transform.open().unwrap();
+    let held = engine.memory().held();
+    assert!(held > 0);
+    assert_eq!(
+        error(process(&transform, &batch()).unwrap_err()),
+        "4MiB of memory"
+    );
+    assert_eq!(
+        engine.memory().held(),
+        held,
+        "what has failed holds nothing"
+    );
+    drop(waiting);
+    assert_eq!(engine.memory().held(), 0);
+    let used = transform.counters().read();
+    assert!(used.cpu_nanos > 0, "{used:?}");
+}
+
+#[test]
 fn without_a_quota_any_more_nothing_sleeps() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::new(folder.path()).unwrap();
@@ -49,4 +85,5 @@ fn without_a_quota_any_more_nothing_sleeps() {
     assert!(engine.quota().is_limited());
     engine.quota().set(None);
     assert!(!engine.quota().is_limited());
+    assert_eq!(engine.quota().slept(), Duration::ZERO);
 }

@@ -9,11 +9,13 @@ mod receiver;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use serde_json::Value;
 use toml::Spanned;
 
 use super::{OpenOptions, Source};
@@ -40,6 +42,8 @@ pub struct FilesSource {
     existing: bool,
     poll_interval: Duration,
     split: u64,
+    /// Whether the directory is made if it is not there.
+    makes_folder: bool,
 }
 
 impl FilesSource {
@@ -63,7 +67,27 @@ impl FilesSource {
             existing,
             poll_interval: poll_interval.map_or(DEFAULT_POLL_INTERVAL, Spanned::into_inner),
             split: split.map_or(DEFAULT_SPLIT, Spanned::into_inner),
+            makes_folder: false,
         })
+    }
+
+    /// The files that someone will put into a folder, which is made if it is not there; `watch` waits for them.
+    pub fn of_folder(path: PathBuf, format: RecordFormat, watch: bool) -> Self {
+        Self {
+            path,
+            glob: None,
+            format,
+            watch: Some(watch),
+            existing: true,
+            poll_interval: DEFAULT_POLL_INTERVAL,
+            split: DEFAULT_SPLIT,
+            makes_folder: true,
+        }
+    }
+
+    /// How its records are written.
+    pub fn format(&self) -> &RecordFormat {
+        &self.format
     }
 
     /// Columns of its rows.
@@ -74,6 +98,11 @@ impl FilesSource {
     /// Whether it waits for new files; a single file is read once unless `watch` says otherwise.
     pub fn is_endless(&self) -> bool {
         self.watch.unwrap_or_else(|| !self.path.is_file())
+    }
+
+    /// Whether a source that stands at `position` has taken all of a file that was there.
+    pub fn has_read(position: &Value, file: &Path) -> bool {
+        receiver::has_read(position, file)
     }
 
     /// Makes it ready to run in this process; process 0 lists the files that are there.
@@ -90,6 +119,12 @@ impl FilesSource {
             return Err(Failure::user(message)
                 .help("remove one of the two")
                 .at_node(&options.node));
+        }
+        if self.makes_folder {
+            fs::create_dir_all(&self.path).map_err(|error| {
+                let folder = self.path.display();
+                Failure::external(format!("cannot make `{folder}`: {error}")).at_node(&options.node)
+            })?;
         }
         let listing = Listing::new(&self.path, self.glob.as_deref())
             .map_err(|failure| failure.at_node(&options.node))?;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -208,6 +209,16 @@ impl Receiver for FilesReceiver {
         // What has come in the meantime.
         self.list()
     }
+}
+
+/// Whether a position is one behind all of a file.
+pub fn has_read(position: &Value, file: &Path) -> bool {
+    let Ok(position) = Position::deserialize(position) else {
+        return false;
+    };
+    let name = file.to_string_lossy();
+    let waits = position.pending.iter().any(|pending| pending.path == name);
+    position.seen.contains_key(&*name) && !waits
 }
 
 /// Counts the records that start in `file.next..end`, up to `most`; also says where the one after them starts, at most `end`.

@@ -101,6 +101,11 @@ impl TcpSource {
         })
     }
 
+    /// How its records are written.
+    pub fn format(&self) -> &RecordFormat {
+        &self.format
+    }
+
     /// Columns of its rows.
     pub fn schema(&self) -> SchemaRef {
         self.format.schema()

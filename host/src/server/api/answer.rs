@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use axum::http::StatusCode;
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use crate::ids::{PipelineName, PluginName, TenantId};
+use super::turns::Turns;
+use crate::ids::{PipelineName, PluginName, SecretName, TenantId};
 use crate::server::Service;
 use crate::server::catalog::tenant::Policy;
 use crate::server::catalog::token::TokenId;
 use crate::server::refusal::{Code, Refusal};
+use crate::server::rejected::RowId;
 
 /// What a handler gives.
 pub type Answer<T> = Result<Json<T>, Refusal>;
@@ -81,7 +83,16 @@ impl IntoResponse for Refusal {
             Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (status, Json(ErrorBody { error: self })).into_response()
+        let hint = match self.code {
+            Code::Unauthorized => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            Code::TooManyAttempts | Code::Busy => Some((header::RETRY_AFTER, "60")),
+            _ => None,
+        };
+        let body = Json(ErrorBody { error: self });
+        match hint {
+            Some(hint) => (status, [hint], body).into_response(),
+            None => (status, body).into_response(),
+        }
     }
 }
 
@@ -123,6 +134,18 @@ impl<S: Send + Sync> FromRequestParts<S> for PluginAt {
     }
 }
 
+/// The secret that the address names; it may not be there.
+pub struct SecretAt(pub SecretName);
+
+impl<S: Send + Sync> FromRequestParts<S> for SecretAt {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let name = named(parts, state, "secret").await?;
+        Ok(Self(SecretName::parse(&name)?))
+    }
+}
+
 /// The number that the address ends with: of a version or a token.
 pub struct NumberAt(pub u32);
 
@@ -133,6 +156,18 @@ impl<S: Send + Sync> FromRequestParts<S> for NumberAt {
         let text = named(parts, state, "number").await?;
         let wrong = |_| Refusal::invalid(format!("`{text}` is not a number"));
         text.parse().map(Self).map_err(wrong)
+    }
+}
+
+/// The rejected row that the address ends with; it may not be there.
+pub struct RowAt(pub RowId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RowAt {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let text = named(parts, state, "row").await?;
+        text.parse().map(Self).map_err(Refusal::invalid)
     }
 }
 
@@ -152,6 +187,19 @@ async fn named<S: Send + Sync>(
     })
 }
 
+/// What the address has behind its question mark.
+pub struct Asked<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let asked = Query::<T>::from_request_parts(parts, state).await;
+        let Query(asked) = asked.map_err(|rejection| Refusal::invalid(rejection.body_text()))?;
+        Ok(Self(asked))
+    }
+}
+
 /// A body of JSON.
 pub struct Sent<T>(pub T);
 
@@ -166,16 +214,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
 }
 
 impl Api {
-    /// Does what has processes work on what a tenant sent, as many at once as there are processors. Who hangs up keeps the turn until it is done.
+    /// Does what has processes work on what a tenant sent, when it is its turn. Who hangs up keeps the turn until it is done.
     pub async fn check<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Service) -> Result<T, Refusal> + Send + 'static,
+        turns: &Turns,
+        tenant: TenantId,
+        work: impl FnOnce(&Service, &TenantId) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let turn = self.checks.clone().acquire_owned().await;
-        let turn = turn.map_err(Refusal::internal)?;
+        let turn = turns.turn(&tenant, self.timeout).await?;
         let work = move |service: &Service| {
             let _turn = turn;
-            work(service)
+            work(service, &tenant)
         };
         self.run(work).await
     }

@@ -21,7 +21,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 17] = files![
+const FILES: [File; 18] = files![
     "/" HTML "index.html",
     "/dashboard/style.css" CSS "style.css",
     "/dashboard/icon.svg" SVG "icon.svg",
@@ -38,6 +38,7 @@ const FILES: [File; 17] = files![
     "/dashboard/pipeline.js" JS "pipeline.js",
     "/dashboard/plugins.js" JS "plugins.js",
     "/dashboard/rates.js" JS "rates.js",
+    "/dashboard/rejected.js" JS "rejected.js",
     "/dashboard/tenants.js" JS "tenants.js",
 ];
 

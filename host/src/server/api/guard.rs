@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Body, to_bytes};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State};
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::Api;
+use super::{Api, body};
 use crate::ids::TenantId;
 use crate::server::catalog::tenant;
 use crate::server::catalog::token::{self, Caller};
@@ -32,7 +31,8 @@ pub async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    let caller = authenticate(&api, peer, secret(&request)?).await?;
+    let shown = ShownSecret(secret(&request)?);
+    let caller = authenticate(&api, peer, shown.0.clone()).await?;
     let named = named.map_err(|_| Refusal::new(Code::NotFound, "the address is not utf8"))?;
     if let Some((_, name)) = named.iter().find(|(key, _)| *key == "tenant") {
         let tenant = known_tenant(&api, &caller, name).await?;
@@ -43,8 +43,27 @@ pub async fn guard(
         request.extensions_mut().insert(tenant);
     }
     request.extensions_mut().insert(caller);
-    let request = received(&api, request).await?;
+    request.extensions_mut().insert(shown);
+    let most = match takes_component(&request) {
+        true => COMPONENT_BYTES,
+        false => OTHER_BYTES,
+    };
+    let request = body::received(request, most, api.timeout).await?;
     Ok(next.run(request).await)
+}
+
+/// The token that a request came with, for answers that last longer than it may.
+#[derive(Clone)]
+pub struct ShownSecret(String);
+
+impl ShownSecret {
+    /// Whether it still opens something. What cannot be asked is no reason to hang up.
+    pub async fn still_opens(&self, api: &Api) -> bool {
+        let secret = self.0.clone();
+        let caller =
+            api.run(move |service| service.catalog.change(|db| token::caller(db, &secret)));
+        !matches!(caller.await, Ok(None))
+    }
 }
 
 /// Lets in administrators. Who came so far may know of the tenant, so it is no secret what it may not do.
@@ -66,7 +85,9 @@ fn secret(request: &Request) -> Result<String, Refusal> {
     let header = request.headers().get(header::AUTHORIZATION);
     let header = header.ok_or_else(|| unauthorized("this needs a token"))?;
     let text = header.to_str().unwrap_or_default();
-    Ok(text.strip_prefix("Bearer ").unwrap_or_default().to_owned())
+    let shown = text.split_once(' ');
+    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(shown.map_or("", |(_, token)| token.trim()).to_owned())
 }
 
 async fn authenticate(api: &Api, peer: SocketAddr, secret: String) -> Result<Caller, Refusal> {
@@ -103,39 +124,4 @@ async fn known_tenant(api: &Api, caller: &Caller, name: &str) -> Result<TenantId
 fn takes_component(request: &Request) -> bool {
     let route = request.extensions().get::<MatchedPath>();
     request.method() == Method::PUT && route.is_some_and(|route| route.as_str() == COMPONENTS)
-}
-
-/// The request with all of its body.
-async fn received(api: &Api, request: Request) -> Result<Request, Refusal> {
-    let most = match takes_component(&request) {
-        true => COMPONENT_BYTES,
-        false => OTHER_BYTES,
-    };
-    let (parts, body) = request.into_parts();
-    let too_large = || {
-        let message = format!("more was sent than the {} MiB that this takes", most >> 20);
-        Refusal::new(Code::TooLarge, message)
-    };
-    let announced = parts.headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > most as u64) {
-        return Err(too_large());
-    }
-    let whole = tokio::time::timeout(api.timeout, to_bytes(body, most)).await;
-    let whole = whole.map_err(|_| {
-        let message = format!("not all of the request had come in after {:?}", api.timeout);
-        Refusal::new(Code::Timeout, message)
-    })?;
-    match whole {
-        Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
-        Err(error) if is_limit(&error) => Err(too_large()),
-        Err(error) => Err(Refusal::invalid(format!(
-            "the body did not come in: {error}"
-        ))),
-    }
-}
-
-/// Whether it was read up to the limit and not to its end.
-fn is_limit(error: &axum::Error) -> bool {
-    error.to_string().contains("length limit exceeded")
 }

@@ -5,16 +5,21 @@
 
 mod answer;
 mod attempts;
+mod body;
 mod dashboard;
+mod document;
 mod events;
 mod guard;
 mod open;
 mod pipelines;
 mod plugins;
+mod rejected;
 mod requests;
+mod secrets;
 mod serve;
 mod tenants;
-mod uploads;
+mod tokens;
+mod turns;
 mod watch;
 
 use std::sync::Arc;
@@ -23,21 +28,21 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
 use super::refusal::{Code, Refusal};
 use attempts::Attempts;
+use document::Document;
 use requests::Requests;
-use uploads::Uploads;
+use turns::Turns;
 
 pub use answer::{NewTenant, NewToken, ShownToken, Who};
 pub use plugins::SIGNATURE;
+pub use secrets::NewSecret;
 pub use serve::{Listener, listen};
 
 /// What the handlers share.
@@ -46,22 +51,15 @@ pub struct Api {
     attempts: Attempts,
     requests: Requests,
     started: Timestamp,
-    uploads: Uploads,
+    /// Components that come in: each is held in memory, as large as it may be.
+    uploads: Turns,
     /// Compiling and checking take a core for a while.
-    checks: Arc<Semaphore>,
+    checks: Turns,
+    /// So do shadows, for longer.
+    shadows: Turns,
     timeout: std::time::Duration,
     document: std::sync::OnceLock<OpenApi>,
 }
-
-#[derive(utoipa::OpenApi)]
-#[openapi(
-    info(
-        title = "Wasmill",
-        description = "Plugins and pipelines of a server's tenants. Every refusal is `{\"error\": {...}}`."
-    ),
-    components(schemas(answer::ErrorBody))
-)]
-struct Document;
 
 /// All routes and their description.
 fn routes(api: &Arc<Api>) -> Router {
@@ -71,6 +69,8 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(tenants::show))
         .routes(routes!(tenants::audit))
         .routes(routes!(tenants::usage))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::remove))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::versions, plugins::push))
         .routes(routes!(plugins::show, plugins::remove))
@@ -90,20 +90,29 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(pipelines::stop))
         .routes(routes!(pipelines::upgrade))
         .routes(routes!(pipelines::plan_upgrade))
+        .routes(routes!(pipelines::shadow))
         .routes(routes!(pipelines::rollback))
         .routes(routes!(pipelines::status))
         .routes(routes!(pipelines::logs))
+        .routes(routes!(rejected::count))
+        .routes(routes!(rejected::rows))
+        .routes(routes!(rejected::row))
+        .routes(routes!(rejected::replay))
+        .routes(routes!(rejected::discard))
         .routes(routes!(events::events))
         .routes(routes!(watch::graph))
         .routes(routes!(watch::history))
         .routes(routes!(watch::metrics));
-    let admins = OpenApiRouter::new()
+    let mut admins = OpenApiRouter::new()
         .routes(routes!(tenants::create))
         .routes(routes!(tenants::set_policy))
-        .routes(routes!(tenants::tokens, tenants::create_token))
-        .routes(routes!(tenants::revoke_token))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::list_admins, tokens::create_admin))
+        .routes(routes!(tokens::revoke_admin))
         .routes(routes!(tenants::audit_of_all))
         .layer(from_fn(guard::admins_only));
+    document::for_admins(admins.get_openapi_mut());
     let guarded = OpenApiRouter::with_openapi(Document::openapi())
         .merge(tenants)
         .merge(admins)
@@ -116,7 +125,7 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(open::openapi));
     let (open, open_paths) = open.split_for_parts();
     let (guarded, mut document) = guarded.split_for_parts();
-    secure(&mut document);
+    document::guarded(&mut document);
     document.merge(open_paths);
     // Set once, here.
     api.document.set(document).ok();
@@ -128,27 +137,6 @@ fn routes(api: &Arc<Api>) -> Router {
         .layer(from_fn_with_state(api.clone(), requests::count))
         .with_state(api.clone())
 }
-
-/// Says in the document of guarded routes that they want a token.
-fn secure(document: &mut OpenApi) {
-    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let components = document.components.get_or_insert_default();
-    components.add_security_scheme(SCHEME, scheme);
-    for item in document.paths.paths.values_mut() {
-        let methods = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-        ];
-        for operation in methods.into_iter().flatten() {
-            let needs = utoipa::openapi::security::SecurityRequirement::new(SCHEME, [""; 0]);
-            operation.security = Some(vec![needs]);
-        }
-    }
-}
-
-const SCHEME: &str = "token";
 
 async fn nothing_here() -> Refusal {
     Refusal::new(Code::NotFound, "there is nothing at this address")

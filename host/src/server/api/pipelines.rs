@@ -15,6 +15,7 @@ use crate::server::catalog::token::Caller;
 use crate::server::pipelines::{Applied, Definition, Difference, PipelineView};
 use crate::server::refusal::Refusal;
 use crate::server::rollback::Rollback;
+use crate::server::shadow::{Shadow, Shadowed};
 use crate::server::upgrade::Upgrade;
 
 /// All pipelines, with how they stand.
@@ -51,7 +52,9 @@ pub async fn plan(
     PipelineAt(name): PipelineAt,
     Sent(definition): Sent<Definition>,
 ) -> Answer<Difference> {
-    let planned = api.check(move |service| service.plan(&tenant, &name, &definition));
+    let planned = api.check(&api.checks, tenant, move |service, tenant| {
+        service.plan(tenant, &name, &definition)
+    });
     planned.await.map(Json)
 }
 
@@ -66,7 +69,9 @@ pub async fn apply(
     PipelineAt(name): PipelineAt,
     Sent(definition): Sent<Definition>,
 ) -> Answer<Applied> {
-    let applied = api.check(move |service| service.apply(&caller, &tenant, &name, &definition));
+    let applied = api.check(&api.checks, tenant, move |service, tenant| {
+        service.apply(&caller, tenant, &name, &definition)
+    });
     applied.await.map(Json)
 }
 
@@ -80,8 +85,9 @@ pub async fn plan_upgrade(
     PipelineAt(name): PipelineAt,
     Sent(upgrade): Sent<Upgrade>,
 ) -> Answer<Difference> {
-    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let planned = api.run(move |service| service.plan_upgrade(&tenant, &name, &upgrade));
+    let planned = api.check(&api.checks, tenant, move |service, tenant| {
+        service.plan_upgrade(tenant, &name, &upgrade)
+    });
     planned.await.map(Json)
 }
 
@@ -97,9 +103,26 @@ pub async fn upgrade(
     PipelineAt(name): PipelineAt,
     Sent(upgrade): Sent<Upgrade>,
 ) -> Answer<Applied> {
-    let _turn = api.checks.acquire().await.map_err(Refusal::internal)?;
-    let applied = api.run(move |service| service.upgrade(&caller, &tenant, &name, &upgrade));
+    let applied = api.check(&api.checks, tenant, move |service, tenant| {
+        service.upgrade(&caller, tenant, &name, &upgrade)
+    });
     applied.await.map(Json)
+}
+
+/// Runs a committed epoch again with an upgrade, which changes nothing, and says how that differs.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/pipelines/{pipeline}/upgrade/shadow", tag = "pipelines",
+    params(("tenant" = String, Path), ("pipeline" = String, Path)), request_body = Shadow,
+    responses((status = 200, body = Shadowed)))]
+pub async fn shadow(
+    State(api): State<Arc<Api>>,
+    TenantAt(tenant): TenantAt,
+    PipelineAt(name): PipelineAt,
+    Sent(shadow): Sent<Shadow>,
+) -> Answer<Shadowed> {
+    let shadowed = api.check(&api.shadows, tenant, move |service, tenant| {
+        service.shadow(tenant, &name, &shadow)
+    });
+    shadowed.await.map(Json)
 }
 
 /// Makes a version current that was current before.
@@ -113,9 +136,9 @@ pub async fn rollback(
     PipelineAt(name): PipelineAt,
     Sent(to): Sent<Rollback>,
 ) -> Answer<PipelineView> {
-    let done = api.check(move |service| {
-        service.rollback(&caller, &tenant, &name, to)?;
-        service.view(&tenant, &name)
+    let done = api.check(&api.checks, tenant, move |service, tenant| {
+        service.rollback(&caller, tenant, &name, to)?;
+        service.view(tenant, &name)
     });
     done.await.map(Json)
 }
@@ -219,7 +242,7 @@ pub async fn version(
 
 /// How it stands, with its figures; nothing if it was never to run since the server started.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/pipelines/{pipeline}/status", tag = "pipelines",
-    params(("tenant" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Object)))]
+    params(("tenant" = String, Path), ("pipeline" = String, Path)), responses((status = 200, body = Option<Object>)))]
 pub async fn status(
     State(api): State<Arc<Api>>,
     TenantAt(tenant): TenantAt,

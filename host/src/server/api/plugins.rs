@@ -1,18 +1,21 @@
 //! Plugins of a tenant.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::try_unfold;
 
 use super::Api;
 use super::answer::{Answer, NumberAt, PluginAt, TenantAt};
-use super::uploads::Turn;
+use super::turns::Turn;
 use crate::server::catalog::plugin::{self, Pick, PluginVersion, Reference};
 use crate::server::catalog::token::Caller;
 use crate::server::refusal::Refusal;
@@ -44,11 +47,16 @@ pub async fn versions(
     versions.await.map(Json)
 }
 
+/// A component.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Wasm(#[expect(dead_code, reason = "it is there for the document")] Vec<u8>);
+
 /// Pushes a component, which becomes the next version of the name. The same component again makes no new one.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}/plugins/{plugin}", tag = "plugins",
     params(("tenant" = String, Path), ("plugin" = String, Path),
         ("Wasmill-Signature" = Option<String>, Header, description = "the file that `minisign -Sm` writes, in base64")),
-    request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, body = PluginVersion)))]
+    request_body(content = Wasm, content_type = "application/wasm"), responses((status = 200, body = PluginVersion)))]
 pub async fn push(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
@@ -59,9 +67,9 @@ pub async fn push(
     bytes: Bytes,
 ) -> Answer<PluginVersion> {
     let signature = signature(&headers)?;
-    let pushed = api.check(move |service| {
+    let pushed = api.check(&api.checks, tenant, move |service, tenant| {
         let _turn = turn;
-        service.push(&caller, &tenant, &name, &bytes, signature.as_deref())
+        service.push(&caller, tenant, &name, &bytes, signature.as_deref())
     });
     pushed.await.map(Json)
 }
@@ -125,7 +133,7 @@ pub async fn show(
 /// The component of a version.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/plugins/{plugin}/versions/{number}/component", tag = "plugins",
     params(("tenant" = String, Path), ("plugin" = String, Path), ("number" = u32, Path)),
-    responses((status = 200, body = Vec<u8>, content_type = "application/wasm")))]
+    responses((status = 200, body = Wasm, content_type = "application/wasm")))]
 pub async fn pull(
     State(api): State<Arc<Api>>,
     TenantAt(tenant): TenantAt,
@@ -133,7 +141,29 @@ pub async fn pull(
     NumberAt(version): NumberAt,
 ) -> Result<impl IntoResponse, Refusal> {
     let pulled = api.run(move |service| service.pull(&tenant, &name, version));
-    Ok(([(header::CONTENT_TYPE, "application/wasm")], pulled.await?))
+    let (component, length) = pulled.await?;
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/wasm"),
+        ),
+        (header::CONTENT_LENGTH, length.into()),
+    ];
+    Ok((headers, Body::from_stream(try_unfold(component, next))))
+}
+
+/// So much of a component is in memory for each who pulls it, however slowly.
+const CHUNK: usize = 64 << 10;
+
+/// The next part of a file, and the file.
+async fn next(mut file: File) -> io::Result<Option<(Bytes, File)>> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut chunk = vec![0; CHUNK];
+        let length = file.read(&mut chunk)?;
+        chunk.truncate(length);
+        Ok((length > 0).then(|| (chunk.into(), file)))
+    });
+    read.await.map_err(io::Error::other)?
 }
 
 /// Removes a version that no version of a pipeline is made of.

@@ -9,12 +9,11 @@ use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::attempts::Attempts;
 use super::requests::Requests;
-use super::uploads::Uploads;
+use super::turns::Turns;
 use super::{Api, routes};
 use crate::error::Failure;
 use crate::server::{ServerOptions, Service};
@@ -23,6 +22,9 @@ use crate::server::{ServerOptions, Service};
 const GRACE: Duration = Duration::from_secs(2);
 /// Answering takes next to nothing, and what takes long has threads of its own.
 const THREADS: usize = 2;
+/// Half a gigabyte of the largest components.
+const UPLOADS: usize = 8;
+const UPLOADS_OF_A_TENANT: usize = 2;
 
 /// What listens.
 #[derive(Debug)]
@@ -52,15 +54,15 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
     let socket = TcpListener::bind(options.listen).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
     let api = Arc::new(Api {
         service: service.clone(),
         attempts: Attempts::new(options.failed_logins),
         requests: Requests::default(),
         started: Timestamp::now(),
-        uploads: Uploads::default(),
-        checks: Arc::new(Semaphore::new(
-            std::thread::available_parallelism().map_or(1, Into::into),
-        )),
+        uploads: Turns::new(UPLOADS, UPLOADS_OF_A_TENANT),
+        checks: Turns::new(cores, cores.div_ceil(2)),
+        shadows: Turns::new(1, 1),
         timeout: options.request_timeout,
         document: OnceLock::new(),
     });
@@ -69,9 +71,8 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
     let guard = runtime.enter();
     let task = match &options.tls {
         None => {
-            let mut server = axum_server::from_tcp(socket)
-                .map_err(failed)?
-                .handle(handle.clone());
+            let server = axum_server::from_tcp(socket).map_err(failed)?;
+            let mut server = server.http1_only().handle(handle.clone());
             let mut http = server.http_builder().http1();
             http.timer(TokioTimer::new()).header_read_timeout(timeout);
             runtime.spawn(server.serve(app))
@@ -85,8 +86,11 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
                 ))
                 .help("both are PEM files, the certificate with those that signed it behind it")
             })?;
+            let mut config = (*config.get_inner()).clone();
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            let config = RustlsConfig::from_config(Arc::new(config));
             let server = axum_server::from_tcp_rustls(socket, config).map_err(failed)?;
-            let mut server = server.handle(handle.clone());
+            let mut server = server.http1_only().handle(handle.clone());
             let mut http = server.http_builder().http1();
             http.timer(TokioTimer::new()).header_read_timeout(timeout);
             runtime.spawn(server.serve(app))

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::Api;
-use super::answer::{Answer, NewTenant, NewToken, NumberAt, Sent, ShownToken, TenantAt, Who};
+use super::answer::{Answer, Asked, NewTenant, Sent, TenantAt, Who};
 use crate::ids::TenantId;
-use crate::jobs::Usage;
 use crate::server::catalog::audit::{self, AuditLine, Change};
 use crate::server::catalog::tenant::{self, Policy};
-use crate::server::catalog::token::{self, Caller, Secret, Token, TokenId};
+use crate::server::catalog::token::Caller;
+use crate::server::catalog::usage::By;
 use crate::server::refusal::Refusal;
+use crate::server::usage::TenantUsage;
 
 /// Who the token's holder is.
 #[utoipa::path(get, path = "/v1/whoami", tag = "tenants", responses((status = 200, body = Who)))]
@@ -58,16 +58,12 @@ pub async fn create(
         service.catalog.change(|db| {
             tenant::create(db, &name, &new.policy)?;
             let change = Change {
-                who: &caller.who,
-                tenant: Some(&name),
-                action: "tenant create",
-                subject: name.as_str(),
-                before: None,
-                after: None,
+                after: Some(&as_text(&new.policy)?),
+                ..Change::of(&caller, &name, "tenant create", name.as_str())
             };
             audit::write(db, &change)
         })?;
-        service.tell_quota(&name)
+        service.tell_terms(&name)
     });
     made.await.map(Json)
 }
@@ -80,7 +76,7 @@ pub async fn show(State(api): State<Arc<Api>>, TenantAt(name): TenantAt) -> Answ
     found.await.map(Json)
 }
 
-/// Sets what a tenant may have. `plugin_millicores` counts at once, the rest for what is applied from then on.
+/// Sets what a tenant may have. Processor time, memory, state, rows and log lines count at once, the rest for what is applied from then on.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}/policy", tag = "tenants", params(("tenant" = String, Path)),
     request_body = Policy, responses((status = 200, body = tenant::Tenant)))]
 pub async fn set_policy(
@@ -94,108 +90,49 @@ pub async fn set_policy(
         service.catalog.change(|db| {
             let before = tenant::get(db, &name)?.policy;
             tenant::set_policy(db, &name, &policy)?;
-            let as_text =
-                |policy: &Policy| serde_json::to_string(policy).map_err(Refusal::internal);
             let change = Change {
-                who: &caller.who,
-                tenant: Some(&name),
-                action: "tenant policy",
-                subject: name.as_str(),
                 before: Some(&as_text(&before)?),
                 after: Some(&as_text(&policy)?),
+                ..Change::of(&caller, &name, "tenant policy", name.as_str())
             };
             audit::write(db, &change)
         })?;
-        service.tell_quota(&name)
+        service.tell_terms(&name)
     });
     set.await.map(Json)
 }
 
-/// What a tenant's pipelines have cost since the server started, of processor time, and cost now, of memory.
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/usage", tag = "tenants", params(("tenant" = String, Path)),
-    responses((status = 200, body = Object)))]
-pub async fn usage(State(api): State<Arc<Api>>, TenantAt(name): TenantAt) -> Answer<Usage> {
-    let usage = api.run(move |service| Ok(service.jobs.usage(&name)));
+/// How an account is to be cut.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Account {
+    /// Into which parts.
+    #[serde(default)]
+    by: By,
+    /// From this day on, in UTC: `2026-11-22`.
+    since: Option<String>,
+}
+
+/// What a tenant's pipelines use, and have used by plugin, day or pipeline. It is some seconds old.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/usage", tag = "tenants", params(("tenant" = String, Path), Account),
+    responses((status = 200, body = TenantUsage)))]
+pub async fn usage(
+    State(api): State<Arc<Api>>,
+    TenantAt(name): TenantAt,
+    Asked(account): Asked<Account>,
+) -> Answer<TenantUsage> {
+    let since = account.since.map(|day| {
+        day.parse().map_err(|_| {
+            Refusal::invalid(format!("`{day}` is not a day")).help("write it as 2026-11-22")
+        })
+    });
+    let since = since.transpose()?;
+    let usage = api.run(move |service| service.usage(&name, account.by, since));
     usage.await.map(Json)
 }
 
-/// A tenant's tokens, without what opens anything.
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/tokens", tag = "tenants", params(("tenant" = String, Path)),
-    responses((status = 200, body = Vec<Token>)))]
-pub async fn tokens(State(api): State<Arc<Api>>, TenantAt(name): TenantAt) -> Answer<Vec<Token>> {
-    let list = api.run(move |service| service.catalog.read(|db| token::list(db, Some(&name))));
-    list.await.map(Json)
-}
-
-/// Makes a token of a tenant; nobody can ask for it again.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/tokens", tag = "tenants", params(("tenant" = String, Path)),
-    request_body = NewToken, responses((status = 200, body = ShownToken)))]
-pub async fn create_token(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    TenantAt(name): TenantAt,
-    Sent(new): Sent<NewToken>,
-) -> Answer<ShownToken> {
-    let made = api.run(move |service| {
-        let label = checked_label(&new.label)?;
-        let secret = Secret::new()?;
-        let id = service.catalog.change(|db| {
-            let id = token::create(db, &secret, Some(&name), label)?;
-            write(db, &caller, &name, "token create", id, label)?;
-            Ok(id)
-        })?;
-        let token = secret.reveal().to_owned();
-        Ok(ShownToken { id, token })
-    });
-    made.await.map(Json)
-}
-
-/// Takes a token of a tenant out of use, at once.
-#[utoipa::path(delete, path = "/v1/tenants/{tenant}/tokens/{number}", tag = "tenants",
-    params(("tenant" = String, Path), ("number" = u32, Path)), responses((status = 204)))]
-pub async fn revoke_token(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    TenantAt(name): TenantAt,
-    NumberAt(id): NumberAt,
-) -> Result<StatusCode, Refusal> {
-    let revoked = api.run(move |service| {
-        service.catalog.change(|db| {
-            let token = token::revoke(db, Some(&name), TokenId(id.into()))?;
-            write(db, &caller, &name, "token revoke", token.id, &token.label)
-        })
-    });
-    revoked.await.map(|()| StatusCode::NO_CONTENT)
-}
-
-fn write(
-    db: &rusqlite::Connection,
-    caller: &Caller,
-    tenant: &TenantId,
-    action: &str,
-    id: TokenId,
-    label: &str,
-) -> Result<(), Refusal> {
-    let change = Change {
-        who: &caller.who,
-        tenant: Some(tenant),
-        action,
-        subject: &format!("{tenant}/{label}"),
-        before: None,
-        after: Some(&id.to_string()),
-    };
-    audit::write(db, &change)
-}
-
-/// Labels stand in the audit log and in tables on terminals.
-fn checked_label(label: &str) -> Result<&str, Refusal> {
-    let is_printable = label.chars().all(|c| !c.is_control());
-    if !label.is_empty() && label.len() <= 63 && is_printable {
-        return Ok(label);
-    }
-    Err(Refusal::invalid(
-        "a label has 1 to 63 bytes, and no control characters",
-    ))
+fn as_text(policy: &Policy) -> Result<String, Refusal> {
+    serde_json::to_string(policy).map_err(Refusal::internal)
 }
 
 /// Which lines of the audit log.
@@ -211,15 +148,18 @@ fn hundred() -> u32 {
     100
 }
 
+/// More lines at once are a matter for who has the catalog's file.
+const MOST_LINES: u32 = 10_000;
+
 /// What was changed of a tenant's things, latest first.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/audit", tag = "audit", params(("tenant" = String, Path), Latest),
     responses((status = 200, body = Vec<AuditLine>)))]
 pub async fn audit(
     State(api): State<Arc<Api>>,
     TenantAt(name): TenantAt,
-    Query(latest): Query<Latest>,
+    Asked(latest): Asked<Latest>,
 ) -> Answer<Vec<AuditLine>> {
-    let limit = latest.limit;
+    let limit = latest.limit.min(MOST_LINES);
     let lines = api.run(move |service| {
         service
             .catalog
@@ -232,9 +172,9 @@ pub async fn audit(
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", params(Latest), responses((status = 200, body = Vec<AuditLine>)))]
 pub async fn audit_of_all(
     State(api): State<Arc<Api>>,
-    Query(latest): Query<Latest>,
+    Asked(latest): Asked<Latest>,
 ) -> Answer<Vec<AuditLine>> {
-    let limit = latest.limit;
+    let limit = latest.limit.min(MOST_LINES);
     let lines = api.run(move |service| service.catalog.read(|db| audit::latest(db, None, limit)));
     lines.await.map(Json)
 }

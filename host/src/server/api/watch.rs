@@ -26,14 +26,16 @@ pub async fn metrics(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let is_admin = caller.tenant.is_none();
-    let mut seen = api.run(move |service| service.seen(&caller)).await?;
-    seen.server = is_admin.then(|| SeenServer {
+    let server = caller.tenant.is_none().then(|| SeenServer {
         started: api.started,
         requests: api.requests.counts(),
     });
+    let text = api.run(move |service| {
+        let seen = service.seen(&caller)?;
+        Ok(metrics::text(&Seen { server, ..seen }))
+    });
     let headers = [(header::CONTENT_TYPE, CONTENT_TYPE)];
-    Ok((headers, metrics::text(&seen)))
+    Ok((headers, text.await?))
 }
 
 impl Service {
@@ -82,14 +84,14 @@ pub async fn graph(
     TenantAt(tenant): TenantAt,
     PipelineAt(name): PipelineAt,
 ) -> Answer<Vec<OutlineNode>> {
-    let text = api.run(move |service| {
-        service.catalog.read(|db| {
+    let graph = api.run(move |service| {
+        let text = service.catalog.read(|db| {
             let current = pipeline::get(db, &tenant, &name)?.version;
-            let version = pipeline::version(db, &tenant, &name, current)?;
-            Ok(version.text)
-        })
+            Ok(pipeline::version(db, &tenant, &name, current)?.text)
+        })?;
+        Ok(outline(&text))
     });
-    Ok(Json(outline(&text.await?)))
+    graph.await.map(Json)
 }
 
 /// Its last minutes, about one moment a second, and its latest epochs.

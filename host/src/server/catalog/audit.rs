@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::token::Caller;
 use super::{milliseconds, timestamp};
 use crate::ids::TenantId;
 use crate::server::refusal::Refusal;
@@ -23,6 +24,20 @@ pub struct Change<'a> {
     pub before: Option<&'a str>,
     /// And after.
     pub after: Option<&'a str>,
+}
+
+impl<'a> Change<'a> {
+    /// Of something of a tenant, by who calls; what it was and has become can be added.
+    pub fn of(caller: &'a Caller, tenant: &'a TenantId, action: &'a str, subject: &'a str) -> Self {
+        Self {
+            who: &caller.who,
+            tenant: Some(tenant),
+            action,
+            subject,
+            before: None,
+            after: None,
+        }
+    }
 }
 
 /// A line of the log.

@@ -6,10 +6,13 @@
 pub mod audit;
 pub mod pipeline;
 pub mod plugin;
+pub mod rejected;
 mod schema;
+pub mod secret;
 pub mod tenant;
 pub mod token;
 pub mod trial;
+pub mod usage;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -127,16 +127,7 @@ pub fn versions(
     let mut query = db.prepare_cached(
         "SELECT * FROM pipeline_version WHERE tenant = ? AND pipeline = ? ORDER BY version DESC",
     )?;
-    let versions = query.query_map([tenant.as_str(), name.as_str()], |row| {
-        Ok(PipelineVersion {
-            version: row.get("version")?,
-            workers: row.get("workers")?,
-            applied_by: row.get("applied_by")?,
-            applied: timestamp(row, "applied")?,
-            plugins: Vec::new(),
-            text: row.get("text")?,
-        })
-    })?;
+    let versions = query.query_map([tenant.as_str(), name.as_str()], version_alone)?;
     let mut versions: Vec<_> = versions.collect::<rusqlite::Result<_>>()?;
     for version in &mut versions {
         version.plugins = plugins(db, tenant, name, version.version)?;
@@ -154,12 +145,30 @@ pub fn version(
     name: &PipelineName,
     number: u32,
 ) -> Result<PipelineVersion, Refusal> {
-    let versions = versions(db, tenant, name)?;
-    let newest = versions.first().map_or(0, |version| version.version);
-    let found = versions.into_iter().find(|one| one.version == number);
-    found.ok_or_else(|| {
+    get(db, tenant, name)?;
+    let mut query = db.prepare_cached(
+        "SELECT * FROM pipeline_version WHERE tenant = ? AND pipeline = ? AND version = ?",
+    )?;
+    let values = params![tenant.as_str(), name.as_str(), number];
+    let found = query.query_row(values, version_alone).optional()?;
+    let Some(mut found) = found else {
+        let newest = next(db, tenant, name)? - 1;
         let message = format!("pipeline `{name}` has no version {number}");
-        Refusal::new(Code::NotFound, message).help(format!("the newest is {newest}"))
+        return Err(Refusal::new(Code::NotFound, message).help(format!("the newest is {newest}")));
+    };
+    found.plugins = plugins(db, tenant, name, number)?;
+    Ok(found)
+}
+
+/// A version without its plugins.
+fn version_alone(row: &Row<'_>) -> rusqlite::Result<PipelineVersion> {
+    Ok(PipelineVersion {
+        version: row.get("version")?,
+        workers: row.get("workers")?,
+        applied_by: row.get("applied_by")?,
+        applied: timestamp(row, "applied")?,
+        plugins: Vec::new(),
+        text: row.get("text")?,
     })
 }
 

@@ -190,26 +190,32 @@ pub fn find(
     tenant: &TenantId,
     reference: &Reference,
 ) -> Result<PluginVersion, Refusal> {
-    let versions = versions(db, tenant, &reference.name)?;
-    let newest = versions.first().map_or(0, |version| version.version);
-    let found = versions.into_iter().find(|version| match reference.pick {
-        Pick::Newest => true,
-        Pick::Version(number) => version.version == number,
-        Pick::Digest(digest) => version.digest == digest,
-    });
-    found.ok_or_else(|| {
-        let what = match reference.pick {
-            Pick::Digest(digest) => format!("with the digest {digest}"),
-            Pick::Version(number) => number.to_string(),
-            Pick::Newest => "at all".to_owned(),
-        };
-        let name = &reference.name;
-        Refusal::new(
-            Code::NotFound,
-            format!("plugin `{name}` has no version {what}"),
-        )
-        .help(format!("the newest is {name}@{newest}"))
-    })
+    let name = &reference.name;
+    let (number, digest) = match reference.pick {
+        Pick::Newest => (None, None),
+        Pick::Version(number) => (Some(number), None),
+        Pick::Digest(digest) => (None, Some(digest.to_string())),
+    };
+    let mut query = db.prepare_cached(
+        "SELECT * FROM plugin_version WHERE tenant = ?1 AND name = ?2
+           AND (?3 IS NULL OR version = ?3) AND (?4 IS NULL OR digest = ?4) ORDER BY version DESC LIMIT 1",
+    )?;
+    let values = params![tenant.as_str(), name.as_str(), number, digest];
+    if let Some(found) = query.query_row(values, version).optional()? {
+        return Ok(found);
+    }
+    let what = match reference.pick {
+        Pick::Newest => return Err(unknown(db, tenant, name)),
+        Pick::Digest(digest) => format!("with the digest {digest}"),
+        Pick::Version(number) => number.to_string(),
+    };
+    let newest = Reference {
+        name: name.clone(),
+        pick: Pick::Newest,
+    };
+    let newest = find(db, tenant, &newest)?.version;
+    let message = format!("plugin `{name}` has no version {what}");
+    Err(Refusal::new(Code::NotFound, message).help(format!("the newest is {name}@{newest}")))
 }
 
 /// The signature of a version, as minisign wrote it.

@@ -115,7 +115,84 @@ ALTER TABLE plugin_version ADD COLUMN signature TEXT;
 ALTER TABLE plugin_version ADD COLUMN signed_by TEXT;
 ";
 
+const REJECTED: &str = "
+-- Rows of a pipeline that were given back to one of its nodes, in a file of their own. State: begun, written, read.
+CREATE TABLE replay (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant TEXT NOT NULL,
+  pipeline TEXT NOT NULL,
+  node TEXT NOT NULL,
+  state TEXT NOT NULL,
+  FOREIGN KEY (tenant, pipeline) REFERENCES pipeline (tenant, name) ON DELETE CASCADE
+) STRICT;
+
+-- Rejected rows, of one file each, that were given back, or are gone.
+CREATE TABLE rejected_mark (
+  tenant TEXT NOT NULL,
+  pipeline TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  partition INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  replay INTEGER,
+  FOREIGN KEY (tenant, pipeline) REFERENCES pipeline (tenant, name) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX rejected_mark_file ON rejected_mark (tenant, pipeline, epoch, partition);
+
+-- Rejected rows that were dropped to keep within the limit.
+CREATE TABLE rejected_dropped (
+  tenant TEXT NOT NULL,
+  pipeline TEXT NOT NULL,
+  rows INTEGER NOT NULL,
+  PRIMARY KEY (tenant, pipeline),
+  FOREIGN KEY (tenant, pipeline) REFERENCES pipeline (tenant, name) ON DELETE CASCADE
+) STRICT;
+";
+
+const USAGE: &str = "
+-- By day in UTC, 2026-11-22. A node that was no plugin has none.
+CREATE TABLE usage (
+  tenant TEXT NOT NULL REFERENCES tenant (name),
+  day TEXT NOT NULL,
+  pipeline TEXT NOT NULL,
+  node TEXT NOT NULL,
+  plugin TEXT NOT NULL,
+  plugin_cpu_us INTEGER NOT NULL,
+  calls INTEGER NOT NULL,
+  rows_in INTEGER NOT NULL,
+  bytes_in INTEGER NOT NULL,
+  PRIMARY KEY (tenant, day, pipeline, node, plugin)
+) STRICT;
+
+CREATE TABLE usage_of_runners (
+  tenant TEXT NOT NULL REFERENCES tenant (name),
+  day TEXT NOT NULL,
+  cpu_ms INTEGER NOT NULL,
+  memory_byte_seconds INTEGER NOT NULL,
+  PRIMARY KEY (tenant, day)
+) STRICT;
+";
+
+const SECRETS: &str = "
+-- Encrypted: what a catalog alone shows is that there are such secrets.
+CREATE TABLE secret (
+  tenant TEXT NOT NULL REFERENCES tenant (name),
+  name TEXT NOT NULL,
+  sealed BLOB NOT NULL,
+  set_by TEXT NOT NULL,
+  set_at INTEGER NOT NULL,
+  PRIMARY KEY (tenant, name)
+) STRICT;
+";
+
 /// All of them, in order.
 pub fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(FIRST), M::up(TRIALS), M::up(SIGNATURES)])
+    Migrations::new(vec![
+        M::up(FIRST),
+        M::up(TRIALS),
+        M::up(SIGNATURES),
+        M::up(REJECTED),
+        M::up(USAGE),
+        M::up(SECRETS),
+    ])
 }

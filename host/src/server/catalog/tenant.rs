@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{json, milliseconds, text, timestamp, to_json};
 use crate::ids::TenantId;
+use crate::jobs::Quotas;
+use crate::plugin::HostPort;
 use crate::server::refusal::Refusal;
 use crate::server::signature;
 
@@ -17,12 +19,22 @@ pub struct Policy {
     pub allow_addresses: Vec<String>,
     /// Hosts, `host` or `host:port`, that its plugins may be granted to send requests to.
     pub allow_http: Vec<String>,
+    /// Those of these hosts, written the same way, whose addresses may be private: of this machine, or of a network behind a firewall.
+    pub allow_private: Vec<String>,
     /// Pipelines that it may have.
     pub max_pipelines: u32,
     /// Worker threads that each of them may have.
     pub max_workers: u32,
     /// Thousandths of a processor that all its plugins together may use; all there is if nothing is said.
     pub plugin_millicores: Option<u32>,
+    /// Bytes of linear memory that all its plugins together may have.
+    pub max_memory: Option<u64>,
+    /// Bytes that the steps of all its pipelines together may remember.
+    pub max_state_bytes: Option<u64>,
+    /// Rows that the sources of all its pipelines together may take in within a second.
+    pub max_rows_per_second: Option<u32>,
+    /// Log lines that all its pipelines together may say within a second.
+    pub max_log_lines_per_second: Option<u32>,
     /// Public keys, as minisign writes them, whose signatures of components count.
     pub trusted_keys: Vec<String>,
     /// Whether a component has to be signed with one of them.
@@ -35,12 +47,38 @@ impl Policy {
     /// # Errors
     /// When plugins would have no time at all, or could not be pushed.
     pub fn check(&self) -> Result<(), Refusal> {
-        match self.plugin_millicores {
-            Some(0) => Err(
-                Refusal::invalid("`plugin_millicores` is 0, and no plugin could run")
-                    .help("leave it out, or pause the tenant's pipelines"),
+        let limits = [
+            ("plugin_millicores", self.plugin_millicores.map(u64::from)),
+            ("max_memory", self.max_memory),
+            (
+                "max_rows_per_second",
+                self.max_rows_per_second.map(u64::from),
             ),
-            _ => signature::check_policy(self),
+        ];
+        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == Some(0)) {
+            let message = format!("`{name}` is 0, and nothing could run");
+            return Err(
+                Refusal::invalid(message).help("leave it out, or pause the tenant's pipelines")
+            );
+        }
+        let is_host = |host: &&String| HostPort::parse(host).is_some();
+        if let Some(wrong) = self.allow_private.iter().find(|host| !is_host(host)) {
+            let message = format!("`{wrong}` in `allow_private` is not a host");
+            return Err(Refusal::invalid(message).help(
+                "write the host, and the port if it is not the scheme's own: \"127.0.0.1:8080\"",
+            ));
+        }
+        signature::check_policy(self)
+    }
+
+    /// What its pipelines may use together, and are held to while they run.
+    pub fn quotas(&self) -> Quotas {
+        Quotas {
+            millicores: self.plugin_millicores,
+            memory: self.max_memory,
+            state: self.max_state_bytes,
+            rows_per_second: self.max_rows_per_second,
+            log_lines_per_second: self.max_log_lines_per_second,
         }
     }
 }
@@ -51,9 +89,14 @@ impl Default for Policy {
         Self {
             allow_addresses: Vec::new(),
             allow_http: Vec::new(),
+            allow_private: Vec::new(),
             max_pipelines: 20,
             max_workers: 2,
             plugin_millicores: None,
+            max_memory: None,
+            max_state_bytes: None,
+            max_rows_per_second: None,
+            max_log_lines_per_second: None,
             trusted_keys: Vec::new(),
             require_signature: false,
         }
@@ -108,11 +151,18 @@ pub fn get(db: &Connection, name: &TenantId) -> Result<Tenant, Refusal> {
     find(db, name)?.ok_or_else(|| Refusal::not_found("tenant", name.as_str()))
 }
 
+/// Who is nobody's tenant, in the audit log.
+pub const ADMIN: &str = "admin";
+
 /// Makes one.
 ///
 /// # Errors
 /// When there is one of this name.
 pub fn create(db: &Connection, name: &TenantId, policy: &Policy) -> Result<(), Refusal> {
+    if name.as_str() == ADMIN {
+        let message = format!("`{ADMIN}` is what administrators are called");
+        return Err(Refusal::invalid(message).help("give the tenant another name"));
+    }
     if find(db, name)?.is_some() {
         return Err(Refusal::conflict(format!(
             "there is a tenant called `{name}` already"

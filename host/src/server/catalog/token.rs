@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::tenant::ADMIN;
 use super::{milliseconds, moment, timestamp};
 use crate::error::Failure;
 use crate::ids::{Digest, TenantId};
@@ -179,7 +180,7 @@ pub fn caller(db: &Connection, secret: &str) -> Result<Option<Caller>, Refusal> 
         let values = params![milliseconds(now), token.id.0];
         db.execute("UPDATE token SET used = ? WHERE id = ?", values)?;
     }
-    let whose = token.tenant.as_deref().unwrap_or("admin");
+    let whose = token.tenant.as_deref().unwrap_or(ADMIN);
     Ok(Some(Caller {
         who: format!("{whose}/{}", token.label),
         tenant: match &token.tenant {

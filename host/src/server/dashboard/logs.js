@@ -17,12 +17,17 @@ export class Logs {
     this.reset([]);
   }
 
+  /** Begins again with what was said so far. */
   reset(lines) {
     this.list.replaceChildren();
+    this.known = new Set();
     this.add(lines);
+    // What was said while these were asked for comes by the stream as well.
+    this.known = new Set(lines.map((line) => JSON.stringify(line)));
   }
 
-  add(lines) {
+  add(said) {
+    const lines = said.filter((line) => !this.known.has(JSON.stringify(line)));
     const follows = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 40;
     this.list.append(...lines.map((line) => this.line(line)));
     while (this.list.childElementCount > LINES) this.list.firstChild.remove();

@@ -7,6 +7,7 @@ import { Table, column, confirm, h, made, pill, say, section, showPhase } from "
 import { bytes, clock, count, date, milliseconds, since } from "./format.js";
 import { Graph } from "./graph.js";
 import { Logs } from "./logs.js";
+import { Rejected } from "./rejected.js";
 import { MOMENTS, Rates, moments, series } from "./rates.js";
 
 /** Delivered epochs that are listed. */
@@ -23,6 +24,7 @@ class Page {
     this.charts = charts();
     this.tiles = tiles();
     this.logs = new Logs();
+    this.rejected = new Rejected(tenant, name, signal);
     this.nodes = nodeTable();
     this.epochTable = epochTable();
     this.build();
@@ -55,6 +57,7 @@ class Page {
       h("div", { class: "pair" },
         section("Latest epochs", this.epochTable.element),
         section("Log", this.logs.element)),
+      section("Rejected rows", this.rejected.element),
       section("Versions", this.versions));
   }
 
@@ -86,6 +89,7 @@ class Page {
     this.graph.replaceChildren(this.drawing.element);
     this.versions.replaceChildren(versionTable(versions, view.version).element, definition(versions, view.version));
     this.see(view);
+    await this.rejected.look();
   }
 
   /** Shows what the catalog wants, and how that stands. */
@@ -106,6 +110,7 @@ class Page {
     if (!this.rates.last) this.nodeRates = new Map();
     status.figures.recent.forEach((epoch) => this.epochs.set(epoch.epoch, epoch));
     this.draw();
+    this.rejected.follow(status).catch(this.fail);
     // Whatever happened may be someone's wish, of which the stream says nothing.
     if (before && before.version !== status.version) this.begin().catch(this.fail);
     else if (before && before.phase.phase !== status.phase.phase) this.look().catch(this.fail);

@@ -1,11 +1,20 @@
 // All pipelines of a tenant, live.
 
-import { ask, follow, of } from "./api.js";
+import { Refused, ask, follow, of } from "./api.js";
 import { now } from "./clock.js";
 import { Sparkline } from "./chart.js";
 import { Table, column, h, made, pill, say, showPhase } from "./dom.js";
 import { bytes, count, milliseconds, plural, since } from "./format.js";
 import { MOMENTS, Rates, moments, series } from "./rates.js";
+
+/** How often the list is asked for again, in milliseconds. */
+const AGAIN = 15_000;
+
+/** Nothing, where what was asked of has been removed meanwhile. */
+function gone(error) {
+  if (error instanceof Refused && error.status === 404) return null;
+  throw error;
+}
 
 export const address = (tenant, name) => `#/t/${tenant}/pipelines/${name}`;
 
@@ -31,12 +40,16 @@ export function pipelines({ signal, fail }, tenant) {
     }
     draw();
     const ask_past = views.map(async (view) => {
-      const past = await ask(of(tenant, "pipelines", view.name, "history"), "GET", signal);
-      known.get(view.name).past = moments(past);
+      const past = await ask(of(tenant, "pipelines", view.name, "history"), "GET", signal).catch(gone);
+      const row = known.get(view.name);
+      if (row && past) row.past = moments(past);
     });
     await Promise.all(ask_past);
     draw();
   };
+  // The stream does not say that one was removed.
+  const again = setInterval(() => begin().catch(() => {}), AGAIN);
+  signal.addEventListener("abort", () => clearInterval(again));
   const status = ({ pipeline, status }) => {
     const row = known.get(pipeline);
     // One that is new: the catalog says the rest of it.

@@ -57,9 +57,38 @@ pub struct Route {
     pub code: u16,
 }
 
+type OfTenant = fn(&Usage) -> f64;
+
+const OF_TENANTS: [(&str, Kind, &str, OfTenant); 4] = [
+    (
+        "wasmill_tenant_cpu_seconds_total",
+        Kind::Counter,
+        "Processor time of the tenant's runners.",
+        |usage| usage.cpu_ms as f64 / 1000.0,
+    ),
+    (
+        "wasmill_tenant_memory_bytes",
+        Kind::Gauge,
+        "Memory of the tenant's runners.",
+        |usage| usage.memory_bytes as f64,
+    ),
+    (
+        "wasmill_tenant_plugin_memory_bytes",
+        Kind::Gauge,
+        "Linear memory of the tenant's plugins.",
+        |usage| usage.plugin_memory_bytes as f64,
+    ),
+    (
+        "wasmill_tenant_plugin_waits_seconds_total",
+        Kind::Counter,
+        "Time that the tenant's plugins have slept because their quota of processor time was used up.",
+        |usage| usage.plugin_waits_ms as f64 / 1000.0,
+    ),
+];
+
 type OfPipeline = fn(&JobStatus) -> f64;
 
-const OF_PIPELINES: [(&str, Kind, &str, OfPipeline); 9] = [
+const OF_PIPELINES: [(&str, Kind, &str, OfPipeline); 13] = [
     (
         "wasmill_pipeline_version",
         Kind::Gauge,
@@ -103,6 +132,15 @@ const OF_PIPELINES: [(&str, Kind, &str, OfPipeline); 9] = [
         |status| status.figures.delay_ms as f64 / 1000.0,
     ),
     (
+        "wasmill_pipeline_watermark_seconds",
+        Kind::Gauge,
+        "Batch time up to which every sink has everything, in seconds since 1970; 0 before the first epoch of a run.",
+        |status| {
+            let last = status.figures.recent.last();
+            last.map_or(0.0, |epoch| epoch.time.0 as f64 / 1000.0)
+        },
+    ),
+    (
         "wasmill_pipeline_backlog_bytes",
         Kind::Gauge,
         "Bytes that wait at the sources.",
@@ -113,6 +151,24 @@ const OF_PIPELINES: [(&str, Kind, &str, OfPipeline); 9] = [
         Kind::Gauge,
         "Bytes of batches alive in the data plane.",
         |status| status.figures.live_bytes as f64,
+    ),
+    (
+        "wasmill_pipeline_state_bytes",
+        Kind::Gauge,
+        "Bytes that its steps remember.",
+        |status| status.figures.state_bytes as f64,
+    ),
+    (
+        "wasmill_pipeline_held_seconds_total",
+        Kind::Counter,
+        "Time in which it had more to read than its tenant's rows per second let in.",
+        |status| status.figures.held_ms as f64 / 1000.0,
+    ),
+    (
+        "wasmill_pipeline_log_lines_dropped_total",
+        Kind::Counter,
+        "Log lines that were dropped: too many in a second.",
+        |status| status.figures.log_lines_dropped as f64,
     ),
 ];
 
@@ -151,7 +207,7 @@ const OF_NODES: [(&str, &str, OfNode); 6] = [
     ),
 ];
 
-const OF_PLUGINS: [(&str, &str, OfNode); 3] = [
+const OF_PLUGINS: [(&str, &str, OfNode); 4] = [
     (
         "wasmill_plugin_calls_total",
         "Calls into a plugin.",
@@ -161,6 +217,11 @@ const OF_PLUGINS: [(&str, &str, OfNode); 3] = [
         "wasmill_plugin_busy_seconds_total",
         "Time spent in those calls, by the clock.",
         |counts| counts.busy_nanos as f64 / 1e9,
+    ),
+    (
+        "wasmill_plugin_cpu_seconds_total",
+        "Processor time of those calls, and of what makes them ready.",
+        |counts| counts.cpu_nanos as f64 / 1e9,
     ),
     (
         "wasmill_plugin_traps_total",
@@ -204,23 +265,11 @@ pub fn text(seen: &Seen) -> String {
 }
 
 fn of_tenants(text: &mut Exposition, tenants: &[(TenantId, Usage)]) {
-    let (cpu, memory) = (
-        "wasmill_tenant_cpu_seconds_total",
-        "wasmill_tenant_memory_bytes",
-    );
-    text.metric(
-        cpu,
-        Kind::Counter,
-        "Processor time of the tenant's runners.",
-    );
-    for (tenant, usage) in tenants {
-        let labels = [("tenant", tenant.as_str())];
-        text.sample(cpu, &labels, usage.cpu_ms as f64 / 1000.0);
-    }
-    text.metric(memory, Kind::Gauge, "Memory of the tenant's runners.");
-    for (tenant, usage) in tenants {
-        let labels = [("tenant", tenant.as_str())];
-        text.sample(memory, &labels, usage.memory_bytes as f64);
+    for (name, kind, help, value) in OF_TENANTS {
+        text.metric(name, kind, help);
+        for (tenant, usage) in tenants {
+            text.sample(name, &[("tenant", tenant.as_str())], value(usage));
+        }
     }
 }
 
@@ -343,6 +392,7 @@ mod tests {
         let usage = Usage {
             cpu_ms: 1250,
             memory_bytes: 4096,
+            ..Usage::default()
         };
         let text = text(&Seen {
             tenants: vec![(TenantId::parse("acme").unwrap(), usage)],

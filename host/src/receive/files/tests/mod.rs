@@ -56,6 +56,7 @@ fn source(path: &Path) -> FilesSource {
         existing: true,
         poll_interval: Duration::ZERO,
         split: super::DEFAULT_SPLIT,
+        makes_folder: false,
     }
 }
 

@@ -1,172 +1,16 @@
-//! `wasmill replay`: an epoch again, as it was or with other code, and how that differs.
+//! What there is to say of a replay.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
-use super::check::{self, Format};
-use super::engine::EngineOptions;
-use super::exit::{Exit, WrongUsage};
-use super::log::LogFormat;
-use super::output;
-use super::remembered::{self, Change, Remembered};
-use super::run::default_workers;
-use super::terminal::Terminal;
-use crate::checkpoint::storage::Location;
 use crate::checkpoint::{EpochRecord, Records};
-use crate::config::did_you_mean;
+use crate::cli::remembered::{self, Change, Remembered};
 use crate::error::Failure;
-use crate::ids::{Epoch, NodeName};
-use crate::pipeline::{Checked, PipelineFile, Plan};
-use crate::plugin::Engine;
-use crate::replay::{Replayed, replay};
-
-/// Run an epoch of a checkpoint again, and show what it gives
-///
-/// Takes the epoch's own input, the state before it, and the pipeline file and plugins that planned it, all from the checkpoint. Sources are
-/// not asked, sinks are not called, nothing is written: it may be used while the pipeline runs.
-///
-/// With --plugin or --pipeline the epoch is run twice, as it was and with the change, and the difference is shown: what each sink would be given,
-/// what steps would remember, what would be skipped or rejected. Ends with 5 if there is any.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  wasmill replay checkpoint                                     What the last epoch gave
-  wasmill replay checkpoint --epoch 12 --plugin words=new.wasm  What a new version would have given
-  wasmill replay s3://bucket/prefix --epoch 12 --pipeline pipeline.toml --format json")]
-pub struct Replay {
-    /// The folder or the s3:// address that `[checkpoint]` names
-    checkpoint: Location,
-
-    /// Which epoch; the last committed one unless said
-    #[arg(long)]
-    epoch: Option<u64>,
-
-    /// Another plugin for a step; may be given several times
-    #[arg(long, value_name = "STEP=FILE", value_parser = step_and_file)]
-    plugin: Vec<(NodeName, PathBuf)>,
-
-    /// Another pipeline file, with the plugins that it names
-    #[arg(long, value_name = "FILE")]
-    pipeline: Option<PathBuf>,
-
-    /// Go on although a step cannot use what was remembered, or has gone: as `wasmill run --accept-changes` would
-    #[arg(long)]
-    accept_changes: bool,
-
-    /// Worker threads; the result is the same [default: one per core]
-    #[arg(long, short, value_name = "N")]
-    workers: Option<NonZeroUsize>,
-
-    /// How to show it
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-
-    #[command(flatten)]
-    engine: EngineOptions,
-}
-
-fn step_and_file(text: &str) -> Result<(NodeName, PathBuf), String> {
-    match text.split_once('=') {
-        Some((step, file)) if !step.is_empty() && !file.is_empty() => {
-            Ok((step.into(), file.into()))
-        }
-        _ => Err("write the step's name, `=`, and a file: words=new.wasm".to_owned()),
-    }
-}
-
-impl Replay {
-    /// Runs it once or twice and shows what comes of it.
-    ///
-    /// # Errors
-    /// When the checkpoint does not hold the epoch with all that it takes, or what is asked for cannot run.
-    pub fn run(self, log: LogFormat) -> anyhow::Result<Exit> {
-        log.start("warn", Terminal::new(false));
-        let records = Records::open(&self.checkpoint)?;
-        let epoch = self.chosen(&records)?;
-        let recorded = records.epoch(epoch)?;
-        let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;
-        let code = records.code(recorded.pipeline, folder.path())?;
-        let components = code.components.into_iter();
-        let components = components.map(|(node, component)| (node, component.path));
-        let then = PipelineFile::from_text(&code.file, code.text).with_plugins(components);
-        let engine = self.engine.clone().open()?;
-        let Some(as_it_was) = checked(&then, &engine, log) else {
-            return Ok(Exit::Usage);
-        };
-        let changed = match self.changed(&then)? {
-            None => None,
-            Some(now) => match checked(&now, &engine, log) {
-                Some(plan) => Some(self.with_plugins_used(plan)?),
-                None => return Ok(Exit::Usage),
-            },
-        };
-        let workers = self.workers.map_or_else(default_workers, NonZeroUsize::get);
-        // What it was confirmed with then is confirmed now.
-        let then = replay(&records, epoch, as_it_was, workers, true);
-        let now = changed.map(|plan| replay(&records, epoch, plan, workers, self.accept_changes));
-        let shown = match (then, now) {
-            (then, None) => Shown::alone(&records, &recorded, then?)?,
-            (Err(then), Some(now)) => Shown::mended(&records, &recorded, &then, now?)?,
-            (Ok(then), Some(now)) => Shown::both(&records, &recorded, then, now?)?,
-        };
-        let text = match self.format {
-            Format::Json => format!("{:#}\n", shown.as_json()),
-            Format::Text => shown.text(),
-        };
-        output::write(text.as_bytes())?;
-        Ok(match shown.differs() {
-            true => Exit::Differs,
-            false => Exit::Done,
-        })
-    }
-
-    fn chosen(&self, records: &Records) -> Result<Epoch, Failure> {
-        match self.epoch {
-            Some(epoch) => Ok(Epoch(epoch)),
-            None => records.committed()?.last().copied().ok_or_else(|| {
-                Failure::user("the checkpoint holds no epoch that is committed")
-                    .help("name one with --epoch; `wasmill epoch ls` lists those that are planned")
-            }),
-        }
-    }
-
-    /// The pipeline with the changes asked for, if there are any.
-    fn changed(&self, then: &PipelineFile) -> Result<Option<PipelineFile>, WrongUsage> {
-        let file = match &self.pipeline {
-            Some(path) => check::read(path)?,
-            None if self.plugin.is_empty() => return Ok(None),
-            None => then.clone(),
-        };
-        Ok(Some(file.with_plugins(self.plugin.iter().cloned())))
-    }
-
-    /// Refuses a plugin for a step that has none.
-    fn with_plugins_used(&self, plan: Plan) -> Result<Plan, WrongUsage> {
-        let known = &plan.code.components;
-        for (step, _) in &self.plugin {
-            if !known.contains_key(step) {
-                let failure = Failure::user(format!("the pipeline has no plugin called `{step}`"));
-                let names = known.keys().map(NodeName::as_str);
-                return Err(WrongUsage(match did_you_mean(step.as_str(), names) {
-                    Some(help) => failure.help(help),
-                    None => failure,
-                }));
-            }
-        }
-        Ok(plan)
-    }
-}
-
-fn checked(file: &PipelineFile, engine: &Engine, log: LogFormat) -> Option<Plan> {
-    let Checked { problems, plan } = file.check(engine);
-    log.report_problems(file, &problems);
-    plan
-}
+use crate::ids::NodeName;
+use crate::replay::Replayed;
 
 /// What was run.
 #[derive(PartialEq)]
@@ -180,7 +24,7 @@ enum Ran {
 }
 
 /// What there is to say of a replay.
-struct Shown {
+pub struct Shown {
     epoch: EpochRecord,
     ran: Ran,
     /// By which steps remember something else than is recorded, though nothing was changed.
@@ -195,7 +39,7 @@ struct Shown {
 
 impl Shown {
     /// As it was, beside what is recorded of it.
-    fn alone(records: &Records, epoch: &EpochRecord, then: Replayed) -> Result<Self, Failure> {
+    pub fn alone(records: &Records, epoch: &EpochRecord, then: Replayed) -> Result<Self, Failure> {
         let number = Some(epoch.epoch);
         let base = records
             .committed()?
@@ -215,7 +59,7 @@ impl Shown {
     }
 
     /// With a change, where it could not run as it was.
-    fn mended(
+    pub fn mended(
         records: &Records,
         epoch: &EpochRecord,
         then: &Failure,
@@ -230,7 +74,7 @@ impl Shown {
     }
 
     /// As it was, and with a change.
-    fn both(
+    pub fn both(
         records: &Records,
         epoch: &EpochRecord,
         then: Replayed,
@@ -249,7 +93,8 @@ impl Shown {
         })
     }
 
-    fn differs(&self) -> bool {
+    /// Whether anything does, or the pipeline is not deterministic.
+    pub fn differs(&self) -> bool {
         let differs = |[then, now]: &[String; 2]| then != now;
         let counts = |(_, _, [then, now]): &(_, _, [u64; 2])| then != now;
         !self.unlike.is_empty()
@@ -259,7 +104,8 @@ impl Shown {
                     || self.dropped.iter().any(counts))
     }
 
-    fn text(&self) -> String {
+    /// For people.
+    pub fn text(&self) -> String {
         let (number, partitions) = (self.epoch.epoch, self.epoch.reads.len());
         let mut text = format!(
             "epoch {number} of {}, input partitions: {partitions}\n",
@@ -308,7 +154,8 @@ impl Shown {
         text
     }
 
-    fn as_json(&self) -> Value {
+    /// For programs.
+    pub fn as_json(&self) -> Value {
         let is_compared = self.ran == Ran::Both;
         let failure = match &self.ran {
             Ran::Mended(failure) => Some(failure),
