@@ -122,10 +122,17 @@ void wm_leave_out_nulls(wm_call *call, uint32_t input, wm_batch *batch)
 {
     if (!wm_has_nulls(batch)) return;
     uint32_t *numbers = wm_take(batch->rows * sizeof *numbers), rows = 0;
+    const wm_field *told = NULL;
+    wm_text why = { 0 };
     for (uint32_t row = 0; row < batch->rows; row++) {
         const wm_field *null = wm_null_in(batch, row);
-        if (null != NULL) wm_reject_with(call, input, row, wm_format("column `%.*s` is null", WM_ARG(null->name)));
-        else numbers[rows++] = row;
+        if (null == NULL) {
+            numbers[rows++] = row;
+            continue;
+        }
+        if (null != told) why = wm_format("column `%.*s` is null", WM_ARG(null->name));
+        told = null;
+        wm_reject_with(call, input, row, why);
     }
     wm_builder *columns = wm_take(batch->width * sizeof *columns);
     for (uint32_t column = 0; column < batch->width; column++) {

@@ -1,5 +1,4 @@
 /* What comes out of a call: rows for ports, and rows turned away. */
-#include <stdlib.h>
 
 #include "sdk.h"
 
@@ -202,32 +201,30 @@ void wm_reject_key(wm_key *key, const char *reason, ...)
     key->reason = why;
 }
 
-struct entry { uint32_t row, order; wm_text reason; };
-
-static int by_row(const void *left, const void *right)
-{
-    const struct entry *a = left, *b = right;
-    if (a->row != b->row) return a->row < b->row ? -1 : 1;
-    return a->order < b->order ? -1 : 1;
-}
-
 /* Each row once, with its first reason, in ascending order. */
 wm_rejects wm_finish_rejects(wm_call *call, uint32_t input)
 {
-    struct entry *entries = wm_take(call->reject_count * sizeof *entries);
-    uint32_t count = 0, kept = 0;
+    uint32_t end = 0, count = 0, kept = 0;
+    size_t bytes = 0;
     for (uint32_t at = 0; at < call->reject_count; at++) {
         const struct wm_reject *reject = &call->rejects[at];
-        if (reject->input == input) entries[count++] = (struct entry){ reject->row, at, reject->reason };
+        if (reject->input == input && reject->row >= end) end = reject->row + 1;
     }
-    if (count == 0) return (wm_rejects){ 0 };
-    qsort(entries, count, sizeof *entries, by_row);
+    if (end == 0) return (wm_rejects){ 0 };
+    const struct wm_reject **first = wm_alloc(end * sizeof *first);
+    for (uint32_t at = 0; at < call->reject_count; at++) {
+        const struct wm_reject *reject = &call->rejects[at];
+        if (reject->input != input || first[reject->row] != NULL) continue;
+        first[reject->row] = reject;
+        count++;
+        bytes += reject->reason.length;
+    }
     uint32_t *rows = wm_take(count * sizeof *rows);
-    wm_builder reasons = wm_builder_of((wm_field){ .name = wm_text_of("reason"), .type = WM_UTF8 }, count, 0);
-    for (uint32_t at = 0; at < count; at++) {
-        if (at > 0 && entries[at].row == entries[at - 1].row) continue;
-        rows[kept++] = entries[at].row;
-        wm_push_text(&reasons, entries[at].reason);
+    wm_builder reasons = wm_builder_of((wm_field){ .name = wm_text_of("reason"), .type = WM_UTF8 }, count, bytes);
+    for (uint32_t row = 0; row < end; row++) {
+        if (first[row] == NULL) continue;
+        rows[kept++] = row;
+        wm_push_text(&reasons, first[row]->reason);
     }
     return (wm_rejects){ rows, kept, wm_builder_finish(&reasons) };
 }

@@ -9,13 +9,15 @@ bool wm_silent;
 
 wm_text wm_vformat(const char *format, va_list arguments)
 {
+    char most[256]; /* texts are as short; a longer one is made twice */
     va_list again;
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, again);
-    va_end(again);
+    int length = vsnprintf(most, sizeof most, format, arguments);
     if (length < 0) wm_panic("`%s` cannot be formatted", format);
-    char *text = wm_take((size_t)length + 1);
-    vsnprintf(text, (size_t)length + 1, format, arguments);
+    bool whole = (size_t)length < sizeof most;
+    char *text = whole ? wm_copy(most, (size_t)length + 1) : wm_take((size_t)length + 1);
+    if (!whole) vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
     return (wm_text){ text, (size_t)length };
 }
 

@@ -175,9 +175,39 @@ static bool is_number(wm_json json)
     return json.length > 0 && (json.data[0] == '-' || isdigit_(json.data[0]));
 }
 
+/* Whole numbers up to 2^53 and tens up to 10^22 are floats themselves, so one over the other is rounded once, as it should be. What has an
+ * exponent or more digits is left to strtod, which is slow here. */
+static bool few_digits(wm_json json, double *value)
+{
+    static const double powers[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+    const int64_t most = INT64_C(1) << 53;
+    const int last = sizeof powers / sizeof *powers - 1;
+    bool minus = json.data[0] == '-', after_point = false;
+    int64_t digits = 0;
+    int exponent = 0;
+    for (size_t at = minus; at < json.length; at++) {
+        char c = json.data[at];
+        if (c == '.') {
+            after_point = true;
+        } else if (isdigit_(c)) {
+            digits = digits * 10 + (c - '0');
+            exponent -= after_point;
+            if (digits > most) return false;
+        } else {
+            return false;
+        }
+    }
+    if (exponent < -last) return false;
+    double size = (double)digits / powers[-exponent];
+    *value = minus ? -size : size;
+    return true;
+}
+
 bool wm_json_float64(wm_json json, double *value)
 {
     if (!is_number(json)) return false;
+    if (few_digits(json, value)) return true;
     char *digits = wm_take(json.length + 1);
     memcpy(digits, json.data, json.length);
     digits[json.length] = 0;
@@ -286,15 +316,15 @@ static bool push_value(wm_builder *column, wm_json json)
     return false;
 }
 
-/* A value as messages quote it: its first characters. */
-static wm_text shortened(wm_json json)
+/* Bytes of the first characters, as many as messages quote of a value. */
+static size_t quoted_bytes(wm_json json)
 {
     const size_t most = 40;
     size_t characters = 0, at = 0;
     for (; at < json.length; at++) {
         if (((uint8_t)json.data[at] & 0xc0) != 0x80 && characters++ == most) break;
     }
-    return wm_format("%.*s%s", (int)at, json.data, at < json.length ? "..." : "");
+    return at;
 }
 
 bool wm_push_from_json(wm_builder *column, wm_json json, wm_text *why)
@@ -304,8 +334,9 @@ bool wm_push_from_json(wm_builder *column, wm_json json, wm_text *why)
         return true;
     }
     if (push_value(column, json)) return true;
-    wm_text value = shortened(json), type = wm_field_type_name(&column->field);
-    *why = wm_format("%.*s is not %.*s", WM_ARG(value), WM_ARG(type));
+    wm_text type = wm_field_type_name(&column->field);
+    size_t quoted = quoted_bytes(json);
+    *why = wm_format("%.*s%s is not %.*s", (int)quoted, json.data, quoted < json.length ? "..." : "", WM_ARG(type));
     return false;
 }
 
