@@ -169,7 +169,7 @@ fn admin_token(catalog: &Catalog, wanted: bool) -> Result<Option<String>, Failur
         if !wanted && token::has_admin(db)? {
             return Ok(false);
         }
-        let id = token::create(db, &secret, None, "start")?.to_string();
+        let id = token::create(db, &secret, None, "start", token::Scope::Full)?.to_string();
         let change = Change {
             who: "the server",
             tenant: None,

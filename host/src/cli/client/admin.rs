@@ -15,9 +15,8 @@ pub enum AdminCommand {
 pub enum TokenCommand {
     /// Make a token and print it, this once
     Create {
-        /// What its holder calls it
-        #[arg(long, value_name = "LABEL")]
-        label: String,
+        #[command(flatten)]
+        new: token::New,
 
         #[command(flatten)]
         remote: Remote,
@@ -47,7 +46,7 @@ impl AdminCommand {
     pub fn run(self) -> anyhow::Result<()> {
         let Self::Token(command) = self;
         match command {
-            TokenCommand::Create { label, remote } => token::create(TOKENS, label, &remote),
+            TokenCommand::Create { new, remote } => token::create(TOKENS, new, &remote),
             TokenCommand::Ls { remote } => token::list(TOKENS, &remote),
             TokenCommand::Revoke { id, remote } => token::revoke(TOKENS, id, &remote),
         }

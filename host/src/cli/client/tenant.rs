@@ -54,9 +54,8 @@ pub enum TokenCommand {
         /// The tenant
         name: String,
 
-        /// What its holder calls it
-        #[arg(long, value_name = "LABEL")]
-        label: String,
+        #[command(flatten)]
+        new: token::New,
 
         #[command(flatten)]
         remote: Remote,
@@ -131,11 +130,7 @@ impl TokenCommand {
     fn run(self) -> anyhow::Result<()> {
         let tokens = |name: &str| format!("/v1/tenants/{}/tokens", segment(name));
         match self {
-            Self::Create {
-                name,
-                label,
-                remote,
-            } => token::create(&tokens(&name), label, &remote),
+            Self::Create { name, new, remote } => token::create(&tokens(&name), new, &remote),
             Self::Ls { name, remote } => token::list(&tokens(&name), &remote),
             Self::Revoke { name, id, remote } => token::revoke(&tokens(&name), id, &remote),
         }

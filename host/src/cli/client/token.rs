@@ -7,15 +7,34 @@ use reqwest::Method;
 use super::{Connection, Form, Listing, Remote, listing};
 use crate::cli::output;
 use crate::server::api::{NewToken, ShownToken};
-use crate::server::catalog::token::Token;
+use crate::server::catalog::token::{Scope, Token};
+
+/// The token to be made
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// What its holder calls it
+    #[arg(long, value_name = "LABEL")]
+    label: String,
+
+    /// What it is good for: all that its holder may do, looking at it, or its metrics alone
+    #[arg(long, value_enum, default_value_t)]
+    scope: Scope,
+}
+
+impl New {
+    fn told(self) -> NewToken {
+        let Self { label, scope } = self;
+        NewToken { label, scope }
+    }
+}
 
 /// Makes one of those at `path`, and prints it.
 ///
 /// # Errors
 /// When the server refuses.
-pub fn create(path: &str, label: String, remote: &Remote) -> anyhow::Result<()> {
+pub fn create(path: &str, new: New, remote: &Remote) -> anyhow::Result<()> {
     let connection = Connection::open(remote)?;
-    let made: ShownToken = connection.send(Method::POST, path, &NewToken { label })?;
+    let made: ShownToken = connection.send(Method::POST, path, &new.told())?;
     match remote.output {
         Form::Table => output::write(format!("{}\n", made.token).as_bytes()),
         Form::Json => listing::show_json(&made),
@@ -30,13 +49,14 @@ pub fn list(path: &str, remote: &Remote) -> anyhow::Result<()> {
     let list: Vec<Token> = Connection::open(remote)?.get(path)?;
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.0}"));
-    let listing = Listing::of(&["ID", "LABEL", "CREATED", "LAST USED", "REVOKED"]);
+    let listing = Listing::of(&["ID", "LABEL", "SCOPE", "CREATED", "LAST USED", "REVOKED"]);
     let listing = listing.rows(&list, |token| {
         let created = time(Some(token.created));
         let (used, revoked) = (time(token.used), time(token.revoked));
         vec![
             token.id.to_string(),
             token.label.clone(),
+            token.scope.to_string(),
             created,
             used,
             revoked,

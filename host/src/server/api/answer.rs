@@ -15,7 +15,7 @@ use super::turns::Turns;
 use crate::ids::{PipelineName, PluginName, SecretName, TenantId};
 use crate::server::Service;
 use crate::server::catalog::tenant::Policy;
-use crate::server::catalog::token::TokenId;
+use crate::server::catalog::token::{Scope, TokenId};
 use crate::server::refusal::{Code, Refusal};
 use crate::server::rejected::RowId;
 
@@ -38,6 +38,8 @@ pub struct Who {
     pub tenant: Option<String>,
     /// `admin` or `tenant`.
     pub role: String,
+    /// How much of what that may do the token is good for.
+    pub scope: Scope,
 }
 
 /// A tenant to be made.
@@ -57,6 +59,9 @@ pub struct NewTenant {
 pub struct NewToken {
     /// What its holder calls it.
     pub label: String,
+    /// How much of what its holder may do it is good for.
+    #[serde(default)]
+    pub scope: Scope,
 }
 
 /// A token that was made, this once with what to show.

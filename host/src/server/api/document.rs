@@ -22,8 +22,9 @@ const SCHEME: &str = "token";
 /// A refusal that an operation may answer with: its status, and when.
 type Refused = (u16, &'static str);
 
-const ALWAYS: [Refused; 5] = [
+const ALWAYS: [Refused; 6] = [
     (401, "without a token, or with one that opens nothing"),
+    (403, "when the token is not good for it"),
     (408, "when the request came too slowly"),
     (413, "when more was sent than this takes"),
     (429, "after too many wrong tokens from this address"),
@@ -38,18 +39,10 @@ const TAKES: [Refused; 1] = [(
     "when the address or what was sent is not as it has to be",
 )];
 const CHANGES: [Refused; 1] = [(409, "when what is there stands against it")];
-const ADMINS: [Refused; 1] = [(403, "when a tenant asks")];
 const BUSY: [Refused; 1] = [(
     503,
     "when the server does as much of this as it can at once",
 )];
-
-/// Says of routes that only administrators may ask them.
-pub fn for_admins(document: &mut OpenApi) {
-    for (_, _, operation) in operations(document) {
-        refuses(operation, &ADMINS);
-    }
-}
 
 /// Says of guarded routes that they want a token, and how they refuse.
 pub fn guarded(document: &mut OpenApi) {

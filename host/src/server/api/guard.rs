@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::{Api, body};
 use crate::ids::TenantId;
 use crate::server::catalog::tenant;
-use crate::server::catalog::token::{self, Caller};
+use crate::server::catalog::token::{self, Caller, Scope};
 use crate::server::refusal::{Code, Refusal};
 
 /// Components of languages with a runtime are some ten megabytes.
@@ -22,6 +22,9 @@ const COMPONENT_BYTES: usize = 64 << 20;
 const OTHER_BYTES: usize = 1 << 20;
 /// The route that takes components.
 pub const COMPONENTS: &str = "/v1/tenants/{tenant}/plugins/{plugin}";
+
+/// The route for scrapers.
+const METRICS: &str = "/metrics";
 
 /// Lets in who has a token, to what the token may know of, with a body that has come in whole and in time. A stranger's body is not read.
 pub async fn guard(
@@ -33,6 +36,7 @@ pub async fn guard(
 ) -> Result<Response, Refusal> {
     let shown = ShownSecret(secret(&request)?);
     let caller = authenticate(&api, peer, shown.0.clone()).await?;
+    is_in_scope(caller.scope, &request)?;
     let named = named.map_err(|_| Refusal::new(Code::NotFound, "the address is not utf8"))?;
     if let Some((_, name)) = named.iter().find(|(key, _)| *key == "tenant") {
         let tenant = known_tenant(&api, &caller, name).await?;
@@ -73,6 +77,25 @@ pub async fn admins_only(request: Request, next: Next) -> Response {
         true => next.run(request).await,
         false => Refusal::new(Code::Forbidden, "only administrators do this").into_response(),
     }
+}
+
+/// Whether this is something that a token of the scope is good for.
+fn is_in_scope(scope: Scope, request: &Request) -> Result<(), Refusal> {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("", MatchedPath::as_str);
+    let allowed = match scope {
+        Scope::Full => true,
+        Scope::Read => request.method().is_safe(),
+        Scope::Metrics => route == METRICS,
+    };
+    let good_for = match scope {
+        _ if allowed => return Ok(()),
+        Scope::Metrics => "metrics",
+        Scope::Full | Scope::Read => "looking",
+    };
+    let message = format!("this token is good for {good_for} alone");
+    Err(Refusal::new(Code::Forbidden, message)
+        .help("use one that was made without `--scope`, or with a wider one"))
 }
 
 fn unauthorized(message: &str) -> Refusal {

@@ -21,6 +21,7 @@ use crate::server::usage::TenantUsage;
 pub async fn whoami(Extension(caller): Extension<Caller>) -> Json<Who> {
     Json(Who {
         who: caller.who,
+        scope: caller.scope,
         role: match &caller.tenant {
             Some(_) => "tenant",
             None => "admin",

@@ -32,7 +32,7 @@ pub async fn create(
     TenantAt(name): TenantAt,
     Sent(new): Sent<NewToken>,
 ) -> Answer<ShownToken> {
-    let made = api.run(move |service| service.make_token(&caller, Some(&name), &new.label));
+    let made = api.run(move |service| service.make_token(&caller, Some(&name), &new));
     made.await.map(Json)
 }
 
@@ -64,7 +64,7 @@ pub async fn create_admin(
     Extension(caller): Extension<Caller>,
     Sent(new): Sent<NewToken>,
 ) -> Answer<ShownToken> {
-    let made = api.run(move |service| service.make_token(&caller, None, &new.label));
+    let made = api.run(move |service| service.make_token(&caller, None, &new));
     made.await.map(Json)
 }
 
@@ -85,12 +85,12 @@ impl Service {
         &self,
         caller: &Caller,
         tenant: Option<&TenantId>,
-        label: &str,
+        new: &NewToken,
     ) -> Result<ShownToken, Refusal> {
-        let label = checked(label)?;
+        let label = checked(&new.label)?;
         let secret = Secret::new()?;
         let id = self.catalog.change(|db| {
-            let id = token::create(db, &secret, tenant, label)?;
+            let id = token::create(db, &secret, tenant, label, new.scope)?;
             write(db, caller, tenant, "token create", id, label)?;
             Ok(id)
         })?;

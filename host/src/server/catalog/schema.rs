@@ -185,6 +185,11 @@ CREATE TABLE secret (
 ) STRICT;
 ";
 
+const SCOPES: &str = "
+-- full, read or metrics.
+ALTER TABLE token ADD COLUMN scope TEXT NOT NULL DEFAULT 'full';
+";
+
 /// All of them, in order.
 pub fn migrations() -> Migrations<'static> {
     Migrations::new(vec![
@@ -194,5 +199,6 @@ pub fn migrations() -> Migrations<'static> {
         M::up(REJECTED),
         M::up(USAGE),
         M::up(SECRETS),
+        M::up(SCOPES),
     ])
 }

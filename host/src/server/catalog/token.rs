@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::tenant::ADMIN;
-use super::{milliseconds, moment, timestamp};
+use super::{milliseconds, moment, text, timestamp};
 use crate::error::Failure;
 use crate::ids::{Digest, TenantId};
 use crate::server::refusal::Refusal;
@@ -58,6 +58,57 @@ fn hash(secret: &str) -> [u8; 32] {
     Digest::of(secret.as_bytes()).0
 }
 
+/// How much of what its holder may do a token is good for.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Full,
+    /// Looking at it, and changing nothing.
+    Read,
+    /// Its metrics, and nothing else: for the configuration of a scraper.
+    Metrics,
+}
+
+impl Scope {
+    /// As the catalog has it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Read => "read",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let scopes = [Self::Full, Self::Read, Self::Metrics];
+        let known = scopes.into_iter().find(|scope| scope.as_str() == text);
+        known.ok_or_else(|| format!("`{text}` is no scope"))
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -65,6 +116,8 @@ pub struct Caller {
     pub tenant: Option<TenantId>,
     /// `TENANT/LABEL` or `admin/LABEL`, for the audit log.
     pub who: String,
+    /// How much of that the token is good for.
+    pub scope: Scope,
 }
 
 impl Caller {
@@ -83,6 +136,8 @@ pub struct Token {
     pub label: String,
     /// Whose it is; none if it is an administrator's.
     pub tenant: Option<String>,
+    /// How much it is good for.
+    pub scope: Scope,
     /// Since when it is there.
     #[schema(value_type = String)]
     pub created: Timestamp,
@@ -100,6 +155,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         id: TokenId(row.get("id")?),
         label: row.get("label")?,
         tenant: row.get("tenant")?,
+        scope: text(row, "scope")?,
         created: timestamp(row, "created")?,
         used: optional("used")?,
         revoked: optional("revoked")?,
@@ -115,13 +171,15 @@ pub fn create(
     secret: &Secret,
     tenant: Option<&TenantId>,
     label: &str,
+    scope: Scope,
 ) -> Result<TokenId, Refusal> {
     db.execute(
-        "INSERT INTO token (hash, label, tenant, created) VALUES (?, ?, ?, ?)",
+        "INSERT INTO token (hash, label, tenant, scope, created) VALUES (?, ?, ?, ?, ?)",
         params![
             hash(secret.reveal()),
             label,
             tenant.map(TenantId::as_str),
+            scope.as_str(),
             milliseconds(Timestamp::now()),
         ],
     )?;
@@ -143,7 +201,8 @@ pub fn list(db: &Connection, tenant: Option<&TenantId>) -> Result<Vec<Token>, Re
 /// # Errors
 /// When the catalog cannot be read.
 pub fn has_admin(db: &Connection) -> Result<bool, Refusal> {
-    let query = "SELECT 1 FROM token WHERE tenant IS NULL AND revoked IS NULL LIMIT 1";
+    let query =
+        "SELECT 1 FROM token WHERE tenant IS NULL AND scope = 'full' AND revoked IS NULL LIMIT 1";
     Ok(db.query_row(query, [], |_| Ok(())).optional()?.is_some())
 }
 
@@ -183,6 +242,7 @@ pub fn caller(db: &Connection, secret: &str) -> Result<Option<Caller>, Refusal> 
     let whose = token.tenant.as_deref().unwrap_or(ADMIN);
     Ok(Some(Caller {
         who: format!("{whose}/{}", token.label),
+        scope: token.scope,
         tenant: match &token.tenant {
             Some(tenant) => Some(TenantId::parse(tenant).map_err(Refusal::internal)?),
             None => None,
@@ -203,7 +263,7 @@ mod tests {
         let id = catalog
             .change(|db| {
                 tenant::create(db, &acme, &tenant::Policy::default())?;
-                create(db, &secret, Some(&acme), "laptop")
+                create(db, &secret, Some(&acme), "laptop", Scope::Full)
             })
             .unwrap();
         let who = || catalog.read(|db| caller(db, secret.reveal())).unwrap();
