@@ -470,6 +470,29 @@ fn what_a_plugin_costs_is_measured() {
 }
 
 #[test]
+fn a_sink_costs_what_a_partition_of_an_epoch_does() {
+    let component = plugins().join("sink-log.wasm");
+    let manifest = format!(
+        "name = \"copied\"\nkind = \"sink\"\nlanguage = \"other\"\nbuild = [\"cp\", {component:?}, \"copy.wasm\"]\ncomponent = \"copy.wasm\"\n"
+    );
+    let folder = folder(&[
+        ("plugin.toml", &manifest),
+        ("fixtures/one/case.toml", "schema = { line = \"utf8\" }\n"),
+        ("fixtures/one/input/1000.jsonl", "{\"line\":\"to be\"}\n"),
+    ]);
+    let dir = folder.path().to_str().expect("text");
+    let bench = ["plugin", "bench", dir, "--rows", "100", "--format", "json"];
+    let measured = succeeded(command(&bench));
+    let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
+    for figure in ["instance_and_first_call_us", "ns_per_row", "memory"] {
+        assert!(
+            measured[figure].as_f64() > Some(0.0),
+            "{figure}: {measured}"
+        );
+    }
+}
+
+#[test]
 fn what_is_missing_is_named_with_what_to_do() {
     let empty = tempfile::tempdir().expect("a temporary folder");
     let nothing = command(&["plugin", "build", empty.path().to_str().expect("text")]);

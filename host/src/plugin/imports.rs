@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::component::{ImportedFunction, by_interface};
-use super::wasi;
+use super::{World, wasi};
 use crate::config::Table;
 use crate::error::Failure;
 use crate::ids::NodeName;
@@ -59,6 +59,20 @@ impl fmt::Display for HostPort {
 }
 
 impl Grants {
+    /// No host at all. A sink may ask for the outside all the same, and never gets there.
+    pub fn of_no_host(world: World) -> Self {
+        let nowhere = HostPort {
+            host: String::new(),
+            port: None,
+        };
+        Self {
+            http: match world {
+                World::Sink => vec![nowhere],
+                _ => Vec::new(),
+            },
+        }
+    }
+
     /// Refuses what a step cannot have.
     ///
     /// # Errors

@@ -197,6 +197,12 @@ impl SinkInstance {
         self.live.is_some()
     }
 
+    /// Bytes of linear memory that it has, unless it is gone.
+    pub fn memory(&self) -> Option<u64> {
+        let (store, _) = self.live.as_ref()?;
+        Some(store.data().limiter.memory())
+    }
+
     /// The last epoch that a marker sink holds for a partition.
     ///
     /// # Errors

@@ -11,12 +11,14 @@ use arrow::array::RecordBatch;
 use serde_json::json;
 
 use super::build::Which;
+use super::granted::Granted;
 use super::test::Case;
 use crate::cli::check::Format;
 use crate::cli::engine::EngineOptions;
 use crate::cli::output;
 use crate::config::format_size;
 use crate::plugin::{CALL_ROWS, Engine};
+use crate::secret::SecretSource;
 use subject::Subject;
 
 /// Fresh instances that are timed, and calls of one row.
@@ -31,7 +33,7 @@ const DOMINATES: f64 = 0.5;
 ///
 /// Takes the columns, the settings and the rows of a fixture, repeated to as many rows as asked for, and times the calls that the host
 /// would make of them: how long the component takes to compile and to load once it is compiled, an instance with its first call, a call of
-/// one row, and full calls. Compare figures of one run of one machine alone.
+/// one row, and full calls. Of a sink each is a whole partition of an epoch: begun, written, and made ready. Compare figures of one run of one machine alone.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
     #[command(flatten)]
@@ -44,6 +46,9 @@ pub struct Bench {
     /// Rows of a full call
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=CALL_ROWS as i64))]
     rows: u32,
+
+    #[command(flatten)]
+    granted: Granted,
 
     /// How to show it
     #[arg(long, value_enum, default_value_t)]
@@ -74,7 +79,7 @@ impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         let plugin = self.which.component(&self.engine)?;
         let case = Case::all(&self.which.dir.join("fixtures"), self.case.as_deref())?.remove(0);
-        let figures = Figures::measure(&plugin, &case, self.rows as usize)?;
+        let figures = Figures::measure(&plugin, &case, self.rows as usize, self.granted)?;
         let text = match self.format {
             Format::Json => format!("{:#}\n", figures.as_json()),
             Format::Text => figures.text(),
@@ -87,11 +92,12 @@ impl Bench {
 const SETTLED: Duration = Duration::from_secs(3);
 
 impl Figures {
-    fn measure(plugin: &Path, case: &Case, rows: usize) -> anyhow::Result<Self> {
+    fn measure(plugin: &Path, case: &Case, rows: usize, granted: Granted) -> anyhow::Result<Self> {
         // A folder of its own: what is in the user's would be taken.
         let cache = tempfile::tempdir()?;
         let load = || {
             let engine = Engine::new(cache.path())?;
+            engine.use_secrets(SecretSource::Environment);
             let began = Instant::now();
             let component = engine.load(plugin)?;
             anyhow::Ok((began.elapsed(), engine, component))
@@ -101,7 +107,7 @@ impl Figures {
         std::thread::sleep(SETTLED);
         load()?;
         let (load, _engine, component) = load()?;
-        let subject = Subject::new(&component, case)?;
+        let subject = Subject::new(&component, case, &granted.to(component.world()))?;
         let all = repeated(&subject.rows(case)?, rows)?;
         let one = all.slice(0, 1);
         let mut instances = Vec::new();

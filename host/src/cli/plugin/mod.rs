@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod conform;
 mod dev;
+mod granted;
 mod inspect;
 mod new;
 mod replay;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use super::build::folder::Language;
 use super::build::kit::Kit;
 use crate::cli::engine::EngineOptions;
+use crate::cli::output;
 use crate::plugin::World;
 
 /// Begin a plugin
@@ -77,11 +78,11 @@ impl New {
             self.lang.as_str(),
             self.kind.interface(),
         );
-        println!(
-            "{dir}/ is a {kind} in {language}\n\n  cd {dir}\n  wasmill plugin setup --lang {language}    # once: the tools that build it\n  wasmill plugin test                  # builds it, and runs it on fixtures/\n\n{}",
+        let text = format!(
+            "{dir}/ is a {kind} in {language}\n\n  cd {dir}\n  wasmill plugin setup --lang {language}    # once: the tools that build it\n  wasmill plugin test                  # builds it, and runs it on fixtures/\n\n{}\n",
             own_tests(self.lang)
         );
-        Ok(())
+        output::write(text.as_bytes())
     }
 
     fn cargo_toml(&self, name: &str) -> anyhow::Result<String> {

@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 
+use super::granted::Granted;
 use crate::cli::engine::EngineOptions;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::plugin::capture::{Answer, Capture};
-use crate::plugin::{Grants, HostPort, Origin, Output, Port, Rejected, World};
+use crate::plugin::{Origin, Output, Port, Rejected};
 use crate::secret::SecretSource;
 
 /// Rows of a table that are shown.
@@ -34,17 +35,11 @@ pub struct Replay {
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
 
-    /// Let a sink send requests to this host; without, it cannot send any
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
-    grant_http: Vec<HostPort>,
+    #[command(flatten)]
+    granted: Granted,
 
     #[command(flatten)]
     engine: EngineOptions,
-}
-
-fn host(text: &str) -> Result<HostPort, String> {
-    HostPort::parse(text)
-        .ok_or_else(|| "write a host, and the port if it is not the scheme's own".into())
 }
 
 impl Replay {
@@ -62,16 +57,7 @@ impl Replay {
             None => engine.load_bytes(&capture.header.plugin, &capture.component)?,
         };
         output::write(given(&capture).as_bytes())?;
-        let mut grants = Grants {
-            http: self.grant_http,
-        };
-        if grants.http.is_empty() && component.world() == World::Sink {
-            // It may ask for anything, and nothing goes out: a grant of no host.
-            grants.http.push(HostPort {
-                host: String::new(),
-                port: None,
-            });
-        }
+        let grants = self.granted.to(component.world());
         match capture.again(&component, &grants)? {
             Ok(answer) => {
                 output::write(answered(&answer).as_bytes())?;

@@ -2,6 +2,7 @@
 
 use super::build::{self, folder::Language};
 use crate::cli::engine::EngineOptions;
+use crate::cli::output;
 
 /// Install what building plugins needs
 ///
@@ -26,7 +27,7 @@ impl Setup {
     pub fn run(self) -> anyhow::Result<()> {
         for language in self.lang {
             let with = build::set_up(language, &self.engine)?;
-            println!("plugins are compiled with {with}");
+            output::write(format!("plugins are compiled with {with}\n").as_bytes())?;
         }
         Ok(())
     }

@@ -1,18 +1,19 @@
-//! A plugin of any world but a sink, called as the host calls it.
+//! A plugin of any world, called as the host calls it.
 
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use arrow::array::{RecordBatch, RecordBatchOptions, new_empty_array};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::plugin::test::{Case, Described};
 use crate::plugin::{
-    CallContext, Component, Keyed, KeyedBatch, KeyedInstance, Limits, Reduced, Reducer,
-    ReducerInstance, Transform, TransformInstance, status,
+    CallContext, Component, Delivery, Grants, Keyed, KeyedBatch, KeyedInstance, Limits, Reduced,
+    Reducer, ReducerInstance, SinkInstance, SinkPlugin, Transform, TransformInstance, status,
 };
 
 /// A call may take as long as it takes: that is what is measured.
@@ -23,6 +24,7 @@ pub enum Subject {
     Transform(Transform),
     Reducer(Reducer),
     Keyed(Keyed),
+    Sink(SinkPlugin, Arc<Runtime>),
 }
 
 /// An instance of it.
@@ -30,22 +32,24 @@ pub enum Instance<'a> {
     Transform(TransformInstance),
     Reducer(ReducerInstance),
     Keyed(&'a Keyed, KeyedInstance),
+    Sink(&'a SinkPlugin, SinkInstance),
 }
 
 impl Subject {
     /// Of a component and the columns and settings of a fixture.
-    pub fn new(component: &Component, case: &Case) -> anyhow::Result<Self> {
+    pub fn new(component: &Component, case: &Case, grants: &Grants) -> anyhow::Result<Self> {
         let limits = Limits {
             deadline: PATIENCE,
             ..Limits::default()
         };
-        Ok(match Described::new(component, case, &limits)? {
+        Ok(match Described::new(component, case, &limits, grants)? {
             Described::Transform(transform) => Self::Transform(transform),
             Described::Reducer(reducer) => Self::Reducer(reducer),
             Described::Keyed(keyed) => Self::Keyed(keyed),
-            Described::Sink => bail!(
-                "what a sink costs is for the most part the outside: measure a pipeline with it"
-            ),
+            Described::Sink(sink) => {
+                let runtime = Builder::new_current_thread().enable_all().build()?;
+                Self::Sink(sink, Arc::new(runtime))
+            }
         })
     }
 
@@ -69,12 +73,14 @@ impl Subject {
             Self::Transform(transform) => Instance::Transform(transform.open()?),
             Self::Reducer(reducer) => Instance::Reducer(reducer.open()?),
             Self::Keyed(keyed) => Instance::Keyed(keyed, keyed.open()?),
+            Self::Sink(sink, runtime) => Instance::Sink(sink, sink.open(runtime)?),
         })
     }
 }
 
 impl Instance<'_> {
-    /// One call on these rows: each a key of its own, or all of them one group.
+    /// One call on these rows: each a key of its own, or all of them one group, or a partition of an epoch, of which nothing stays where a sink
+    /// can take it back.
     pub fn call(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
         match self {
             Self::Transform(instance) => drop(instance.process(&CallContext::NONE, rows)?),
@@ -84,6 +90,15 @@ impl Instance<'_> {
             }
             Self::Keyed(keyed, instance) => {
                 drop(instance.process(&CallContext::NONE, &keys_of(keyed, rows)?)?);
+            }
+            Self::Sink(sink, instance) => {
+                let context = &CallContext::NONE;
+                instance.begin(context, "bench")?;
+                drop(instance.write(context, rows)?);
+                let token = instance.prepare(context)?;
+                if sink.delivery() == Delivery::TwoPhase {
+                    instance.abort(context.epoch, &[&token])?;
+                }
             }
         }
         Ok(())
@@ -95,6 +110,7 @@ impl Instance<'_> {
             Self::Transform(instance) => instance.memory(),
             Self::Reducer(instance) => instance.memory(),
             Self::Keyed(_, instance) => instance.memory(),
+            Self::Sink(_, instance) => instance.memory(),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::cli::engine::EngineOptions;
+use crate::cli::output;
 use crate::plugin::component::{self, Parsed};
 use folder::{Folder, Language, Recipe};
 use kit::Kit;
@@ -54,8 +55,7 @@ impl Build {
     /// A missing tool, code that does not compile, a folder that is no plugin.
     pub fn run(self) -> anyhow::Result<()> {
         let (made, parsed) = made(&self.dir, self.out, self.debug, &self.engine)?;
-        print!("{}", report(&made, &parsed));
-        Ok(())
+        output::write(report(&made, &parsed).as_bytes())
     }
 }
 

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::cli::output;
+
 /// A tool that builds plugins of a language.
 pub struct Tool {
     /// What it is called.
@@ -41,7 +43,7 @@ impl Tool {
         }
         for words in &self.install {
             let shown: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-            println!("$ {}", shown.join(" "));
+            output::write(format!("$ {}\n", shown.join(" ")).as_bytes())?;
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]);
             run(command)?;

@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::cli::output;
+
 /// The target of every plugin in Rust.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -85,7 +87,7 @@ impl Toolchain {
     pub fn install() -> anyhow::Result<Self> {
         let mut tried = Vec::new();
         for attempt in attempts() {
-            println!("$ {}", attempt.join(" "));
+            output::write(format!("$ {}\n", attempt.join(" ")).as_bytes())?;
             let done = run(&attempt);
             match (done, Self::find()) {
                 (Ok(()), Ok(toolchain)) => return Ok(toolchain),

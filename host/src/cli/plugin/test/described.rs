@@ -8,43 +8,50 @@ use serde_json::json;
 
 use super::case::{Case, NODE};
 use crate::ids::NodeName;
-use crate::plugin::{Component, Grants, Keyed, Limits, Reducer, Transform, World};
+use crate::plugin::{Component, Grants, Keyed, Limits, Reducer, SinkPlugin, Transform, World};
 
 /// What the plugin makes of them, by its world.
 pub enum Described {
     Transform(Transform),
     Reducer(Reducer),
     Keyed(Keyed),
-    /// Described when the pipeline is checked: it may need grants.
-    Sink,
+    Sink(SinkPlugin),
 }
 
 impl Described {
     /// Lets the plugin describe itself.
-    pub fn new(component: &Component, case: &Case, limits: &Limits) -> anyhow::Result<Self> {
+    pub fn new(
+        component: &Component,
+        case: &Case,
+        limits: &Limits,
+        grants: &Grants,
+    ) -> anyhow::Result<Self> {
         let config = match case.setting("config") {
             Some(config) => serde_json::to_value(config)?,
             None => json!({}),
         };
-        let (name, grants) = (NodeName::from(NODE), Grants::default());
+        let name = NodeName::from(NODE);
         let schemas = case.schemas()?;
         let input = &schemas[0];
         Ok(match component.world() {
             World::Transform => {
-                let described = Transform::new(component, &name, &config, input, limits, &grants);
+                let described = Transform::new(component, &name, &config, input, limits, grants);
                 Self::Transform(described?)
             }
             World::Reducer => {
-                let described = Reducer::new(component, &name, &config, input, limits, &grants);
+                let described = Reducer::new(component, &name, &config, input, limits, grants);
                 Self::Reducer(described?)
             }
             World::Keyed => {
                 let keys = keys(case, input)?;
                 let described =
-                    Keyed::new(component, &name, &config, &keys, &schemas, limits, &grants);
+                    Keyed::new(component, &name, &config, &keys, &schemas, limits, grants);
                 Self::Keyed(described?)
             }
-            World::Sink => Self::Sink,
+            World::Sink => {
+                let described = SinkPlugin::new(component, &name, &config, input, limits, grants);
+                Self::Sink(described?)
+            }
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::config::Level;
 use crate::error::{Failure, Fault};
 use crate::ids::{BatchTime, Epoch, NodeName};
 use crate::pipeline::{Checked, PipelineFile, Plan};
-use crate::plugin::{Component, Engine, Limits, World};
+use crate::plugin::{Component, Engine, Grants, Limits, World};
 use crate::replay::{Diverted, replay};
 use crate::run::{self, Options, REJECTED};
 
@@ -215,11 +215,15 @@ impl<'a> Trial<'a> {
 
     /// The names of the ports of what the plugin makes of the case's columns.
     fn ports(&self) -> anyhow::Result<Vec<String>> {
-        let ports = match Described::new(&self.component, self.case, &Limits::default())? {
+        let (limits, grants) = (
+            Limits::default(),
+            Grants::of_no_host(self.component.world()),
+        );
+        let ports = match Described::new(&self.component, self.case, &limits, &grants)? {
             Described::Transform(transform) => transform.ports().to_vec(),
             Described::Keyed(keyed) => keyed.ports().to_vec(),
             Described::Reducer(_) => return Ok(vec!["out".to_owned()]),
-            Described::Sink => return Ok(Vec::new()),
+            Described::Sink(_) => return Ok(Vec::new()),
         };
         Ok(ports.into_iter().map(|port| port.name).collect())
     }
