@@ -140,6 +140,7 @@ bool wm_keyed_open(const wm_keyed *plugin, wm_text config, wm_wire_schema keys, 
 static void forget(wm_key *key)
 {
     struct wm_keyed_call *keyed = key->call->keyed;
+    if (key->op != PUT) return;
     for (uint32_t at = 0; at < keyed->record->count; at++) wm_builder_truncate(&keyed->states[at], keyed->puts);
 }
 
@@ -229,6 +230,7 @@ static bool update_all(const wm_keyed *plugin, wm_call *call, const wm_key_batch
 {
     struct wm_range *rows = wm_take(call->input_count * sizeof *rows);
     void *state = wm_alloc(plugin->state.size);
+    bool nulls = wm_has_nulls(&call->keys);
     uint32_t state_row = 0;
     for (uint32_t number = 0; number < batch->rows; number++) {
         uint8_t status = batch->status.data[number];
@@ -241,7 +243,7 @@ static bool update_all(const wm_keyed *plugin, wm_call *call, const wm_key_batch
             wm_read(states, state_row++, state);
             key.state = state;
         }
-        const wm_field *null = wm_null_in(&call->keys, number);
+        const wm_field *null = nulls ? wm_null_in(&call->keys, number) : NULL;
         if (null != NULL) wm_reject_key(&key, "column `%.*s` is null", WM_ARG(null->name));
         else if (!plugin->update(call, &key)) return false;
         if (key.rejected && !reject_rows(&key, groups)) return false;
