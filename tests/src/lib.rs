@@ -360,6 +360,14 @@ pub fn start_cluster(
         .collect()
 }
 
+/// The manifest of a plugin whose build copies one that is there.
+pub fn copies(kind: &str, plugin: &str) -> String {
+    let component = plugins().join(format!("{plugin}.wasm"));
+    format!(
+        "name = \"copied\"\nkind = \"{kind}\"\nlanguage = \"other\"\nbuild = [\"cp\", {component:?}, \"copy.wasm\"]\ncomponent = \"copy.wasm\"\n"
+    )
+}
+
 /// A temporary folder with a pipeline file and other files in it.
 pub fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");

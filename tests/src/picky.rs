@@ -15,8 +15,8 @@ pub fn picky() -> Vec<u8> {
     picky.module()
 }
 
-/// Whether some bytes have a `!` in them.
-const MARKED: &str = r#"
+/// A function, whether some bytes have the mark, `!`, in them.
+pub const MARKED: &str = r#"
   (func $marked (param $from i32) (param $size i32) (result i32)
     (block $no (loop $next
       (br_if $no (i32.eqz (local.get $size)))

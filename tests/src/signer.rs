@@ -29,6 +29,11 @@ impl Signer {
         assert!(done.status.success(), "{arguments:?}: {done:?}");
     }
 
+    /// Has `minisign` judge a signature of a file, both here.
+    pub fn judges_true(&self, file: &str, signature: &str) {
+        self.minisign(&["-V", "-p", "pub", "-m", file, "-x", signature]);
+    }
+
     /// A file of it, as the command line names it.
     pub fn path(&self, name: &str) -> String {
         let path = self.folder.path().join(name);

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use wasmill::ids::Digest;
 use wasmill::plugin::Engine;
 use wasmill_tests::guests::{ECHO, Guest};
+use wasmill_tests::picky::MARKED;
 use wasmill_tests::{Ended, delivered, folder, hostile, run, wasmill};
 
 /// Rows, and the number of the one at fault, which alone has the mark that the plugins look for.
@@ -63,18 +64,8 @@ type = "files"
 path = "rejected"
 "#;
 
-/// Whether some bytes have the mark, `!`, in them.
-const MARKED: &str = r#"
-  (func $marked (param $from i32) (param $size i32) (result i32)
-    (block $no (loop $next
-      (br_if $no (i32.eqz (local.get $size)))
-      (if (i32.eq (i32.load8_u (local.get $from)) (i32.const 33)) (then (return (i32.const 1))))
-      (local.set $from (i32.add (local.get $from) (i32.const 1)))
-      (local.set $size (i32.sub (local.get $size) (i32.const 1)))
-      (br $next)))
-    (i32.const 0))
-  (func $deeper (call $deeper) (call $deeper))
-"#;
+/// Recursion without end.
+const DEEPER: &str = "(func $deeper (call $deeper) (call $deeper))";
 
 /// What a plugin does when it meets the marked row.
 struct Deed {
@@ -99,7 +90,7 @@ impl Deed {
              {ECHO}"
         );
         Guest {
-            more: MARKED,
+            more: &format!("{MARKED}{DEEPER}"),
             process: Some(&process),
             ..Guest::default()
         }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use wasmill_tests::{Running, folder, guide, plugins, wasmill};
+use wasmill_tests::{Running, copies, folder, guide, plugins, wasmill};
 
 /// Rows of the large case: in a debug build, of interpreted languages.
 const ROWS: &str = "20000";
@@ -410,10 +410,7 @@ fn a_plugin_that_is_not_deterministic_and_one_that_gives_something_else_are_told
 
 /// A plugin that is built by copying one that is there.
 fn copied() -> tempfile::TempDir {
-    let component = plugins().join("split-words.wasm");
-    let manifest = format!(
-        "name = \"copied\"\nkind = \"transform\"\nlanguage = \"other\"\nbuild = [\"cp\", {component:?}, \"copy.wasm\"]\ncomponent = \"copy.wasm\"\n"
-    );
+    let manifest = copies("transform", "split-words");
     folder(&[
         ("plugin.toml", &manifest),
         ("fixtures/one/case.toml", "schema = { line = \"utf8\" }\n"),
@@ -471,10 +468,7 @@ fn what_a_plugin_costs_is_measured() {
 
 #[test]
 fn a_sink_costs_what_a_partition_of_an_epoch_does() {
-    let component = plugins().join("sink-log.wasm");
-    let manifest = format!(
-        "name = \"copied\"\nkind = \"sink\"\nlanguage = \"other\"\nbuild = [\"cp\", {component:?}, \"copy.wasm\"]\ncomponent = \"copy.wasm\"\n"
-    );
+    let manifest = copies("sink", "sink-log");
     let folder = folder(&[
         ("plugin.toml", &manifest),
         ("fixtures/one/case.toml", "schema = { line = \"utf8\" }\n"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use wasmill_tests::pipeline::{Pipeline, WORDS};
-use wasmill_tests::{Ended, Running, folder, plugins, run, wasmill};
+use wasmill_tests::{Ended, Running, copies, folder, plugins, run, wasmill};
 
 /// A folder whose pipeline has run over three batches.
 fn ran() -> Pipeline {
@@ -138,14 +138,7 @@ fn another_plugin_shows_what_it_would_have_given() {
 #[test]
 fn a_plugin_in_the_making_is_tried_on_a_recorded_epoch_at_every_change() {
     let pipeline = ran();
-    // Its build is a copy of one that is there.
-    let manifest = |name: &str| {
-        let component = plugins().join(name);
-        format!(
-            "name = \"totals\"\nkind = \"keyed\"\nlanguage = \"other\"\nbuild = [\"cp\", {component:?}, \"copy.wasm\"]\ncomponent = \"copy.wasm\"\n"
-        )
-    };
-    let plugin = folder(&[("plugin.toml", &manifest("running-count.wasm"))]);
+    let plugin = folder(&[("plugin.toml", &copies("keyed", "running-count"))]);
     let mut dev = wasmill();
     dev.args(["plugin", "dev"]).arg(plugin.path());
     dev.arg("--checkpoint")
@@ -155,7 +148,7 @@ fn a_plugin_in_the_making_is_tried_on_a_recorded_epoch_at_every_change() {
     dev.wait_for("waiting for a change");
     std::fs::write(
         plugin.path().join("plugin.toml"),
-        manifest("running-count-since.wasm"),
+        copies("keyed", "running-count-since"),
     )
     .expect("writable");
     dev.wait_for(r#"+{"word":"do","n":1,"since":"1970-01-01T00:00:02Z"}"#);

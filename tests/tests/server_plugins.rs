@@ -284,15 +284,7 @@ fn a_signature_counts_if_it_is_a_trusted_keys_and_of_this_component() {
         &proof,
     ];
     server.client(&token, &pull).succeeded();
-    signer.minisign(&[
-        "-V",
-        "-p",
-        "pub",
-        "-m",
-        "pulled.wasm",
-        "-x",
-        "pulled.minisig",
-    ]);
+    signer.judges_true("pulled.wasm", "pulled.minisig");
 }
 
 #[test]

@@ -1,5 +1,4 @@
 /* What comes out of a call: rows for ports, and rows turned away. */
-
 #include "sdk.h"
 
 /* ---- Ports ---- */

@@ -71,6 +71,25 @@ WM_TEST(a_float_is_the_shortest_that_is_read_as_it)
     }
 }
 
+WM_TEST(a_short_float_is_read_as_strtod_reads_it)
+{
+    srand(1);
+    for (int round = 0; round < 200000; round++) {
+        char text[64];
+        size_t length = 0;
+        int whole = 1 + rand() % 18, after = rand() % 25;
+        if (rand() % 2) text[length++] = '-';
+        while (whole-- > 0) text[length++] = (char)('0' + rand() % 10);
+        if (after > 0) text[length++] = '.';
+        while (after-- > 0) text[length++] = (char)('0' + (rand() % 3 ? rand() % 10 : 0));
+        text[length] = 0;
+        double expected = strtod(text, NULL), found;
+        bool same = wm_json_float64((wm_json){ text, length }, &found) && memcmp(&expected, &found, sizeof found) == 0;
+        if (!same) fprintf(stderr, "%s\n", text);
+        WM_EXPECT(same);
+    }
+}
+
 WM_TEST(of_members_with_one_name_the_last_counts)
 {
     wm_members members;

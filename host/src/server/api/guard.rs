@@ -83,16 +83,14 @@ pub async fn admins_only(request: Request, next: Next) -> Response {
 fn is_in_scope(scope: Scope, request: &Request) -> Result<(), Refusal> {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str);
-    let allowed = match scope {
-        Scope::Full => true,
-        Scope::Read => request.method().is_safe(),
-        Scope::Metrics => route == METRICS,
+    let (allowed, good_for) = match scope {
+        Scope::Full => return Ok(()),
+        Scope::Read => (request.method().is_safe(), "looking"),
+        Scope::Metrics => (route == METRICS, "metrics"),
     };
-    let good_for = match scope {
-        _ if allowed => return Ok(()),
-        Scope::Metrics => "metrics",
-        Scope::Full | Scope::Read => "looking",
-    };
+    if allowed {
+        return Ok(());
+    }
     let message = format!("this token is good for {good_for} alone");
     Err(Refusal::new(Code::Forbidden, message)
         .help("use one that was made without `--scope`, or with a wider one"))

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clap::ValueEnum as _;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -97,8 +98,8 @@ impl TryFrom<String> for Scope {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let scopes = [Self::Full, Self::Read, Self::Metrics];
-        let known = scopes.into_iter().find(|scope| scope.as_str() == text);
+        let mut scopes = Self::value_variants().iter().copied();
+        let known = scopes.find(|scope| scope.as_str() == text);
         known.ok_or_else(|| format!("`{text}` is no scope"))
     }
 }
