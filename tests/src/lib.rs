@@ -1,10 +1,11 @@
 //! What Wasmill promises, run end to end: the real binary, real plugins, real sockets, files and signals.
 //!
 //! `cargo xtask test` builds the binary and the plugins first. [`wasmill()`] is the command under test, [`Running`] one that is
-//! running, [`browser`] a Chromium, [`golden`] compares a folder's pipeline with what it should give, [`guide`] follows a page of the
+//! running, [`author`] is who writes a plugin, [`browser`] a Chromium, [`golden`] compares a folder's pipeline with what it should give, [`guide`] follows a page of the
 //! documentation, [`http`] is a server for webhooks, [`jobs`] a supervisor, [`server`] a `wasmill serve`, [`webdav`] a server for files, [`pipeline`] a folder that one runs in,
 //! [`python`] has programs of PyPI, [`registry`] is one of components, [`signer`] signs them, [`manifest`] reads as the readers of a `files` sink do, [`hostile`] means harm, [`torture`] kills.
 
+pub mod author;
 pub mod browser;
 pub mod golden;
 #[path = "../../host/src/plugin/tests/guests.rs"]

@@ -3,44 +3,13 @@
 //! The tools come from PyPI and npm, into a folder beside the build that stays there.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use wasmill_tests::{Running, copies, folder, guide, plugins, wasmill};
+use wasmill_tests::author::{cache, command, output, succeeded};
+use wasmill_tests::{guide, plugins, wasmill};
 
 /// Rows of the large case: in a debug build, of interpreted languages.
 const ROWS: &str = "20000";
-
-/// Where tools and compiled plugins are kept between runs.
-fn cache() -> PathBuf {
-    let beside = plugins();
-    beside.with_file_name("plugin-tools")
-}
-
-/// A `wasmill` command, to its end: compiling takes its time.
-fn command(arguments: &[&str]) -> Output {
-    let mut command = wasmill();
-    command.env("WASMILL_CACHE", cache()).args(arguments);
-    output(&mut command)
-}
-
-fn output(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().expect("it starts")
-}
-
-fn text(output: &Output) -> String {
-    let (out, err) = (&output.stdout, &output.stderr);
-    format!(
-        "{}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(err)
-    )
-}
-
-fn succeeded(output: Output) -> String {
-    assert!(output.status.success(), "{}", text(&output));
-    String::from_utf8(output.stdout).expect("text")
-}
 
 fn sdk(language: &str) -> PathBuf {
     PathBuf::from(succeeded(command(&["plugin", "sdk", language])).trim())
@@ -306,7 +275,25 @@ fn the_sdk_for_javascript_and_its_examples_pass_their_own_tests() {
 fn the_sdk_for_c_and_its_examples_pass_their_own_tests() {
     let sdk = repository().join("guest-sdk/c");
     let aside = tempfile::tempdir().expect("a temporary folder");
+    let compile = |arguments: &[&str], sources: &[PathBuf]| {
+        let mut compile = Command::new("cc");
+        compile
+            .current_dir(aside.path())
+            .args(["-std=c11", "-g", "-O1", "-fsanitize=address,undefined"])
+            .arg("-fno-sanitize-recover=undefined")
+            .arg("-I")
+            .arg(sdk.join("include"))
+            .args(arguments)
+            .args(sources);
+        succeeded(output(&mut compile));
+    };
     let library = [c_files(&sdk.join("src")), c_files(&sdk.join("testing"))].concat();
+    compile(&["-c"], &library);
+    let objects: Vec<_> = library
+        .iter()
+        .map(|source| Path::new(source.file_stem().expect("a file")).with_extension("o"))
+        .collect();
+
     let of_sdk = c_files(&sdk.join("tests"))
         .into_iter()
         .map(|test| vec![test]);
@@ -318,212 +305,8 @@ fn the_sdk_for_c_and_its_examples_pass_their_own_tests() {
         .concat()
     });
     for (number, sources) in of_sdk.chain(of_examples).enumerate() {
-        let program = aside.path().join(number.to_string());
-        let mut compile = Command::new("cc");
-        compile
-            .args([
-                "-std=c11",
-                "-g",
-                "-O1",
-                "-fsanitize=address,undefined",
-                "-fno-sanitize-recover=undefined",
-            ])
-            .arg("-I")
-            .arg(sdk.join("include"))
-            .args(&sources)
-            .args(&library)
-            .arg("-o")
-            .arg(&program);
-        succeeded(output(&mut compile));
-        succeeded(output(&mut Command::new(&program)));
+        let program = number.to_string();
+        compile(&["-o", &program], &[sources, objects.clone()].concat());
+        succeeded(output(&mut Command::new(aside.path().join(program))));
     }
-}
-
-/// A transform in C that keeps a count between calls, where the host does not know of it.
-const COUNTS_CALLS: &str = r#"
-#include <wasmill.h>
-
-static int64_t calls;
-
-static bool count(wm_call *call)
-{
-    calls++;
-    for (uint32_t row = 0; row < call->input.rows; row++) {
-        wm_push_int64(&call->ports[0].columns[0], calls);
-        wm_emit(&call->ports[0], row);
-    }
-    return true;
-}
-
-WASMILL_TRANSFORM(
-    .input = WM_COLUMNS({ "line", WM_UTF8 }),
-    .output = WM_COLUMNS({ "call", WM_INT64 }),
-    .process = count,
-);
-"#;
-
-#[test]
-fn a_plugin_that_is_not_deterministic_and_one_that_gives_something_else_are_told() {
-    succeeded(command(&["plugin", "setup", "--lang", "c"]));
-    let folder = folder(&[
-        (
-            "plugin.toml",
-            "name = \"calls\"\nkind = \"transform\"\nlanguage = \"c\"\n",
-        ),
-        ("src/calls.c", COUNTS_CALLS),
-        (
-            "fixtures/two/case.toml",
-            "schema = { line = \"utf8\" }\nlifetime = \"worker\"\n",
-        ),
-        ("fixtures/two/input/1000.jsonl", "{\"line\":\"a\"}\n"),
-        ("fixtures/two/input/2000.jsonl", "{\"line\":\"b\"}\n"),
-    ]);
-    let dir = folder.path().to_str().expect("text");
-    let hidden = command(&["plugin", "test", dir, "--update"]);
-    assert_eq!(hidden.status.code(), Some(5), "{}", text(&hidden));
-    let said = text(&hidden);
-    assert!(
-        said.contains("the plugin is not deterministic: when the process starts anew"),
-        "{said}"
-    );
-    assert!(said.contains("-{\"call\":2}\n+{\"call\":1}"), "{said}");
-
-    let case = folder.path().join("fixtures/two/case.toml");
-    std::fs::write(case, "schema = { line = \"utf8\" }\n").expect("writable");
-    let report = folder.path().join("report.xml");
-    let report = report.to_str().expect("text");
-    let unlike = command(&["plugin", "test", dir, "--junit", report]);
-    let said = text(&unlike);
-    assert_eq!(unlike.status.code(), Some(5), "{said}");
-    assert!(said.contains("out/2000.jsonl, not as expected"), "{said}");
-    assert!(!said.contains("deterministic"), "{said}");
-    let report = std::fs::read_to_string(report).expect("it was written");
-    assert!(
-        report.contains("failures=\"1\"") && report.contains("2000.jsonl"),
-        "{report}"
-    );
-
-    succeeded(command(&["plugin", "test", dir, "--update"]));
-    let passed = succeeded(command(&["plugin", "test", dir]));
-    assert!(passed.contains("1 of 1 fixtures passed"), "{passed}");
-}
-
-/// A plugin that is built by copying one that is there.
-fn copied() -> tempfile::TempDir {
-    let manifest = copies("transform", "split-words");
-    folder(&[
-        ("plugin.toml", &manifest),
-        ("fixtures/one/case.toml", "schema = { line = \"utf8\" }\n"),
-        ("fixtures/one/input/1000.jsonl", "{\"line\":\"to be\"}\n"),
-        (
-            "fixtures/one/expected/out/1000.jsonl",
-            "{\"word\":\"to\"}\n{\"word\":\"be\"}\n",
-        ),
-    ])
-}
-
-#[test]
-fn a_plugin_is_built_and_tested_again_when_a_file_changes() {
-    let folder = copied();
-    let mut dev = wasmill();
-    dev.env("WASMILL_CACHE", cache())
-        .args(["plugin", "dev"])
-        .arg(folder.path());
-    let dev = Running::start(&mut dev);
-    dev.wait_for("1 of 1 fixtures passed");
-    dev.wait_for("waiting for a change");
-    let input = folder.path().join("fixtures/one/input/1000.jsonl");
-    std::fs::write(input, "{\"line\":\"to be or\"}\n").expect("writable");
-    dev.wait_for("+{\"word\":\"or\"}");
-    dev.wait_for("waiting for a change");
-    dev.signal("INT");
-    drop(dev.end());
-}
-
-#[test]
-fn what_a_plugin_costs_is_measured() {
-    let folder = copied();
-    let dir = folder.path().to_str().expect("text");
-    let measured = succeeded(command(&[
-        "plugin", "bench", dir, "--rows", "100", "--format", "json",
-    ]));
-    let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
-    assert_eq!(measured["rows"], 100);
-    for figure in [
-        "compile_us",
-        "load_us",
-        "instance_and_first_call_us",
-        "call_of_one_row_us",
-        "ns_per_row",
-        "memory",
-    ] {
-        assert!(
-            measured[figure].as_f64() > Some(0.0),
-            "{figure}: {measured}"
-        );
-    }
-    let text = succeeded(command(&["plugin", "bench", dir, "--rows", "1"]));
-    assert!(text.contains("is the fixed cost of a call"), "{text}");
-}
-
-#[test]
-fn a_sink_costs_what_a_partition_of_an_epoch_does() {
-    let manifest = copies("sink", "sink-log");
-    let folder = folder(&[
-        ("plugin.toml", &manifest),
-        ("fixtures/one/case.toml", "schema = { line = \"utf8\" }\n"),
-        ("fixtures/one/input/1000.jsonl", "{\"line\":\"to be\"}\n"),
-    ]);
-    let dir = folder.path().to_str().expect("text");
-    let bench = ["plugin", "bench", dir, "--rows", "100", "--format", "json"];
-    let measured = succeeded(command(&bench));
-    let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
-    for figure in ["instance_and_first_call_us", "ns_per_row", "memory"] {
-        assert!(
-            measured[figure].as_f64() > Some(0.0),
-            "{figure}: {measured}"
-        );
-    }
-}
-
-#[test]
-fn what_is_missing_is_named_with_what_to_do() {
-    let empty = tempfile::tempdir().expect("a temporary folder");
-    let nothing = command(&["plugin", "build", empty.path().to_str().expect("text")]);
-    assert!(
-        text(&nothing).contains("`wasmill plugin new` makes one"),
-        "{}",
-        text(&nothing)
-    );
-
-    let folder = folder(&[
-        (
-            "plugin.toml",
-            "name = \"p\"\nkind = \"transform\"\nlanguage = \"python\"\n",
-        ),
-        ("plugin.py", ""),
-    ]);
-    let mut build = wasmill();
-    build.env("WASMILL_CACHE", empty.path()).args([
-        "plugin",
-        "build",
-        folder.path().to_str().expect("text"),
-    ]);
-    let missing = text(&output(&mut build));
-    assert!(
-        missing.contains("run `wasmill plugin setup --lang python`"),
-        "{missing}"
-    );
-    let untested = command(&[
-        "plugin",
-        "test",
-        folder.path().to_str().expect("text"),
-        "--plugin",
-        "x.wasm",
-    ]);
-    assert!(
-        text(&untested).contains("there are no fixtures in"),
-        "{}",
-        text(&untested)
-    );
 }

@@ -492,9 +492,9 @@ typedef struct {
     bool (*last_epoch)(void *state, uint32_t partition, bool *known, uint64_t *epoch);
 } wm_sink;
 
-#define WASMILL_TRANSFORM(...) const wm_transform wasmill_transform = { __VA_ARGS__ }
+#define WASMILL_TRANSFORM(...) const wm_transform wasmill_transform = { __VA_ARGS__ }; const wm_record *const wasmill_output = &wasmill_transform.output
 #define WASMILL_REDUCER(...) const wm_reducer wasmill_reducer = { __VA_ARGS__ }
-#define WASMILL_KEYED(...) const wm_keyed wasmill_keyed = { __VA_ARGS__ }
+#define WASMILL_KEYED(...) const wm_keyed wasmill_keyed = { __VA_ARGS__ }; const wm_record *const wasmill_output = &wasmill_keyed.output
 #define WASMILL_SINK(...) const wm_sink wasmill_sink = { __VA_ARGS__ }
 
 #endif

@@ -1,5 +1,5 @@
 /* Reading what the host sent, in place. */
-#include "sdk.h"
+#include "rows.h"
 
 wm_batch wm_batch_of(const wm_record *record, wm_schema schema, uint32_t rows, const wm_buffers *columns)
 {
@@ -42,39 +42,9 @@ wm_binaries wm_binary(const wm_batch *batch, uint32_t column)
     return (wm_binaries){ wm_utf8(batch, column) };
 }
 
-#define READ(type, opt, at) { \
-    if (!column->nullable) *(type *)member = (at); \
-    else if (null) *(opt *)member = (opt){ 0 }; \
-    else *(opt *)member = (opt){ true, (at) }; \
-    break; \
-}
-
-static void read_member(const wm_batch *batch, uint32_t at, uint32_t row, const wm_column *column, void *member)
-{
-    bool null = wm_is_null(batch, at, row);
-    switch (column->type) {
-    case WM_BOOLEAN: READ(bool, wm_opt_bool, wm_bit_at(wm_booleans(batch, at), row))
-    case WM_INT64: READ(int64_t, wm_opt_int64, wm_int64(batch, at)[row])
-    case WM_FLOAT64: READ(double, wm_opt_float64, wm_float64(batch, at)[row])
-    case WM_DECIMAL: READ(wm_decimal, wm_opt_decimal, wm_decimals(batch, at)[row])
-    case WM_DATE: READ(wm_date, wm_opt_date, wm_dates(batch, at)[row])
-    case WM_TIMESTAMP: READ(wm_timestamp, wm_opt_timestamp, wm_timestamps(batch, at)[row])
-    case WM_UTF8: READ(wm_text, wm_opt_text, wm_text_at(wm_utf8(batch, at), row))
-    case WM_BINARY: READ(wm_bytes, wm_opt_bytes, wm_bytes_at(wm_binary(batch, at), row))
-    case WM_JSON: {
-        wm_text text = wm_text_at(wm_utf8(batch, at), row);
-        READ(wm_json, wm_opt_json, ((wm_json){ text.data, text.length }))
-    }
-    }
-}
-
 void wm_read(const wm_batch *batch, uint32_t row, void *into)
 {
-    const wm_record *record = batch->record;
-    if (record == NULL || (record->size == 0 && record->count > 0)) wm_panic("WM_COLUMNS have no struct; WM_RECORD gives them one");
-    for (uint32_t at = 0; at < record->count; at++) {
-        read_member(batch, at, row, &record->columns[at], (char *)into + record->columns[at].offset);
-    }
+    wm_read_as(batch, batch->record, row, into);
 }
 
 /* ---- Nulls where the record has no room for them ---- */

@@ -136,35 +136,3 @@ const wm_buffers *wm_finish_all(wm_builder *columns, uint32_t count)
     for (uint32_t at = 0; at < count; at++) buffers[at] = wm_builder_finish(&columns[at]);
     return buffers;
 }
-
-/* The value in a member of this type, or of wm_opt_ this type; NULL if it is missing. */
-#define MEMBER(type, opt) ((column)->nullable ? (((const opt *)member)->some ? &((const opt *)member)->value : NULL) : (const type *)member)
-#define WRITE(type, opt, push) { \
-    const type *value = MEMBER(type, opt); \
-    if (value == NULL) wm_push_null(builder); \
-    else push(builder, *value); \
-    break; \
-}
-
-static void write_member(wm_builder *builder, const wm_column *column, const void *member)
-{
-    switch (column->type) {
-    case WM_BOOLEAN: WRITE(bool, wm_opt_bool, wm_push_boolean)
-    case WM_INT64: WRITE(int64_t, wm_opt_int64, wm_push_int64)
-    case WM_FLOAT64: WRITE(double, wm_opt_float64, wm_push_float64)
-    case WM_DECIMAL: WRITE(wm_decimal, wm_opt_decimal, wm_push_decimal)
-    case WM_DATE: WRITE(wm_date, wm_opt_date, wm_push_date)
-    case WM_TIMESTAMP: WRITE(wm_timestamp, wm_opt_timestamp, wm_push_timestamp)
-    case WM_UTF8: WRITE(wm_text, wm_opt_text, wm_push_text)
-    case WM_BINARY: WRITE(wm_bytes, wm_opt_bytes, wm_push_bytes)
-    case WM_JSON: WRITE(wm_json, wm_opt_json, wm_push_json)
-    }
-}
-
-void wm_write(wm_builder *columns, const wm_record *record, const void *row)
-{
-    if (record->size == 0 && record->count > 0) wm_panic("WM_COLUMNS have no struct; WM_RECORD gives them one");
-    for (uint32_t at = 0; at < record->count; at++) {
-        write_member(&columns[at], &record->columns[at], (const char *)row + record->columns[at].offset);
-    }
-}

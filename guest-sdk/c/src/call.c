@@ -1,5 +1,5 @@
 /* What comes out of a call: rows for ports, and rows turned away. */
-#include "sdk.h"
+#include "rows.h"
 
 /* ---- Ports ---- */
 
@@ -85,7 +85,7 @@ void wm_grow_port(wm_port *port, uint32_t rows)
 
 void wm_emit_row(wm_port *port, uint32_t parent, const void *row)
 {
-    wm_write(port->columns, port->record, row);
+    wm_write(port->columns, WM_OUTPUT(port), row);
     wm_emit(port, parent);
 }
 

@@ -1,6 +1,6 @@
 /* Keyed plugins: the rows of a key with what is remembered of it. */
 #include "ends.h"
-#include "sdk.h"
+#include "rows.h"
 
 enum { HAS_STATE = 1, TIMED_OUT = 2, FIRST_PART = 4, LAST_PART = 8 };
 enum { KEEP, PUT, REMOVE };
@@ -9,7 +9,7 @@ enum { KEEP, PUT, REMOVE };
 
 /* What becomes of the keys of a call. */
 struct wm_keyed_call {
-    const wm_record *record;        /* of a state */
+    const wm_keyed *plugin;
     wm_builder *states;             /* those put, of all keys so far */
     uint32_t puts;                  /* how many they are, without that of the key at hand */
     uint8_t *ops;
@@ -136,19 +136,24 @@ bool wm_keyed_open(const wm_keyed *plugin, wm_text config, wm_wire_schema keys, 
 
 /* ---- What the plugin's function says of its key ---- */
 
+static const wm_record *remembered(const struct wm_keyed_call *keyed)
+{
+    return &WM_PLUGIN(keyed, keyed)->state;
+}
+
 /* Takes back the state that was put for the key. */
 static void forget(wm_key *key)
 {
     struct wm_keyed_call *keyed = key->call->keyed;
     if (key->op != PUT) return;
-    for (uint32_t at = 0; at < keyed->record->count; at++) wm_builder_truncate(&keyed->states[at], keyed->puts);
+    for (uint32_t at = 0; at < remembered(keyed)->count; at++) wm_builder_truncate(&keyed->states[at], keyed->puts);
 }
 
 void wm_put(wm_key *key, const void *state)
 {
     struct wm_keyed_call *keyed = key->call->keyed;
     forget(key);
-    wm_write(keyed->states, keyed->record, state);
+    wm_write(keyed->states, remembered(keyed), state);
     key->op = PUT;
 }
 
@@ -214,10 +219,10 @@ static bool end_key(wm_key *key)
         key->op = KEEP;
         key->timer = SAME_TIMER;
     }
-    if (key->op == PUT && keyed->record->count == 0) return wm_fatal("the plugin put a state, and its states have no columns");
-    bool remembered = key->op == KEEP ? key->state != NULL : key->op == PUT;
+    if (key->op == PUT && remembered(keyed)->count == 0) return wm_fatal("the plugin put a state, and its states have no columns");
+    bool has_state = key->op == KEEP ? key->state != NULL : key->op == PUT;
     bool timer = key->timer != SAME_TIMER && key->timer != NO_TIMER;
-    if (timer && !remembered) return wm_fatal("the plugin set a timer for a key of which nothing is remembered");
+    if (timer && !has_state) return wm_fatal("the plugin set a timer for a key of which nothing is remembered");
     keyed->puts += key->op == PUT;
     keyed->ops[key->number] = key->op;
     keyed->timers[key->number] = key->timer;
@@ -240,7 +245,7 @@ static bool update_all(const wm_keyed *plugin, wm_call *call, const wm_key_batch
             .last_part = status & LAST_PART, .timer = SAME_TIMER, .call = call,
         };
         if (status & HAS_STATE) {
-            wm_read(states, state_row++, state);
+            wm_read_as(states, remembered(call->keyed), state_row++, state);
             key.state = state;
         }
         const wm_field *null = nulls ? wm_null_in(&call->keys, number) : NULL;
@@ -258,8 +263,8 @@ static void finish_changes(wm_call *call, wm_changes *changes)
     wm_produced *produced = &changes->produced;
     changes->ops = (wm_bytes){ keyed->ops, keyed->op_said ? call->keys.rows : 0 };
     changes->timers = (wm_bytes){ (const uint8_t *)keyed->timers, keyed->timer_said ? call->keys.rows * sizeof *keyed->timers : 0 };
-    changes->state = wm_finish_all(keyed->states, keyed->record->count);
-    changes->state_width = keyed->record->count;
+    changes->state = wm_finish_all(keyed->states, remembered(keyed)->count);
+    changes->state_width = remembered(keyed)->count;
     if (call->reject_count == 0) return;
     produced->rejected = wm_take(call->input_count * sizeof *produced->rejected);
     produced->rejected_count = call->input_count;
@@ -268,8 +273,8 @@ static void finish_changes(wm_call *call, wm_changes *changes)
 
 bool wm_keyed_process(wm_instance *instance, const wm_context *context, const wm_key_batch *batch, wm_changes *changes)
 {
-    const wm_keyed *plugin = instance->plugin;
-    struct wm_keyed_call keyed = { .record = &plugin->state };
+    const wm_keyed *plugin = WM_PLUGIN(keyed, instance);
+    struct wm_keyed_call keyed = { .plugin = plugin };
     wm_call call = { .state = instance->state, .context = *context, .keyed = &keyed };
     const wm_record *records = input_records(plugin, &call.input_count);
     wm_keeper = &instance->keeper;

@@ -1,6 +1,6 @@
 /* Reducers: many rows into one, by the plugin's function of two. */
 #include "ends.h"
-#include "sdk.h"
+#include "rows.h"
 
 static bool describe(const wm_reducer *plugin, wm_text config, wm_wire_schema input, wm_plan *plan)
 {
@@ -50,7 +50,7 @@ static wm_builder *results(const wm_reducer *plugin, const wm_batch *input, uint
 
 bool wm_reducer_reduce(wm_instance *instance, wm_bytes ends_bytes, const wm_buffers *input, const wm_buffers **result)
 {
-    const wm_reducer *plugin = instance->plugin;
+    const wm_reducer *plugin = WM_PLUGIN(reducer, instance);
     const wm_record *record = &plugin->row;
     wm_ends ends = wm_ends_of(ends_bytes);
     wm_keeper = &instance->keeper;
@@ -60,9 +60,9 @@ bool wm_reducer_reduce(wm_instance *instance, wm_bytes ends_bytes, const wm_buff
     void *total = wm_alloc(record->size), *next = wm_alloc(record->size);
     for (uint32_t group = 0; group < ends.count; group++) {
         struct wm_range rows = wm_group_at(ends, group);
-        wm_read(&batch, rows.start, total);
+        wm_read_as(&batch, record, rows.start, total);
         for (uint32_t row = rows.start + 1; row < rows.end; row++) {
-            wm_read(&batch, row, next);
+            wm_read_as(&batch, record, row, next);
             if (!plugin->reduce(instance->state, total, next)) return false;
         }
         wm_write(columns, record, total);
@@ -73,7 +73,7 @@ bool wm_reducer_reduce(wm_instance *instance, wm_bytes ends_bytes, const wm_buff
 
 bool wm_reducer_inverse(wm_instance *instance, uint32_t rows, const wm_buffers *totals, const wm_buffers *gones, const wm_buffers **result)
 {
-    const wm_reducer *plugin = instance->plugin;
+    const wm_reducer *plugin = WM_PLUGIN(reducer, instance);
     const wm_record *record = &plugin->row;
     if (plugin->inverse == NULL) return wm_fatal("this reducer has no inverse");
     wm_keeper = &instance->keeper;
@@ -85,8 +85,8 @@ bool wm_reducer_inverse(wm_instance *instance, uint32_t rows, const wm_buffers *
         const wm_field *null = wm_null_in(&total_rows, row);
         if (null == NULL) null = wm_null_in(&gone_rows, row);
         if (null != NULL) return wm_fatal("column `%.*s` is null", WM_ARG(null->name));
-        wm_read(&total_rows, row, total);
-        wm_read(&gone_rows, row, gone);
+        wm_read_as(&total_rows, record, row, total);
+        wm_read_as(&gone_rows, record, row, gone);
         if (!plugin->inverse(instance->state, total, gone)) return false;
         wm_write(columns, record, total);
     }

@@ -117,6 +117,19 @@ struct wm_instance {
     uint32_t (*hints)[2];           /* of each port: rows and bytes that the last call made; 0 before the first */
 };
 
+/* The plugin of an instance or a call. A component has one, which the linker's optimiser sees: it unrolls the loops over its columns.
+ * A native test has many. */
+#ifdef __wasm__
+extern const wm_reducer wasmill_reducer;
+extern const wm_keyed wasmill_keyed;
+extern const wm_record *const wasmill_output;
+#define WM_PLUGIN(kind, of) ((void)(of), &wasmill_##kind)
+#define WM_OUTPUT(port) (wasmill_output->count > 0 ? wasmill_output : (port)->record)
+#else
+#define WM_PLUGIN(kind, of) ((const wm_##kind *)(of)->plugin)
+#define WM_OUTPUT(port) ((port)->record)
+#endif
+
 /* A fresh instance whose keeper is the one in use; and what it is to be told of the plan's ports. */
 wm_instance *wm_instance_new(const void *plugin);
 void wm_instance_ports(wm_instance *instance, const wm_plan *plan);
@@ -163,9 +176,8 @@ wm_builder wm_builder_of(wm_field field, uint32_t rows, size_t bytes);
 void *wm_reserve(wm_builder *column, wm_type type, uint32_t rows);
 void wm_builder_truncate(wm_builder *column, uint32_t rows);
 wm_buffers wm_builder_finish(wm_builder *column);
-/* Builders of a record's columns, and a row of its struct. */
+/* Builders of a record's columns. */
 wm_builder *wm_builders(const wm_record *record, uint32_t rows, size_t bytes);
-void wm_write(wm_builder *columns, const wm_record *record, const void *row);
 const wm_buffers *wm_finish_all(wm_builder *columns, uint32_t count);
 
 wm_json wm_cell_json(const wm_batch *batch, uint32_t column, uint32_t row);

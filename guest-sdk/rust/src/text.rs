@@ -42,6 +42,14 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// How many characters it has: `chars().count()`, which the standard library does not compile to vectors.
+    #[inline]
+    pub fn characters(&self) -> usize {
+        let bytes = self.as_str().as_bytes();
+        // All bytes of a character but its first are below that.
+        bytes.iter().filter(|byte| (**byte as i8) >= -0x40).count()
+    }
+
     /// The bytes of the column from the start of this text on, and how many of them are this text.
     #[inline]
     pub(crate) fn with_rest(&self) -> (&'a [u8], usize) {
@@ -220,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_those_of_the_standard_library() {
+    fn words_and_characters_are_those_of_the_standard_library() {
         let spaces = ["", " ", "\t", "\n\r", "\x0c ", "      "];
         let words = [
             "a",
@@ -249,12 +257,11 @@ mod tests {
                 .collect();
             let ends = [pick(boundaries.len()), pick(boundaries.len())].map(|at| boundaries[at]);
             let (start, end) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
-            let found: Vec<&str> = Text::within(&column, start, end)
-                .words()
-                .map(|word| word.as_str())
-                .collect();
-            let expected: Vec<&str> = column[start..end].split_ascii_whitespace().collect();
+            let (text, twin) = (Text::within(&column, start, end), &column[start..end]);
+            let found: Vec<&str> = text.words().map(|word| word.as_str()).collect();
+            let expected: Vec<&str> = twin.split_ascii_whitespace().collect();
             assert_eq!(found, expected, "{:?} at {start}..{end}", column);
+            assert_eq!(text.characters(), twin.chars().count(), "{twin:?}");
         }
     }
 }

@@ -23,8 +23,11 @@ struct Word<'a> {
 }
 
 fn longer<'a>(a: Word<'a>, b: Word<'a>) -> Word<'a> {
-    let length = |row: &Word| row.word.chars().count();
-    if length(&b) > length(&a) { b } else { a }
+    if b.word.characters() > a.word.characters() {
+        b
+    } else {
+        a
+    }
 }
 
 export_reducer!(reduce: longer);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
+use wasmparser::{Parser, Payload};
 
 use super::folder::Folder;
 use super::kit::Kit;
@@ -16,9 +17,13 @@ const ZIG: &str = "0.15.2";
 const PACKAGES: [&str; 4] = ["clang", "lld", "wasi-libc", "libclang-rt-14-dev-wasm32"];
 const TARGET: [&str; 2] = ["-target", "wasm32-wasi"];
 
-const FLAGS: [&str; 5] = [
+const FLAGS: [&str; 7] = [
     "-mexec-model=reactor",
     "-O2",
+    // A plugin's columns are constants, and the SDK's loops over them are written for that.
+    "-flto",
+    // As in Rust; Zig's is 16 MiB, all of which counts as a plugin's memory, and a Clang's 64 KiB.
+    "-Wl,-z,stack-size=1048576",
     "-msimd128",
     "-mbulk-memory",
     // Zig leaves assertions out when it optimises.
@@ -43,10 +48,11 @@ pub fn build(folder: &Folder, kit: &Kit, debug: bool) -> anyhow::Result<Vec<u8>>
     let sdk = kit.sdk("c");
     let aside = tempfile::tempdir()?;
     let out = aside.path().join("plugin.wasm");
+    // So that the same sources are the same module wherever they lie.
     let mapped = |from: &Path, to: &str| {
         let mut option = OsString::from("-ffile-prefix-map=");
         option.push(from);
-        option.push(format!("={to}"));
+        option.push(format!("/={to}"));
         option
     };
     let mut include = OsString::from("-I");
@@ -56,9 +62,10 @@ pub fn build(folder: &Folder, kit: &Kit, debug: bool) -> anyhow::Result<Vec<u8>>
         .args(&compiler[1..])
         .args(TARGET)
         .args(FLAGS)
-        .arg(if debug { "-g" } else { "-Wl,--strip-debug" })
-        .arg(mapped(&sdk, "wasmill"))
-        .arg(mapped(folder, "."))
+        .args(debug.then_some("-g"))
+        .arg(mapped(&sdk, "wasmill/"))
+        .arg(mapped(folder, ""))
+        .arg("-fdebug-compilation-dir=.")
         .arg(include)
         .args(sources(&folder.join("src"))?)
         .args(sources(&sdk.join("src"))?)
@@ -69,7 +76,33 @@ pub fn build(folder: &Folder, kit: &Kit, debug: bool) -> anyhow::Result<Vec<u8>>
         .arg("-o")
         .arg(&out);
     tool::run(command)?;
-    std::fs::read(&out).context("the compiler made no module")
+    let module = std::fs::read(&out).context("the compiler made no module")?;
+    match debug {
+        true => Ok(module),
+        false => without_lines(&module),
+    }
+}
+
+/// A module without what says which line an instruction comes from, but with the names of its functions, which Zig's linker takes for the same.
+/// Zig's libc has lines whatever is asked for.
+fn without_lines(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut end = 0;
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload?;
+        let range = match (&payload, payload.as_section()) {
+            (Payload::Version { range, .. }, _) => range.clone(),
+            (_, Some((_, range))) => range,
+            (_, None) => continue,
+        };
+        let start = std::mem::replace(&mut end, usize::try_from(range.end)?);
+        let section = &module[start..end];
+        let is_debug = matches!(&payload, Payload::CustomSection(custom) if custom.name().starts_with(".debug_"));
+        if !is_debug {
+            kept.extend_from_slice(section);
+        }
+    }
+    Ok(kept)
 }
 
 /// The C files of a folder, in the order of their names: so the same sources are the same module.
