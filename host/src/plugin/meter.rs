@@ -4,6 +4,7 @@
 //! call has used is charged to the quota as well, the thread sleeps if that is too much, and a deadline is processor time, for a call that is
 //! made to sleep is not to blame for that.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use crate::telemetry::{NodeCounters, count};
 
 /// A call under a quota ends after so many times its deadline, whatever it has used: sources and sinks wait for it.
 const WALL: u32 = 20;
+
+/// For so long a thread's processor time is not read again.
+const STALE: Duration = Duration::from_millis(1);
 
 /// Of one instance.
 #[derive(Debug)]
@@ -93,16 +97,33 @@ impl Meter {
     }
 }
 
-/// Processor time that this thread has used.
-#[cfg(target_os = "linux")]
+/// Processor time that this thread has used. To ask the kernel costs as much as a short call, so it is asked once in [`STALE`], and
+/// until then time that passes counts as used: if it was not, what is read next makes up for it.
 fn thread_time() -> Duration {
+    thread_local! {
+        static READ: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+    let now = Instant::now();
+    if let Some((at, time)) = READ.get()
+        && let since = now.duration_since(at)
+        && since < STALE
+    {
+        return time + since;
+    }
+    let time = read_thread_time();
+    READ.set(Some((now, time)));
+    time
+}
+
+#[cfg(target_os = "linux")]
+fn read_thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
 /// Where nobody tells, all time counts as used.
 #[cfg(not(target_os = "linux"))]
-fn thread_time() -> Duration {
+fn read_thread_time() -> Duration {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
