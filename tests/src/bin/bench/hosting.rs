@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use wasmill::plugin::Engine;
 use wasmill_tests::hostile::{self, Hostile};
 use wasmill_tests::server::{Server, apply, put};
 
@@ -28,6 +29,8 @@ const FAILS: Duration = Duration::from_secs(30);
 const QUOTA: u32 = 250;
 /// What takes longer to compile is refused.
 const COMPILE_TIME: &str = "5s";
+/// How often each component that means harm is met alone.
+const MEETINGS: usize = 5;
 /// How long the neighbour is watched, alone and beside the tenant who means harm.
 const WATCHED: Duration = Duration::from_secs(30);
 
@@ -83,10 +86,11 @@ path = "out"
 "#;
 
 /// Adds `idle_pipeline_mb`, `pipeline_start_ms`, `api_p50_ms` and `api_p99_ms`; then `neighbour_p99_ms`, `neighbour_p99_ratio`,
-/// `hostile_survived` and `hostile_total`.
+/// `hostile_survived` and `hostile_total`; and `hostile_late_ms`.
 pub fn measure(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     idle(wasmill, report)?;
-    harm(wasmill, report)
+    harm(wasmill, report)?;
+    late(wasmill, report)
 }
 
 fn start(wasmill: &Wasmill) -> Server {
@@ -250,6 +254,20 @@ fn harm(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     report.add("hostile_survived", f64::from(survived), "");
     report.add("hostile_total", total as f64, "");
     server.stop().succeeded();
+    Ok(())
+}
+
+/// How long after its deadline the last of them was stopped, each met several times.
+fn late(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
+    let engine = Engine::new(&wasmill.dir.join("cache"))?;
+    let suite = hostile::all();
+    let meetings = (0..MEETINGS).flat_map(|_| &suite);
+    let late = meetings.map(|component| {
+        let took = component.meet(&engine).took;
+        took.saturating_sub(hostile::DEADLINE)
+    });
+    let latest = late.max().unwrap_or_default();
+    report.add("hostile_late_ms", latest.as_secs_f64() * 1e3, "ms");
     Ok(())
 }
 
