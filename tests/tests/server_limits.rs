@@ -368,3 +368,46 @@ fn a_tenant_hears_of_its_own_pipelines_alone() {
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["log", "status"]);
 }
+
+#[test]
+fn a_tenant_has_so_many_streams_and_another_its_own() {
+    let server = Server::start(&[]);
+    let (acme, other) = (server.tenant("acme"), server.tenant("other"));
+    let status_of = |tenant: &str, token: &str| {
+        let mut stream = BufReader::new(server.connect());
+        stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream.get_mut(),
+            "GET /v1/tenants/{tenant}/events HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+        .unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        (line.split_whitespace().nth(1).map(str::to_owned), stream)
+    };
+    let opened: Vec<_> = (0..32).map(|_| status_of("acme", &acme)).collect();
+    for (status, _) in &opened {
+        assert_eq!(status.as_deref(), Some("200"));
+    }
+    assert_eq!(status_of("acme", &acme).0.as_deref(), Some("503"));
+    assert_eq!(status_of("other", &other).0.as_deref(), Some("200"));
+    drop(opened);
+    wasmill_tests::wait_until("a stream that is free again", || {
+        status_of("acme", &acme).0.as_deref() == Some("200")
+    });
+}
+
+#[test]
+fn a_server_may_open_as_many_files_as_the_system_lets_it() {
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -S -n 256; exec \"$0\" \"$@\""])
+        .arg(wasmill_tests::binary());
+    let server = Server::of(command, &[]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = files.unwrap().split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{words:?}");
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use wasmill_tests::hostile::{self, Hostile};
-use wasmill_tests::server::{Answer, Server, apply, push, put};
+use wasmill_tests::server::{Answer, Server, apply, component, push, put};
 use wasmill_tests::signer::Signer;
 use wasmill_tests::wait_until;
 
@@ -294,6 +294,64 @@ fn an_unsigned_version_has_no_signature_to_pull() {
     push(&server, &token, "acme", "split-words", "split-words");
     let path = "/v1/tenants/acme/plugins/split-words/versions/1/signature";
     assert_eq!(server.ask(&token, "GET", path, b"").status, 404);
+}
+
+#[test]
+fn a_version_that_is_removed_leaves_neither_component_nor_code() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    push(&server, &token, "acme", "split-words", "split-words");
+    let kept = [
+        files(&server, "cache", ".code"),
+        files(&server, "cache", ".proof"),
+    ];
+    push(&server, &token, "acme", "words", "filter-regex");
+    assert_eq!(files(&server, "components", ".wasm").len(), 2);
+    assert_eq!(files(&server, "cache", ".code").len(), 2);
+    let path = "/v1/tenants/acme/plugins/words/versions/1";
+    assert_eq!(server.ask(&token, "DELETE", path, b"").status, 204);
+    assert_eq!(files(&server, "components", ".wasm").len(), 1);
+    let left = [
+        files(&server, "cache", ".code"),
+        files(&server, "cache", ".proof"),
+    ];
+    assert_eq!(left, kept);
+}
+
+#[test]
+fn a_tenant_keeps_no_more_plugins_than_it_may() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    let words = fs::read(component("split-words")).expect("it is built");
+    let filter = fs::read(component("filter-regex")).expect("it is built");
+    let most = words.len() + filter.len() - 1;
+    let policy = json!({ "max_plugin_bytes": most });
+    server.done(&server.admin, "PUT", "/v1/tenants/acme/policy", &policy);
+    push(&server, &token, "acme", "split-words", "split-words");
+    let refused = put(&server, &token, "acme", "filter-regex", &filter);
+    assert_eq!(refused.status, 409, "{refused:?}");
+    let message = refused.json["error"]["message"].as_str();
+    assert!(
+        message.is_some_and(|message| message.contains("would take more than")),
+        "{refused:?}"
+    );
+    assert_eq!(files(&server, "cache", ".code").len(), 1);
+    // The same bytes again, under whatever name, take no more.
+    assert_eq!(put(&server, &token, "acme", "again", &words).status, 200);
+    let usage = server
+        .ask(&token, "GET", "/v1/tenants/acme/usage", b"")
+        .json;
+    assert_eq!(usage["plugin_bytes"], words.len());
+    let path = "/v1/tenants/acme/plugins/split-words/versions/1";
+    assert_eq!(server.ask(&token, "DELETE", path, b"").status, 204);
+    let still = put(&server, &token, "acme", "filter-regex", &filter);
+    assert_eq!(still.status, 409, "`again` has it: {still:?}");
+    let path = "/v1/tenants/acme/plugins/again/versions/1";
+    assert_eq!(server.ask(&token, "DELETE", path, b"").status, 204);
+    assert_eq!(
+        put(&server, &token, "acme", "filter-regex", &filter).status,
+        200
+    );
 }
 
 #[test]

@@ -86,6 +86,20 @@ fn bucket(text: &str) -> Result<Bucket, String> {
     bucket.ok_or_else(|| "write s3://BUCKET/PREFIX".into())
 }
 
+/// As many files and connections as the system lets it and its runners have: what a shell gives a program is a fraction of that.
+#[cfg(unix)]
+fn open_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays");
+    }
+}
+
+#[cfg(not(unix))]
+fn open_many_files() {}
+
 impl Serve {
     /// Serves until a signal comes.
     ///
@@ -93,6 +107,7 @@ impl Serve {
     /// When it cannot start.
     pub fn run(self, log: LogFormat) -> anyhow::Result<Exit> {
         log.start("info", std::io::stderr);
+        open_many_files();
         let tls = self.tls_cert.zip(self.tls_key);
         let scheme = if tls.is_some() { "https" } else { "http" };
         if tls.is_none() && !self.insecure && !self.listen.ip().is_loopback() {

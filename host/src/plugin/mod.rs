@@ -40,6 +40,7 @@ mod wasi;
 
 use serde::{Deserialize, Serialize};
 
+pub use cache::forget;
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
 pub use chunk::{CALL_BYTES, CALL_ROWS, bytes as bytes_of, chunks};
 pub use engine::{Component, Engine, compile};

@@ -9,9 +9,10 @@ use super::catalog::tenant;
 use super::catalog::token::Caller;
 use super::refusal::Refusal;
 use super::signature;
+use crate::config::format_size;
 use crate::ids::{Digest, PluginName, TenantId};
 use crate::plugin::component::About;
-use crate::plugin::{capabilities, compile};
+use crate::plugin::{capabilities, compile, forget};
 
 impl Service {
     /// Gives a component the next version of a name. The same component again is the version that it was.
@@ -26,11 +27,16 @@ impl Service {
         bytes: &[u8],
         signature: Option<&str>,
     ) -> Result<PluginVersion, Refusal> {
-        let policy = self.catalog.read(|db| tenant::get(db, tenant))?.policy;
+        let digest = Digest::of(bytes);
+        let (policy, others) = self.catalog.read(|db| {
+            let policy = tenant::get(db, tenant)?.policy;
+            Ok((policy, plugin::bytes(db, tenant, Some(digest))?))
+        })?;
+        allow_bytes(others + bytes.len() as u64, policy.max_plugin_bytes)?;
         let signed = signature::check(&policy, bytes, signature)?;
         let about = self.compile(name, bytes)?;
         let component = Component {
-            digest: Digest::of(bytes),
+            digest,
             world: about.world.interface().into(),
             contract: about.version,
             size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
@@ -38,7 +44,7 @@ impl Service {
             signed,
         };
         let mut components = self.folder.components();
-        components.keep(component.digest, bytes)?;
+        components.keep(digest, bytes)?;
         self.catalog.change(|db| {
             let (version, is_new) = plugin::push(db, tenant, name, &component, &caller.who)?;
             if is_new {
@@ -57,8 +63,13 @@ impl Service {
         })
     }
 
-    /// Removes components that no version names: of a push that a crash has cut short, or whose change was not kept.
+    /// Removes components that no version names, and code: of a push that a crash has cut short, or whose change was not kept.
     pub(super) fn sweep(&self) -> Result<(), Refusal> {
+        let is_unused = |digest| {
+            let is_used = self.catalog.read(|db| plugin::is_used(db, digest));
+            is_used.is_ok_and(|is_used| !is_used)
+        };
+        forget(&self.folder.cache(), is_unused)?;
         let mut components = self.folder.components();
         for digest in components.all()? {
             if !self.catalog.read(|db| plugin::is_used(db, digest))? {
@@ -125,7 +136,20 @@ impl Service {
         })?;
         if !is_used {
             components.remove(digest)?;
+            forget(&self.folder.cache(), |other| other == digest)?;
         }
         Ok(())
     }
+}
+
+/// Before anything is made of a component, so that one that is too much leaves nothing behind.
+fn allow_bytes(all: u64, most: u64) -> Result<(), Refusal> {
+    if all <= most {
+        return Ok(());
+    }
+    let most = format_size(most);
+    let message = format!("with it the tenant's plugins would take more than {most}");
+    Err(Refusal::conflict(message).help(
+        "remove versions that no pipeline uses with `wasmill plugin rm`, or ask who runs the server for a larger `max_plugin_bytes`",
+    ))
 }

@@ -11,8 +11,8 @@ use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
 use super::Service;
-use super::catalog::tenant;
 use super::catalog::usage::{self, By, Part, Total};
+use super::catalog::{plugin, tenant};
 use super::refusal::Refusal;
 use crate::ids::TenantId;
 use crate::jobs::{Quotas, Spent, Usage};
@@ -38,6 +38,10 @@ pub struct TenantUsage {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub now: Usage,
+    /// Bytes of its plugins' components.
+    pub plugin_bytes: u64,
+    /// What these may be.
+    pub max_plugin_bytes: u64,
     /// Bytes that the steps of its pipelines remember.
     pub state_bytes: u64,
     /// Milliseconds in which its pipelines had more to read than its rows per second let in, all together, in their present runs.
@@ -105,15 +109,18 @@ impl Service {
         by: By,
         since: Option<Date>,
     ) -> Result<TenantUsage, Refusal> {
-        let (policy, total, parts) = self.catalog.read(|db| {
+        let (policy, plugin_bytes, total, parts) = self.catalog.read(|db| {
             let policy = tenant::get(db, name)?.policy;
             let parts = usage::parts(db, name, by, since)?;
-            Ok((policy, usage::total(db, name, since)?, parts))
+            let total = usage::total(db, name, since)?;
+            Ok((policy, plugin::bytes(db, name, None)?, total, parts))
         })?;
         let jobs = self.jobs.list(Some(name));
         let figures = jobs.iter().map(|(_, _, status)| &status.figures);
         Ok(TenantUsage {
             now: self.jobs.usage(name),
+            plugin_bytes,
+            max_plugin_bytes: policy.max_plugin_bytes,
             state_bytes: figures.clone().map(|figures| figures.state_bytes).sum(),
             held_ms: figures.clone().map(|figures| figures.held_ms).sum(),
             log_lines_dropped: figures.map(|figures| figures.log_lines_dropped).sum(),

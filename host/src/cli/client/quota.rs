@@ -9,7 +9,7 @@ use crate::server::catalog::tenant::{Policy, Tenant};
 
 /// Show how much a tenant may use, or set some of it
 ///
-/// All but the pipelines and workers counts at once, for what runs. `none` lifts a limit.
+/// All but the pipelines, workers and plugins counts at once, for what runs. `none` lifts a limit.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   wasmill tenant quota acme --memory 512MiB --state 1GiB --cpu 500m --rows 10000 --log-lines 100")]
@@ -24,6 +24,10 @@ pub struct Quota {
     /// Worker threads that each of them may have
     #[arg(long, value_name = "N")]
     workers: Option<u32>,
+
+    /// What the components of all its plugins' versions may take
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    plugins: Option<u64>,
 
     /// Memory of all its plugins together
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -74,9 +78,12 @@ impl<T: Copy> Limit<T> {
     }
 }
 
+fn bytes(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| "write a number and a unit, as in 512MiB".to_owned())
+}
+
 fn size(text: &str) -> Result<Limit<u64>, String> {
-    let wrong = || "write a number and a unit, as in 512MiB, or `none`".to_owned();
-    Limit::read(text, |text| parse_size(text).ok_or_else(wrong))
+    Limit::read(text, bytes).map_err(|wrong| format!("{wrong}, or `none`"))
 }
 
 fn number(text: &str) -> Result<Limit<u32>, String> {
@@ -119,6 +126,7 @@ impl Quota {
     fn change(&self, policy: &mut Policy) {
         policy.max_pipelines = self.pipelines.unwrap_or(policy.max_pipelines);
         policy.max_workers = self.workers.unwrap_or(policy.max_workers);
+        policy.max_plugin_bytes = self.plugins.unwrap_or(policy.max_plugin_bytes);
         Limit::set(self.memory, &mut policy.max_memory);
         Limit::set(self.state, &mut policy.max_state_bytes);
         Limit::set(self.cpu, &mut policy.plugin_millicores);
@@ -133,6 +141,7 @@ fn listing(policy: &Policy) -> Listing {
     let headings = [
         "PIPELINES",
         "WORKERS",
+        "PLUGINS",
         "MEMORY",
         "STATE",
         "CPU",
@@ -142,6 +151,7 @@ fn listing(policy: &Policy) -> Listing {
     Listing::of(&headings).row([
         policy.max_pipelines.to_string(),
         policy.max_workers.to_string(),
+        format_size(policy.max_plugin_bytes),
         or_none(policy.max_memory.map(format_size)),
         or_none(policy.max_state_bytes.map(format_size)),
         or_none(policy.plugin_millicores.map(|cores| format!("{cores}m"))),

@@ -64,6 +64,12 @@ fn now(usage: &TenantUsage) -> Listing {
     Listing::of(&["NOW", "USED", "QUOTA", "HELD BACK"])
         .row(row("memory", size(now.memory_bytes), None, String::new()))
         .row(row(
+            "plugins",
+            size(usage.plugin_bytes),
+            Some(format_size(usage.max_plugin_bytes)),
+            String::new(),
+        ))
+        .row(row(
             "plugin memory",
             size(now.plugin_memory_bytes),
             quotas.memory.map(format_size),

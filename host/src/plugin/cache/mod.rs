@@ -11,6 +11,7 @@
 mod seal;
 mod stamp;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -155,6 +156,24 @@ impl Cache {
     }
 }
 
+/// Removes the code of components that are gone from the cache in a folder.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn forget(folder: &Path, mut is_gone: impl FnMut(Digest) -> bool) -> io::Result<()> {
+    let files = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    for file in files {
+        let file = file?;
+        if digest_of(&file.file_name()).is_some_and(&mut is_gone) {
+            fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn settled(stamp: Option<Stamp>) -> Option<Stamp> {
     stamp.filter(|stamp| stamp.is_settled(SystemTime::now()))
 }
@@ -174,6 +193,12 @@ fn name_of(file: &Path) -> Option<String> {
         "{:032x}.about",
         xxh3_128(path.as_os_str().as_encoded_bytes())
     ))
+}
+
+/// The component that a file of an [`Entry`] is of.
+fn digest_of(name: &OsStr) -> Option<Digest> {
+    let (digest, _) = name.to_str()?.split_once('-')?;
+    Digest::try_from(format!("sha256:{digest}")).ok()
 }
 
 /// The files of a compiled component.

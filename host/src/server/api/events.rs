@@ -15,8 +15,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::Api;
 use super::answer::TenantAt;
 use super::guard::ShownSecret;
+use super::turns::Turn;
 use crate::ids::TenantId;
 use crate::jobs::Event;
+use crate::server::refusal::Refusal;
 
 /// A stream outlives its token by so much at most.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
@@ -28,17 +30,19 @@ struct Listener {
     tenant: TenantId,
     heard: Receiver<Event>,
     asked: Interval,
+    _turn: Turn,
 }
 
 /// What happens to the tenant's pipelines from now on: `status` and `log`, and `missed` with a count when the reader is too slow. It ends when
-/// the token is revoked.
+/// the token is revoked. A tenant has at most 32 of them at once.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/events", tag = "pipelines", params(("tenant" = String, Path)),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub async fn events(
     State(api): State<Arc<Api>>,
     Extension(shown): Extension<ShownSecret>,
     TenantAt(tenant): TenantAt,
-) -> Sse<impl Stream<Item = Result<Sent, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Refusal> {
+    let turn = api.streams.turn(&tenant, Duration::ZERO).await?;
     let mut asked = interval(ASKED_EVERY);
     asked.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let listener = Listener {
@@ -47,12 +51,13 @@ pub async fn events(
         shown,
         tenant,
         asked,
+        _turn: turn,
     };
     let events = unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))
     });
-    Sse::new(events).keep_alive(KeepAlive::default())
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
 impl Listener {

@@ -57,6 +57,8 @@ pub struct Api {
     checks: Turns,
     /// So do shadows, for longer.
     shadows: Turns,
+    /// Streams of events, each a connection that stays.
+    streams: Turns,
     timeout: std::time::Duration,
     document: std::sync::OnceLock<OpenApi>,
 }

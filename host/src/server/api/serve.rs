@@ -25,6 +25,8 @@ const THREADS: usize = 2;
 /// Half a gigabyte of the largest components.
 const UPLOADS: usize = 8;
 const UPLOADS_OF_A_TENANT: usize = 2;
+const STREAMS: usize = 512;
+const STREAMS_OF_A_TENANT: usize = 32;
 
 /// What listens.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
         uploads: Turns::new(UPLOADS, UPLOADS_OF_A_TENANT),
         checks: Turns::new(cores, cores.div_ceil(2)),
         shadows: Turns::new(1, 1),
+        streams: Turns::new(STREAMS, STREAMS_OF_A_TENANT),
         timeout: options.request_timeout,
         document: OnceLock::new(),
     });

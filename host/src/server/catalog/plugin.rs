@@ -237,6 +237,18 @@ pub fn signature(
         .ok_or_else(|| Refusal::not_found("signature of", &format!("{name}@{number}")))
 }
 
+/// Bytes of the components of all of a tenant's versions, each counted once, and one not at all.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn bytes(db: &Connection, tenant: &TenantId, but: Option<Digest>) -> Result<u64, Refusal> {
+    let query = "SELECT coalesce(sum(size), 0) FROM
+        (SELECT DISTINCT digest, size FROM plugin_version WHERE tenant = ? AND digest IS NOT ?)";
+    let values = params![tenant.as_str(), but.map(|digest| digest.to_string())];
+    let bytes: i64 = db.query_row(query, values, |row| row.get(0))?;
+    Ok(bytes.unsigned_abs())
+}
+
 /// Gives a component the next number of a name, unless the newest version is the same component with the same key already.
 ///
 /// # Errors

@@ -25,6 +25,8 @@ pub struct Policy {
     pub max_pipelines: u32,
     /// Worker threads that each of them may have.
     pub max_workers: u32,
+    /// Bytes that the components of all its plugins' versions may take, each counted once.
+    pub max_plugin_bytes: u64,
     /// Thousandths of a processor that all its plugins together may use; all there is if nothing is said.
     pub plugin_millicores: Option<u32>,
     /// Bytes of linear memory that all its plugins together may have.
@@ -92,6 +94,7 @@ impl Default for Policy {
             allow_private: Vec::new(),
             max_pipelines: 20,
             max_workers: 2,
+            max_plugin_bytes: 1 << 30,
             plugin_millicores: None,
             max_memory: None,
             max_state_bytes: None,
