@@ -323,6 +323,7 @@ bool wm_rejected(const uint32_t *rows, size_t count, const char *message, ...) W
 /* Lines for the pipeline's log. printf and assert write to it too: standard output at level info, standard error at error. */
 typedef enum { WM_TRACE, WM_DEBUG, WM_INFO, WM_WARN, WM_ERROR } wm_level;
 void wm_log(wm_level level, const char *message, ...) WM_PRINTF(2, 3);
+void wm_log_text(wm_level level, wm_text text);
 #define wm_info(...) wm_log(WM_INFO, __VA_ARGS__)
 #define wm_warn(...) wm_log(WM_WARN, __VA_ARGS__)
 

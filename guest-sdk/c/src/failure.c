@@ -37,7 +37,12 @@ void wm_log(wm_level level, const char *message, ...)
 {
     if (wm_silent) return;
     FORMATTED(text, message);
-    wm_host_log(level, text.data, text.length);
+    wm_log_text(level, text);
+}
+
+void wm_log_text(wm_level level, wm_text text)
+{
+    if (!wm_silent) wm_host_log(level, text.data, text.length);
 }
 
 void wm_panic(const char *message, ...)

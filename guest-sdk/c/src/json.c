@@ -349,7 +349,7 @@ wm_json wm_cell_json(const wm_batch *batch, uint32_t column, uint32_t row)
     if (wm_is_null(batch, column, row)) return (wm_json){ text.data, text.length };
     switch (field->type) {
     case WM_BOOLEAN: text = wm_text_of(wm_bit_at(wm_booleans(batch, column), row) ? "true" : "false"); break;
-    case WM_INT64: text = wm_format("%lld", (long long)wm_int64(batch, column)[row]); break;
+    case WM_INT64: text = wm_int64_text(wm_int64(batch, column)[row]); break;
     case WM_FLOAT64: {
         double value = wm_float64(batch, column)[row];
         if (isfinite(value)) text = wm_float_text(value);

@@ -92,6 +92,28 @@ size_t wm_text_characters(wm_text text)
     return characters;
 }
 
+/* A number in at least so many digits; answers where they end. There is one for each column of each row of a text: printf would be most of the work. */
+static char *put_digits(char *to, uint64_t number, int least)
+{
+    char digits[20];
+    int count = 0;
+    for (; number > 0 || count < least; number /= 10) digits[count++] = (char)('0' + number % 10);
+    while (count > 0) *to++ = digits[--count];
+    return to;
+}
+
+static char *put_signed(char *to, int64_t number, int least)
+{
+    if (number < 0) *to++ = '-';
+    return put_digits(to, number < 0 ? -(uint64_t)number : (uint64_t)number, least - (number < 0));
+}
+
+static wm_text copied(const char *from, const char *end)
+{
+    size_t length = (size_t)(end - from);
+    return (wm_text){ wm_copy(from, length), length };
+}
+
 /* ---- Dates and timestamps ---- */
 
 #define MICROS_PER_SECOND INT64_C(1000000)
@@ -133,7 +155,7 @@ bool wm_date_from_ymd(int32_t year, uint32_t month, uint32_t day, wm_date *date)
     return true;
 }
 
-static wm_text day_text(int64_t days)
+static char *put_day(char *to, int64_t days)
 {
     int64_t since_zero = days + days_before_year(1970);
     int64_t year = floor_div(since_zero * 400, 146097); /* the mean year is exact within one */
@@ -142,12 +164,17 @@ static wm_text day_text(int64_t days)
     uint32_t day = (uint32_t)(since_zero - days_before_year(year));
     uint32_t month = 12;
     while (month_start(year, month) > day) month--;
-    return wm_format("%04lld-%02u-%02u", (long long)year, (unsigned)month, (unsigned)(day - month_start(year, month) + 1));
+    to = put_signed(to, year, 4);
+    *to++ = '-';
+    to = put_digits(to, month, 2);
+    *to++ = '-';
+    return put_digits(to, day - month_start(year, month) + 1, 2);
 }
 
 wm_text wm_date_text(wm_date date)
 {
-    return day_text(date.days);
+    char text[32];
+    return copied(text, put_day(text, date.days));
 }
 
 bool wm_date_parse(wm_text text, wm_date *date)
@@ -164,10 +191,21 @@ wm_text wm_timestamp_text(wm_timestamp timestamp)
 {
     int64_t days = floor_div(timestamp.micros, MICROS_PER_DAY);
     int64_t of_day = timestamp.micros - days * MICROS_PER_DAY;
-    int seconds = (int)(of_day / MICROS_PER_SECOND), micros = (int)(of_day % MICROS_PER_SECOND);
-    wm_text day = day_text(days);
-    wm_text fraction = micros == 0 ? wm_text_of("") : micros % 1000 == 0 ? wm_format(".%03d", micros / 1000) : wm_format(".%06d", micros);
-    return wm_format("%.*sT%02d:%02d:%02d%.*sZ", WM_ARG(day), seconds / 3600, seconds / 60 % 60, seconds % 60, WM_ARG(fraction));
+    uint32_t seconds = (uint32_t)(of_day / MICROS_PER_SECOND), micros = (uint32_t)(of_day % MICROS_PER_SECOND);
+    char text[64], *to = put_day(text, days);
+    *to++ = 'T';
+    to = put_digits(to, seconds / 3600, 2);
+    *to++ = ':';
+    to = put_digits(to, seconds / 60 % 60, 2);
+    *to++ = ':';
+    to = put_digits(to, seconds % 60, 2);
+    if (micros > 0) {
+        bool millis = micros % 1000 == 0;
+        *to++ = '.';
+        to = put_digits(to, millis ? micros / 1000 : micros, millis ? 3 : 6);
+    }
+    *to++ = 'Z';
+    return copied(text, to);
 }
 
 /* "12:34:56", and the digits of a second after a point, if there are any. */
@@ -219,6 +257,12 @@ bool wm_timestamp_parse(wm_text text, wm_timestamp *timestamp)
 }
 
 /* ---- Numbers ---- */
+
+wm_text wm_int64_text(int64_t value)
+{
+    char text[20];
+    return copied(text, put_signed(text, value, 1 + (value < 0)));
+}
 
 static wm_int128 power_of_ten(unsigned exponent)
 {

@@ -54,6 +54,31 @@ WM_TEST(every_day_survives_the_calendar)
     WM_EXPECT(!wm_date_from_ymd(1900, 2, 29, &day));
 }
 
+static wm_text number_text(int64_t value)
+{
+    wm_field field = { .name = wm_text_of("x"), .type = WM_INT64 };
+    wm_buffers buffers = { .data = { (const uint8_t *)&value, sizeof value } };
+    wm_batch batch = { .rows = 1, .width = 1, .fields = &field, .columns = &buffers };
+    return wm_row_json(&batch, 0);
+}
+
+WM_TEST(integers_and_times_are_written_as_printf_writes_them)
+{
+    srand(2);
+    for (int round = 0; round < 20000; round++) {
+        int64_t value = (int64_t)((uint64_t)rand() << 33 ^ (uint64_t)rand() << 12 ^ (uint64_t)rand()) >> rand() % 64;
+        if (round < 2) value = round == 0 ? INT64_MIN : INT64_MAX;
+        WM_EXPECT(wm_text_equal(number_text(value), wm_format("{\"x\":%lld}", (long long)value)));
+        int64_t second = rand() % 86400;
+        int micros = rand() % 3 == 0 ? 0 : rand() % 3 == 0 ? rand() % 1000 * 1000 : rand() % 1000000;
+        int32_t days = rand() % 3000000 - 500000;
+        wm_text day = wm_date_text((wm_date){ days }), time = wm_timestamp_text((wm_timestamp){ (days * INT64_C(86400) + second) * 1000000 + micros });
+        wm_text fraction = micros == 0 ? wm_text_of("") : micros % 1000 == 0 ? wm_format(".%03d", micros / 1000) : wm_format(".%06d", micros);
+        wm_text expected = wm_format("%.*sT%02d:%02d:%02d%.*sZ", WM_ARG(day), (int)second / 3600, (int)second / 60 % 60, (int)second % 60, WM_ARG(fraction));
+        WM_EXPECT(wm_text_equal(time, expected));
+    }
+}
+
 WM_TEST(a_float_is_the_shortest_that_is_read_as_it)
 {
     static const char *const texts[] = { "0.1", "27.0", "1e16", "1000000000000000.0", "9007199254740993.0", "1e-5", "0.00001234", "5e-324", "1.7976931348623157e308",

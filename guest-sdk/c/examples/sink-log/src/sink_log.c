@@ -15,8 +15,7 @@
 static bool write(wm_call *call)
 {
     for (uint32_t row = 0; row < call->input.rows; row++) {
-        wm_text object = wm_row_json(&call->input, row);
-        wm_log(WM_INFO, "%.*s", WM_ARG(object));
+        wm_log_text(WM_INFO, wm_row_json(&call->input, row));
     }
     return true;
 }
