@@ -16,6 +16,7 @@ pub mod batch;
 pub mod bucket;
 pub mod config;
 pub mod key_file;
+pub mod prefetch;
 pub mod secret;
 pub mod telemetry;
 pub mod thread;

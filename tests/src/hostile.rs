@@ -30,7 +30,7 @@ pub struct Hostile {
 pub struct Met {
     /// The error, if there was one and it blames the plugin.
     pub error: Option<String>,
-    /// From the call that failed to its error.
+    /// From the call that failed to its error; nothing of one that was refused before any call.
     pub took: Duration,
 }
 
@@ -54,10 +54,9 @@ impl Hostile {
     /// # Panics
     /// When Wasmill blames itself.
     pub fn meet(&self, engine: &Engine) -> Met {
-        let began = Instant::now();
         let component = match engine.load_bytes(self.name, &self.bytes) {
             Ok(component) => component,
-            Err(failure) => return Met::failure(failure, began),
+            Err(failure) => return Met::failure(failure, Duration::ZERO),
         };
         let rows = rows();
         let (config, grants) = (serde_json::json!({}), Grants::default());
@@ -73,7 +72,7 @@ impl Hostile {
         );
         let transform = match bound {
             Ok(transform) => transform,
-            Err(failure) => return Met::failure(failure, began),
+            Err(failure) => return Met::failure(failure, began.elapsed()),
         };
         let context = CallContext {
             epoch: Epoch(1),
@@ -94,10 +93,10 @@ impl Hostile {
 }
 
 impl Met {
-    fn failure(failure: Failure, began: Instant) -> Self {
+    fn failure(failure: Failure, took: Duration) -> Self {
         assert_ne!(failure.fault, Fault::Internal, "{failure}");
         Self {
-            took: began.elapsed(),
+            took,
             error: Some(failure.to_string()),
         }
     }

@@ -14,6 +14,8 @@ use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
 use std::ops::Range;
 
+use crate::prefetch::prefetch;
+
 /// Keys of so many bytes are held whole in their slot; one byte of the word's sixteen is the tag.
 const INLINE: usize = 15;
 /// The tag of a key that is too long; an inline key's tag is its length and one, so no key's word is zero.
@@ -271,26 +273,6 @@ impl KeyTable {
         self.ends.push(self.bytes.len());
         group
     }
-}
-
-/// Asks for the memory of a slot without waiting for it.
-#[inline(always)]
-fn prefetch(slot: &Slot) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        #[expect(
-            unsafe_code,
-            reason = "the standard library has no safe way to say this"
-        )]
-        // SAFETY: a hint, which reads nothing and cannot fault.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(slot).cast());
-        }
-    }
-    // Elsewhere an early load is as good as can be had: it overlaps with those of the block's other rows.
-    #[cfg(not(target_arch = "x86_64"))]
-    std::hint::black_box(slot.group);
 }
 
 /// How many slots a table of so many groups has.

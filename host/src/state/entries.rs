@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::disk::{OnDisk, Value};
 use super::memory::StateMemory;
-use super::records::{Address, Records};
+use super::records::{AHEAD, Address, Records};
 use super::timers::{Timer, Timers};
 use crate::error::Failure;
 
@@ -84,6 +84,13 @@ impl Entries {
             Held::Nothing => None,
             Held::Record(address) => self.records.entry(*address),
             Held::Value(value) => Some(value.entry()),
+        }
+    }
+
+    /// Asks for what is kept of the key a few behind `at`, if there is one: it may long have left the processor's cache.
+    pub fn fetch_ahead(&self, held: &[Held], at: usize) {
+        if let Some(Held::Record(address)) = held.get(at + AHEAD) {
+            self.records.fetch(*address);
         }
     }
 

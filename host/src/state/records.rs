@@ -10,10 +10,15 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::entries::Entry;
+use crate::prefetch::prefetch;
 
 /// Bytes of the largest chunk, of many small records; a table's first is as large as a small table.
 const LARGEST_CHUNK: usize = 4 << 20;
 const SMALLEST_CHUNK: usize = 4 << 10;
+/// Records that are asked for before the one that is looked at: about as many loads as a core can have under way.
+pub const AHEAD: usize = 8;
+/// Bytes of a line of the processor's cache, or less.
+const LINE: usize = 64;
 /// The time of a key without a timer. The contract with plugins has no timer at this time either.
 const NO_TIMER: i64 = i64::MAX;
 
@@ -114,15 +119,27 @@ impl Records {
             slot.map(|slot| slot.address)
         });
         let mut found: Vec<Option<Address>> = slots.collect();
-        for ((key, hash), found) in keys.iter().zip(hashes).zip(&mut found) {
-            if found.is_some_and(|found| self.key(found) != *key) {
+        for (at, (key, hash)) in keys.iter().zip(hashes).enumerate() {
+            if let Some(Some(ahead)) = found.get(at + AHEAD) {
+                self.fetch(*ahead);
+            }
+            if found[at].is_some_and(|found| self.key(found) != *key) {
                 // Another key of the same hash.
                 let is_it = |slot: &Slot| slot.hash == hash && self.key(slot.address) == *key;
                 let slot = self.slots.find(spread(hash), is_it);
-                *found = slot.map(|slot| slot.address);
+                found[at] = slot.map(|slot| slot.address);
             }
         }
         found
+    }
+
+    /// Asks for a record without waiting for it: as much of it as most records have.
+    pub fn fetch(&self, address: Address) {
+        let bytes = &self.chunks[address.chunk as usize].bytes[address.start as usize..];
+        prefetch(&bytes[0]);
+        if let Some(next_line) = bytes.get(LINE) {
+            prefetch(next_line);
+        }
     }
 
     /// What is kept of a key, if it has not gone.

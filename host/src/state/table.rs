@@ -177,10 +177,12 @@ impl Table {
     fn entries_of<'a>(
         &'a self,
         selection: &'a Selection,
-        keys: Range<usize>,
+        keys: impl Iterator<Item = usize>,
     ) -> impl Iterator<Item = Option<Entry<'a>>> {
-        let held = selection.held[keys].iter();
-        held.map(|held| self.entries.entry(held))
+        keys.map(|key| {
+            self.entries.fetch_ahead(&selection.held, key);
+            self.entries.entry(&selection.held[key])
+        })
     }
 
     /// Changes some of the keys. `states` are the states put, in the order of their keys.
@@ -205,6 +207,7 @@ impl Table {
             };
             if change.state.is_some() || change.timer.is_some() {
                 let state = state.as_ref().map(AsRef::as_ref);
+                self.entries.fetch_ahead(&selection.held, key);
                 let held = &mut selection.held[key];
                 self.entries
                     .change(held, selection.keys.row(key).as_ref(), *change, state);
@@ -219,10 +222,7 @@ impl Table {
         let changed: Vec<usize> = (0..selection.changed.len())
             .filter(|key| selection.changed[*key])
             .collect();
-        let entries = || {
-            let held = changed.iter().map(|key| &selection.held[*key]);
-            held.map(|held| self.entries.entry(held))
-        };
+        let entries = || self.entries_of(selection, changed.iter().copied());
         let live: BooleanArray = entries().map(|entry| Some(entry.is_some())).collect();
         let timers: Int64Array = entries().map(|entry| entry?.timer).collect();
         let mut next = 0..;

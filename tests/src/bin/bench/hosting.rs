@@ -257,7 +257,7 @@ fn harm(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long after its deadline the last of them was stopped, each met several times.
+/// How long after its deadline the last of them was stopped, each called several times.
 fn late(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     let engine = Engine::new(&wasmill.dir.join("cache"))?;
     let suite = hostile::all();
