@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -85,8 +86,8 @@ impl<'a> Cell<'a> {
         }
         let cell = match data_type {
             DataType::Boolean => json.parse().ok().map(Self::Boolean),
-            DataType::Int64 => serde_json::from_str(json).ok().map(Self::Int64),
-            DataType::Float64 => serde_json::from_str(json).ok().map(Self::Float64),
+            DataType::Int64 => number(json).map(Self::Int64),
+            DataType::Float64 => number(json).map(Self::Float64),
             DataType::Decimal { precision, scale } => {
                 let text = unquote(json).unwrap_or(json.into());
                 read_decimal(&text, precision, scale)
@@ -128,11 +129,19 @@ impl Cell<'_> {
     }
 }
 
+// What is plainly of another kind is not given to serde, whose errors take longer to word than a value to read.
+
+fn number<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    let looks_like_one = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    looks_like_one.then(|| serde_json::from_str(json).ok())?
+}
+
 /// The text of a JSON string, in place unless it has escapes.
 fn unquote(json: &str) -> Option<Cow<'_, str>> {
-    match serde_json::from_str::<&str>(json) {
-        Ok(text) => Some(text.into()),
-        Err(_) => serde_json::from_str::<String>(json).ok().map(Cow::Owned),
+    match (json.starts_with('"'), json.contains('\\')) {
+        (false, _) => None,
+        (true, false) => serde_json::from_str(json).ok().map(Cow::Borrowed),
+        (true, true) => serde_json::from_str(json).ok().map(Cow::Owned),
     }
 }
 
@@ -182,18 +191,18 @@ impl Serialize for RowMap<'_> {
 /// hexadecimal digits; a float that JSON has no number for is null.
 impl Serialize for Cell<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw = |text: String| {
-            RawValue::from_string(text).map_err(<S::Error as serde::ser::Error>::custom)
+        let raw = |text| {
+            serde_json::from_str::<&RawValue>(text).map_err(<S::Error as serde::ser::Error>::custom)
         };
         match self {
             Self::Null => serializer.serialize_unit(),
             Self::Boolean(value) => serializer.serialize_bool(*value),
             Self::Int64(value) => serializer.serialize_i64(*value),
             Self::Float64(value) => serializer.serialize_f64(*value),
-            Self::Decimal { .. } => raw(self.to_string())?.serialize(serializer),
+            Self::Decimal { .. } => raw(&self.to_string())?.serialize(serializer),
             Self::Date(_) | Self::Timestamp(_) | Self::Binary(_) => serializer.collect_str(self),
             Self::Utf8(text) => serializer.serialize_str(text),
-            Self::Json(text) => raw(text.clone().into_owned())?.serialize(serializer),
+            Self::Json(text) => raw(text)?.serialize(serializer),
         }
     }
 }
@@ -342,11 +351,16 @@ mod tests {
         for (text, data_type) in [
             ("1", "boolean"),
             ("1.5", "int64"),
+            ("01", "int64"),
+            ("+1", "int64"),
+            ("\"1\"", "float64"),
             ("9223372036854775808", "int64"),
             ("\"1\"", "int64"),
             ("1.234", "decimal(10,2)"),
             ("\"2023-02-29\"", "date"),
             ("7", "utf8"),
+            (r#""a"#, "utf8"),
+            (r#""\x""#, "utf8"),
             ("\"0\"", "binary"),
         ] {
             let error = Cell::from_json(text, data_type.parse().expect(data_type)).expect_err(text);

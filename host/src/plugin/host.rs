@@ -191,11 +191,20 @@ pub(super) fn shown_error(message: &str) -> String {
 /// No more than a line may have, and escaped where it has to be.
 fn cut(message: &str, is_escaped: impl Fn(char) -> bool) -> String {
     let end = message.floor_char_boundary(LINE_BYTES);
+    let text = &message[..end];
     let mut line = String::with_capacity(end);
-    for character in message[..end].chars() {
-        match is_escaped(character) {
-            true => line.extend(character.escape_default()),
-            false => line.push(character),
+    // Nearly always; without a way out of the loop it looks at many bytes at once.
+    let is_plain = text
+        .bytes()
+        .fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    if is_plain {
+        line.push_str(text);
+    } else {
+        for character in text.chars() {
+            match is_escaped(character) {
+                true => line.extend(character.escape_default()),
+                false => line.push(character),
+            }
         }
     }
     if end < message.len() {

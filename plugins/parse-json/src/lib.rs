@@ -58,12 +58,16 @@ struct Line<'a> {
     line: &'a str,
 }
 
+/// A key of an object, in place unless it has escapes.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn parse<'a>(parser: &Parser, row: Line<'a>) -> Result<Cells<'a>, Reject> {
-    let object: BTreeMap<Cow<str>, &RawValue> =
+    let object: BTreeMap<Key, &RawValue> =
         serde_json::from_str(row.line).map_err(|error| format!("not a JSON object: {error}"))?;
     let cell = |column: &Column| {
         let name = &column.name;
-        let cell = match object.get(name.as_str()) {
+        let cell = match object.get(&Key(name.into())) {
             Some(json) => Cell::from_json(json.get(), column.data_type)
                 .map_err(|error| format!("`{name}`: {error}"))?,
             None => Cell::Null,
