@@ -17,7 +17,8 @@ pub enum Exit {
     User = 3,
     /// The world outside.
     External = 4,
-    /// A replay gave something else than the epoch had given, a plugin something else than its fixtures expect.
+    /// A replay gave something else than the epoch had given, an upgrade something else than the version before, a plugin something
+    /// else than its fixtures expect.
     Differs = 5,
 }
 
@@ -26,11 +27,27 @@ pub enum Exit {
 #[error("{0}")]
 pub struct WrongUsage(pub Failure);
 
+/// What was compared differs, and nothing was changed for that.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Differs(pub Failure);
+
+/// What an error says of itself, if it is one of Wasmill's own.
+pub fn failure_of(error: &anyhow::Error) -> Option<&Failure> {
+    let wrong_usage = || error.downcast_ref().map(|WrongUsage(failure)| failure);
+    let differs = || error.downcast_ref().map(|Differs(failure)| failure);
+    let failure = error.downcast_ref::<Failure>();
+    failure.or_else(wrong_usage).or_else(differs)
+}
+
 impl Exit {
     /// The code for an error: by whose fault it is, and for one that does not say, by whether the system refused something.
     pub fn of(error: &anyhow::Error) -> Self {
         if error.is::<WrongUsage>() {
             return Self::Usage;
+        }
+        if error.is::<Differs>() {
+            return Self::Differs;
         }
         let mut causes = error.chain();
         match error.downcast_ref::<Failure>().map(|failure| failure.fault) {

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::exit::WrongUsage;
+use super::exit::failure_of;
 use crate::config::{self, Level, Problem};
 use crate::error::{Failure, Fault};
 use crate::pipeline::PipelineFile;
@@ -118,10 +118,7 @@ fn line(level: &str, message: &str, mut fields: serde_json::Value) -> serde_json
 }
 
 fn error_as_json(error: &anyhow::Error) -> serde_json::Value {
-    let wrong_usage = error
-        .downcast_ref::<WrongUsage>()
-        .map(|WrongUsage(failure)| failure);
-    let Some(failure) = error.downcast_ref::<Failure>().or(wrong_usage) else {
+    let Some(failure) = failure_of(error) else {
         return line("ERROR", &format!("{error:#}"), serde_json::json!({}));
     };
     let fault = match failure.fault {

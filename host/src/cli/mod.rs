@@ -75,7 +75,7 @@ Exit codes:
   2  the command line or the pipeline file is wrong
   3  a plugin or the data made the pipeline fail
   4  the world outside made it fail: disk, network, a peer
-  5  a replay gave something else than the epoch had given
+  5  a replay, an upgrade's shadow or a plugin's fixture gave something else
   128 + N  ended at once by signal N, given twice";
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ use reqwest::Method;
 use super::connection::segment;
 use super::pipeline::{asked, show_difference};
 use super::{Connection, Form, Remote, listing};
+use crate::cli::exit::Differs;
 use crate::cli::output;
 use crate::error::Failure;
 use crate::server::catalog::trial::{Failed, Trial};
@@ -94,10 +95,8 @@ impl Upgrade {
                 let differing = shadow(&connection, &path, &upgrade, epochs, self.remote.output)?;
                 if differing > 0 && !self.yes {
                     let message = format!("{differing} of {epochs} epochs differ");
-                    let failure = Failure::user(message);
-                    return Err(failure
-                        .help("nothing was changed; say --yes to upgrade all the same")
-                        .into());
+                    let help = "nothing was changed; say --yes to upgrade all the same";
+                    return Err(Differs(Failure::user(message).help(help)).into());
                 }
                 true
             }
