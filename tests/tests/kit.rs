@@ -1,7 +1,7 @@
 //! The commands for a plugin in the making: `plugin test`, `bench`, `dev` and `build`, where something is wrong, changes, or is missing.
 
 use wasmill_tests::author::{cache, command, output, succeeded, text};
-use wasmill_tests::{Running, copies, folder, wasmill};
+use wasmill_tests::{Running, copies, folder, plugins, wasmill};
 
 /// A transform in C that keeps a count between calls, where the host does not know of it.
 const COUNTS_CALLS: &str = r#"
@@ -256,4 +256,13 @@ fn what_is_missing_is_named_with_what_to_do() {
         "{}",
         text(&untested)
     );
+}
+
+#[test]
+fn a_component_is_named_from_where_one_is() {
+    let dir = plugins();
+    let suite = ["plugin", "conform", "split-words", "--rows", "10"];
+    let mut conform = wasmill();
+    conform.args(suite).args(["--plugin", "split-words.wasm"]);
+    succeeded(output(conform.current_dir(dir)));
 }

@@ -84,13 +84,13 @@ pub struct Which {
 }
 
 impl Which {
-    /// The component's file, built if it is the folder's.
+    /// The component's file, built if it is the folder's; an absolute path, as pipelines that name it lie in other folders.
     ///
     /// # Errors
     /// As for [`Build::run`].
     pub fn component(&self, engine: &EngineOptions) -> anyhow::Result<PathBuf> {
         match &self.plugin {
-            Some(plugin) => Ok(plugin.clone()),
+            Some(plugin) => std::path::absolute(plugin).map_err(Into::into),
             None => made(&self.dir, None, false, engine).map(|(made, _)| made.out),
         }
     }
