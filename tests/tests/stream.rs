@@ -362,8 +362,9 @@ const ERASED: &str = "\r\x1b[2K";
 #[test]
 fn on_a_terminal_a_status_line_stands_below_the_rows_and_is_gone_at_the_end() {
     let folder = counter("type = 'print'\nformat = 'json'");
+    // Without `noflsh` a terminal throws away at Ctrl-C what it has not shown yet.
     let command = format!(
-        "stty -echo cols 200; exec {} run {}",
+        "stty -echo noflsh cols 200; exec {} run {}",
         wasmill().get_program().to_string_lossy(),
         folder.path().join("pipeline.toml").display(),
     );
