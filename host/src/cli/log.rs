@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::exit::failure_of;
 use crate::config::{self, Level, Problem};
-use crate::error::{Failure, Fault};
+use crate::error::Fault;
 use crate::pipeline::PipelineFile;
 
 /// The form of what goes to standard error.
@@ -150,6 +150,7 @@ fn error_as_json(error: &anyhow::Error) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
     use crate::ids::{Epoch, PartitionId};
 
     #[test]
