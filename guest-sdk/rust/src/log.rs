@@ -28,12 +28,16 @@ thread_local! {
 
 /// Writes a line; the macros of this module are shorter.
 pub fn write(level: Level, message: fmt::Arguments<'_>) {
+    text(level, &message.to_string());
+}
+
+/// Writes a line that is a text already: the macros would copy it first.
+pub fn text(level: Level, message: &str) {
     if SILENT.get() {
         return;
     }
-    let message = message.to_string();
     #[cfg(target_arch = "wasm32")]
-    crate::bindings::transform::wasmill::plugin::host::log(level as u8, &message);
+    crate::bindings::transform::wasmill::plugin::host::log(level as u8, message);
     #[cfg(not(target_arch = "wasm32"))]
     eprintln!("{level:?}: {message}");
 }

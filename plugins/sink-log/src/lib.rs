@@ -34,7 +34,7 @@ impl Sink for Log {
     fn write(&mut self, batch: &Batch, _: &mut Rejected) -> Result<(), Error> {
         for row in 0..batch.rows() {
             let row = serde_json::to_string(&batch.row(row)).map_err(|error| error.to_string())?;
-            log::info!("{row}");
+            log::text(log::Level::Info, &row);
         }
         Ok(())
     }
