@@ -87,7 +87,7 @@ impl Entries {
         }
     }
 
-    /// Asks for what is kept of the key a few behind `at`, if there is one: it may long have left the processor's cache.
+    /// Asks for what is kept of the key a few after `at`, if there is one: it may long have left the processor's cache.
     pub fn fetch_ahead(&self, held: &[Held], at: usize) {
         if let Some(Held::Record(address)) = held.get(at + AHEAD) {
             self.records.fetch(*address);
