@@ -7,7 +7,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamDecoder;
+use arrow::ipc::writer::StreamWriter;
 
 /// A column type that plugins and pipeline files can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +178,26 @@ pub fn name_of(field: &Field) -> String {
         Some(known) => known.to_string(),
         None => field.data_type().to_string(),
     }
+}
+
+/// A batch as bytes: a stream of Arrow's IPC format.
+///
+/// # Errors
+/// When a column is of a type that has no form there.
+pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.into_inner()
+}
+
+/// The batch in some bytes, which its columns keep and do not copy.
+///
+/// # Errors
+/// When there is none.
+pub fn decode(bytes: Vec<u8>) -> Result<RecordBatch, ArrowError> {
+    let missing = || ArrowError::IpcError("there is no batch".to_owned());
+    let batch = StreamDecoder::new().decode(&mut Buffer::from_vec(bytes))?;
+    batch.ok_or_else(missing)
 }
 
 #[cfg(test)]

@@ -6,11 +6,8 @@
 use std::collections::HashSet;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::buffer::Buffer;
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamDecoder;
-use arrow::ipc::writer::StreamWriter;
 use arrow::row::{RowConverter, Rows, SortField};
 use serde::{Deserialize, Serialize};
 
@@ -79,23 +76,6 @@ pub fn should_merge(segments: &[Segment]) -> bool {
         }
         _ => false,
     }
-}
-
-/// A batch as bytes.
-pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut bytes = Vec::new();
-    let mut writer = StreamWriter::try_new(&mut bytes, batch.schema_ref())?;
-    writer.write(batch)?;
-    writer.finish()?;
-    drop(writer);
-    Ok(bytes)
-}
-
-/// The batch in some bytes, which its columns keep and do not copy.
-pub fn decode(bytes: Vec<u8>) -> Result<RecordBatch, ArrowError> {
-    let missing = || ArrowError::IpcError("there is no batch".to_owned());
-    let batch = StreamDecoder::new().decode(&mut Buffer::from_vec(bytes))?;
-    batch.ok_or_else(missing)
 }
 
 /// Both as one: a key that is in both is as the newer has it. Without anything `below`, keys that are not live are left out.
@@ -173,6 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::batch::{decode, encode};
 
     /// Of each key the state, or that it has none any more.
     type Twin = BTreeMap<String, Option<i64>>;

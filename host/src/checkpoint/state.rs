@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::segment::{self, PartitionState, Segment};
 use super::storage::Storage;
 use super::{Records, record};
-use crate::batch::name_of;
+use crate::batch::{self, name_of};
 use crate::error::Failure;
 use crate::ids::{Epoch, Generation, NodeName, PartitionId};
 
@@ -256,7 +256,7 @@ impl StateStore {
         segment: Segment,
         batch: &RecordBatch,
     ) -> Result<(Segment, Vec<u8>), Failure> {
-        let bytes = record::sealed(segment::encode(batch).map_err(bug)?);
+        let bytes = record::sealed(batch::encode(batch).map_err(bug)?);
         let segment = Segment {
             generation: self.generation,
             rows: batch.num_rows() as u64,
@@ -288,7 +288,7 @@ impl StateStore {
     ) -> Result<RecordBatch, Failure> {
         let name = segment_name(place, segment);
         let content = self.records.content(&name)?;
-        segment::decode(content).map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
+        batch::decode(content).map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
     }
 
     /// The keys of a partition that are live, each with its timer, its key and its state, as `keys` columns of key: the newest

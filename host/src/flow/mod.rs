@@ -32,6 +32,7 @@ pub mod repartition;
 pub mod results;
 pub mod route;
 pub mod sink;
+pub mod slice;
 pub mod source;
 pub mod spread;
 pub mod sql;

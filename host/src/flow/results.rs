@@ -29,6 +29,11 @@ impl Results {
         }
     }
 
+    /// Whether there is to be no more for now: too much is alive, and some of it is of this step.
+    pub fn are_too_much(&self) -> bool {
+        self.context.live.is_over() && self.emitted.is_alive()
+    }
+
     /// All that a partition of an epoch gives, in parcels, the last of them marked.
     pub fn parcels(
         &self,

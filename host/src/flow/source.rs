@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use timely::container::NoopBuilder;
@@ -20,6 +20,7 @@ use super::context::{Emitted, Shared, Waker};
 use super::parcel::{Parcel, Parcels, Provenance};
 use super::plan::ReadDirective;
 use super::rejects::{RejectedRow, Rejects};
+use super::slice::Pause;
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName, WorkerIndex};
 use crate::pipeline::{Node, OnError};
@@ -32,9 +33,6 @@ const READ_AHEAD: usize = 4;
 
 /// Skipped records of an epoch that the log names; the others it counts.
 const SKIPS_NAMED: u64 = 5;
-
-/// How long to wait before looking at the gauge of live bytes again.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the reader thread says, per range in the order of the directives: parts, then `Done`.
 enum Event {
@@ -109,7 +107,7 @@ pub fn source<'scope>(
                 return;
             }
             if emitter.context.live.is_over() {
-                activator.activate_after(PAUSE);
+                Pause::Full.schedule(&activator);
                 return;
             }
             match events.try_recv() {

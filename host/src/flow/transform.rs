@@ -1,6 +1,6 @@
 //! User code in the stream: calls the plugin inline in the worker and carries the columns it did not touch.
 //!
-//! Works in slices of at most [`SLICE`] or [`SLICE_BYTES`] per activation, then lets the operators behind it run.
+//! Works in [slices](super::slice).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
@@ -20,19 +20,13 @@ use super::carry::Made;
 use super::context::{Emitted, Shared};
 use super::parcel::{Parcel, Parcels};
 use super::rejects::Rejects;
+use super::slice::{Pause, Slice};
 use crate::error::Failure;
 use crate::ids::{Epoch, PartitionId};
 use crate::pipeline::Node;
 use crate::pipeline::plan::{Lifetime, TransformStep};
 use crate::plugin::{Output, TransformInstance, chunks};
 use crate::telemetry::{NodeCounters, count};
-
-/// Time in the plugin per activation: short against an epoch, long against a scheduling round.
-pub const SLICE: Duration = Duration::from_millis(10);
-/// Bytes made per activation.
-pub const SLICE_BYTES: usize = 4 << 20;
-/// How long to wait before looking at the gauge of live bytes again.
-pub const PAUSE: Duration = Duration::from_millis(1);
 
 /// A parcel being worked on: one capability per output, the rejected rows' last.
 struct Work {
@@ -93,25 +87,11 @@ pub fn transform<'scope>(
                     .session_with_builder(capability)
                     .give_container(&mut Parcels::one(parcel));
             });
-            match pause {
-                Pause::Idle => {}
-                Pause::Slice => activator.activate(),
-                Pause::Full => activator.activate_after(PAUSE),
-            }
+            pause.schedule(&activator);
         }
     });
     let rejected = streams.pop().expect("one more than there are ports");
     (streams, rejected)
-}
-
-/// Why an activation ended.
-enum Pause {
-    /// Nothing left to do, or the run is over.
-    Idle,
-    /// The slice is used up.
-    Slice,
-    /// Too much of what was made is still alive.
-    Full,
 }
 
 /// Sends a parcel out of an output; the index after the last port is that of rejected rows.
@@ -150,8 +130,7 @@ impl Transform {
     }
 
     fn work(&mut self, emit: &mut Emit<'_>) -> Pause {
-        let began = Instant::now();
-        let mut made = 0;
+        let mut slice = Slice::begin();
         while let Some(mut work) = self.queue.pop_front() {
             if self.context.abort.is_set() {
                 return Pause::Idle;
@@ -163,13 +142,13 @@ impl Transform {
                     return Pause::Full;
                 }
                 match self.chunk(&work, rows, emit) {
-                    Ok(bytes) => made += bytes,
+                    Ok(bytes) => slice.add(bytes),
                     Err(failure) => {
                         self.fail(&work, failure);
                         return Pause::Idle;
                     }
                 }
-                if made >= SLICE_BYTES || began.elapsed() >= SLICE {
+                if slice.is_used_up() {
                     self.queue.push_front(work);
                     return Pause::Slice;
                 }

@@ -1,4 +1,4 @@
-//! Tables whose entries are on disk: a key-value store in a temporary folder, as large as the disk and as slow.
+//! What is on disk of state, in a temporary folder: the entries of tables in a key-value store, as large as the disk and as slow, and batches in files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Spill {
     }
 
     /// Says what has gone wrong there.
-    fn done<T>(&self, result: fjall::Result<T>) -> Result<T, Failure> {
+    pub fn done<T>(&self, result: Result<T, impl std::fmt::Display>) -> Result<T, Failure> {
         result.map_err(|error| unusable(self.folder.path(), error))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::disk::{OnDisk, Value};
-use super::memory::StateMemory;
+use super::memory::{Share, StateMemory};
 use super::records::{AHEAD, Address, Records};
 use super::timers::{Timer, Timers};
 use crate::error::Failure;
@@ -16,9 +16,7 @@ pub struct Entries {
     timers: Timers,
     disk: Option<OnDisk>,
     len: usize,
-    /// Bytes that are counted in `memory`.
-    counted: u64,
-    memory: Arc<StateMemory>,
+    share: Share,
 }
 
 /// What is kept of a key.
@@ -51,14 +49,12 @@ pub struct Change {
 impl Entries {
     /// None; they are counted with all others in `memory`.
     pub fn new(memory: Arc<StateMemory>) -> Self {
-        memory.begin();
         Self {
             records: Records::default(),
             timers: Timers::default(),
             disk: None,
             len: 0,
-            counted: 0,
-            memory,
+            share: Share::new(memory),
         }
     }
 
@@ -132,17 +128,11 @@ impl Entries {
     pub fn settle(&mut self) -> Result<(), Failure> {
         self.records.compact();
         let bytes = (self.records.bytes() + self.timers.bytes()) as u64;
-        let is_too_much = self.memory.resize(self.counted, bytes);
-        self.counted = bytes;
-        if is_too_much {
-            let disk = match &mut self.disk {
-                Some(disk) => disk,
-                None => self.disk.insert(OnDisk::new(self.memory.spill()?)),
-            };
+        if let Some(store) = self.share.resize(bytes)? {
+            let disk = self.disk.get_or_insert_with(|| OnDisk::new(store));
             disk.write(&self.records, &self.timers)?;
             (self.records, self.timers) = Default::default();
-            self.memory.resize(self.counted, 0);
-            self.counted = 0;
+            self.share.resize(0)?;
         }
         Ok(())
     }
@@ -192,12 +182,6 @@ impl Held {
             Self::Record(address) => Some(*address),
             Self::Nothing | Self::Value(_) => None,
         }
-    }
-}
-
-impl Drop for Entries {
-    fn drop(&mut self) {
-        self.memory.end(self.counted);
     }
 }
 

@@ -41,12 +41,12 @@ impl StateConfig {
     }
 }
 
-/// The state of all tables of a process: what they hold in memory together, and the store on disk of those that have grown too large.
+/// What the steps of a process remember: what all shares hold in memory together, and the store on disk of those that have grown too large.
 #[derive(Debug)]
 pub struct StateMemory {
     config: StateConfig,
     used: AtomicU64,
-    tables: AtomicU64,
+    shares: AtomicU64,
     store: Mutex<Option<Arc<Spill>>>,
 }
 
@@ -56,43 +56,32 @@ impl StateMemory {
         Self {
             config,
             used: AtomicU64::new(0),
-            tables: AtomicU64::new(0),
+            shares: AtomicU64::new(0),
             store: Mutex::default(),
         }
     }
 
-    /// Counts a new table.
-    pub(super) fn begin(&self) {
-        self.tables.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts that a table is no more, which took these bytes.
-    pub(super) fn end(&self, bytes: u64) {
-        self.tables.fetch_sub(1, Ordering::Relaxed);
-        self.resize(bytes, 0);
-    }
-
-    /// Counts that a table in memory takes other bytes now. Answers whether it is to go to disk: all of them together are too large, and it
+    /// Counts that a share takes other bytes of memory now. Answers whether it is to go to disk: all of them together are too large, and it
     /// has grown and is not smaller than most.
-    pub(super) fn resize(&self, before: u64, after: u64) -> bool {
+    fn resize(&self, before: u64, after: u64) -> bool {
         if after <= before {
             self.used.fetch_sub(before - after, Ordering::Relaxed);
             return false;
         }
         let grown = after - before;
         let used = self.used.fetch_add(grown, Ordering::Relaxed) + grown;
-        let tables = self.tables.load(Ordering::Relaxed);
-        used > self.config.memory && after.saturating_mul(tables) >= used
+        let shares = self.shares.load(Ordering::Relaxed);
+        used > self.config.memory && after.saturating_mul(shares) >= used
     }
 
-    /// What all tables in memory take together.
+    /// What all shares take of memory together.
     #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
     /// The store, made when it is first needed.
-    pub(super) fn spill(&self) -> Result<Arc<Spill>, Failure> {
+    fn spill(&self) -> Result<Arc<Spill>, Failure> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = &*store {
             return Ok(store.clone());
@@ -104,5 +93,34 @@ impl StateMemory {
             "state is larger than `state.memory`: what is beyond goes to disk"
         );
         Ok(store.insert(opened).clone())
+    }
+}
+
+/// What one table, or the windows of one input, hold in memory; it goes with them.
+#[derive(Debug)]
+pub struct Share {
+    memory: Arc<StateMemory>,
+    bytes: u64,
+}
+
+impl Share {
+    /// Of nothing yet.
+    pub fn new(memory: Arc<StateMemory>) -> Self {
+        memory.shares.fetch_add(1, Ordering::Relaxed);
+        Self { memory, bytes: 0 }
+    }
+
+    /// Counts how many bytes it is now. Answers the store on disk if it is to go there, and is then to be told what is left in memory.
+    pub fn resize(&mut self, bytes: u64) -> Result<Option<Arc<Spill>>, Failure> {
+        let is_too_much = self.memory.resize(self.bytes, bytes);
+        self.bytes = bytes;
+        is_too_much.then(|| self.memory.spill()).transpose()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.shares.fetch_sub(1, Ordering::Relaxed);
+        self.memory.resize(self.bytes, 0);
     }
 }

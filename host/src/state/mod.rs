@@ -1,5 +1,6 @@
-//! What a step remembers of its keys: a table that the host owns, in memory or, if it is larger than that, on disk, and its changes as batches.
+//! What a step remembers: of keys a [`Table`] that the host owns, whose changes are batches; of windows [`Batches`]. In memory or, if it is larger than that, on disk.
 
+mod batches;
 mod disk;
 mod entries;
 mod memory;
@@ -7,6 +8,7 @@ mod records;
 mod table;
 mod timers;
 
+pub use batches::{Batch, Batches};
 pub use entries::Change;
 pub use memory::{StateConfig, StateMemory};
 pub use table::{Found, Selection, Table};

@@ -14,10 +14,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-
 use crate::config::format_duration;
 use crate::ids::{BatchTime, Epoch};
+use crate::state::Batch;
 pub use parts::{Part, Parts};
 
 /// The columns that say which window a row is of.
@@ -101,7 +100,7 @@ pub trait Rows {
     fn rows(&self) -> usize;
 }
 
-impl Rows for RecordBatch {
+impl Rows for Batch {
     fn rows(&self) -> usize {
         self.num_rows()
     }
@@ -196,6 +195,13 @@ impl<B: Clone + Rows> Windows<B> {
         let ended = self.panes.iter().map(|(pane, part)| (*pane, part));
         let open = self.open.iter();
         ended.chain(open.flat_map(|(pane, parts)| parts.iter().map(|part| (*pane, part))))
+    }
+
+    /// All that is held, also what could be put together again: where each lies is the caller's.
+    pub fn held_mut(&mut self) -> impl Iterator<Item = &mut B> {
+        let ended = self.panes.values_mut().map(|part| &mut part.content);
+        let open = self.open.iter_mut().flat_map(|(_, parts)| parts.contents());
+        ended.chain(open).chain(self.spans.values_mut())
     }
 
     /// When the next window ends that holds anything.

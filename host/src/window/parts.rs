@@ -66,6 +66,11 @@ impl<B: Rows> Parts<B> {
         self.0.iter()
     }
 
+    /// What they hold.
+    pub fn contents(&mut self) -> impl Iterator<Item = &mut B> {
+        self.0.iter_mut().map(|part| &mut part.content)
+    }
+
     /// All of them as one.
     pub fn whole<E>(mut self, combine: &mut Combine<'_, B, E>) -> Result<Option<Part<B>>, E> {
         let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else {

@@ -26,8 +26,8 @@ use crate::flow::arrivals::{Epochs, Inputs};
 use crate::flow::context::{Emitted, Shared, Waker};
 use crate::flow::parcel::{Parcel, Parcels};
 use crate::flow::route;
+use crate::flow::slice::{Pause, Slice};
 use crate::flow::store::{Barrier, Change, Kept, Stored};
-use crate::flow::transform::{PAUSE, SLICE, SLICE_BYTES};
 use crate::ids::{BatchTime, Epoch, PartitionId};
 use crate::pipeline::Node;
 use crate::pipeline::plan::KeyedStep;
@@ -103,11 +103,7 @@ pub fn keyed<'scope>(
             let mut stored = stored_output.activate();
             let give = &mut |capability: &_, one| stored.session(capability).give(one);
             keyed.barrier.pass_on(give);
-            match pause {
-                Pause::Idle => {}
-                Pause::Slice => activator.activate(),
-                Pause::Full => activator.activate_after(PAUSE),
-            }
+            pause.schedule(&activator);
         }
     });
     Outputs {
@@ -115,16 +111,6 @@ pub fn keyed<'scope>(
         rejected,
         stored,
     }
-}
-
-/// Why an activation ended.
-enum Pause {
-    /// Nothing left to do, or the run is over.
-    Idle,
-    /// The slice is used up.
-    Slice,
-    /// Too much of what was made is still alive.
-    Full,
 }
 
 /// Sends a parcel out of an output; the index after the last port is that of rejected rows.
@@ -208,8 +194,7 @@ impl Keyed {
     }
 
     fn work(&mut self, frontiers: &[MutableAntichain<u64>], emit: &mut Emit<'_>) -> Pause {
-        let began = Instant::now();
-        let mut made = 0;
+        let mut slice = Slice::begin();
         loop {
             if self.context.abort.is_set() {
                 return Pause::Idle;
@@ -236,7 +221,7 @@ impl Keyed {
             self.context.traces.worked(epoch, &self.node.name, turn);
             match advanced {
                 Ok(Some(bytes)) => {
-                    made += bytes;
+                    slice.add(bytes);
                     self.running = Some(running);
                 }
                 Ok(None) => self.barrier.end(running.epoch),
@@ -249,7 +234,7 @@ impl Keyed {
                     return Pause::Idle;
                 }
             }
-            if made >= SLICE_BYTES || began.elapsed() >= SLICE {
+            if slice.is_used_up() {
                 return Pause::Slice;
             }
         }

@@ -8,6 +8,7 @@ use crate::flow::arrivals::in_order;
 use crate::flow::grouper::Grouper;
 use crate::flow::parcel::Parcel;
 use crate::plugin::CallContext;
+use crate::state::Batch;
 use crate::window::Spans;
 
 /// A grouping; what comes in are partial results.
@@ -38,9 +39,12 @@ impl Work for Grouped {
     fn finish(
         &mut self,
         call: CallContext,
-        inputs: &[Vec<RecordBatch>],
+        inputs: &[Vec<Batch>],
     ) -> Result<Vec<RecordBatch>, Failure> {
-        let partials: Vec<&RecordBatch> = inputs.iter().flatten().collect();
-        Ok(vec![self.0.finish(call, &partials)?])
+        let partials = inputs.iter().flatten().map(Batch::rows);
+        let partials = partials.collect::<Result<Vec<_>, _>>()?;
+        Ok(vec![
+            self.0.finish(call, &partials.iter().collect::<Vec<_>>())?,
+        ])
     }
 }

@@ -14,6 +14,7 @@ use crate::flow::parcel::Parcel;
 use crate::join::Join;
 use crate::pipeline::Node;
 use crate::plugin::CallContext;
+use crate::state::Batch;
 use crate::window::{BOUNDS, Spans};
 
 /// A join over windows.
@@ -66,12 +67,14 @@ impl Work for Joined {
     fn finish(
         &mut self,
         _: CallContext,
-        inputs: &[Vec<RecordBatch>],
+        inputs: &[Vec<Batch>],
     ) -> Result<Vec<RecordBatch>, Failure> {
-        let side = |side: usize| concat_batches(&self.sides[side].2, &inputs[side]);
-        let left = side(0).map_err(too_large)?;
-        let right = side(1).map_err(too_large)?;
-        rows(&self.join, [&left, &right], &self.schema)
+        let side = |side: usize| {
+            let parts = inputs[side].iter().map(Batch::rows);
+            let parts = parts.collect::<Result<Vec<_>, _>>()?;
+            concat_batches(&self.sides[side].2, &parts).map_err(too_large)
+        };
+        rows(&self.join, [&side(0)?, &side(1)?], &self.schema)
     }
 }
 
@@ -88,6 +91,7 @@ mod tests {
     use crate::ids::{BatchTime, Epoch, PartitionId};
     use crate::join::{Column, Kind};
     use crate::pipeline::{Input, NodeKind, OnError};
+    use crate::state::{StateConfig, StateMemory};
     use crate::window::{WindowSpec, by_end};
 
     type Key = Option<i64>;
@@ -209,7 +213,10 @@ mod tests {
         fn windows_join_what_a_search_of_all_rows_finds_and_keep_no_more_than_they_hold(
             epochs in prop::collection::vec((1i64..30, rows_of_side(), rows_of_side()), 0..30),
             slide in 1i64..20, more in [0i64..40, 0i64..40], kind in 0usize..4,
+            limit in prop_oneof![0u64..500, Just(u64::MAX)],
         ) {
+            let config = StateConfig { memory: limit, spill: None };
+            let memory = Arc::new(StateMemory::new(config));
             let kind = Kind::ALL[kind].1;
             let lengths = more.map(|more| slide + more);
             let span = |millis: i64| Duration::from_millis(millis as u64);
@@ -217,7 +224,7 @@ mod tests {
             let mut work = joined(kind, windows);
             let mut panes = windows.map(|windows| {
                 let over = Over { name: "step".into(), windows, kept: None };
-                Panes::load(&over, work.spans(), PartitionId(0)).unwrap()
+                Panes::load(&over, work.spans(), PartitionId(0), memory.clone()).unwrap()
             });
             let (mut time, mut all, mut rows) = (0, Vec::new(), Vec::new());
             for (number, (gap, left, right)) in (0..).zip(epochs) {
@@ -248,6 +255,7 @@ mod tests {
                     }
                 }
                 for side in [0, 1] {
+                    panes[side].settle().unwrap();
                     // The next window begins after this; whole panes are kept.
                     let begins = time.div_euclid(slide) * slide + slide - lengths[side];
                     let held = all.iter().filter(|(time, _)| *time > begins);

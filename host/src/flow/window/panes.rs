@@ -1,6 +1,7 @@
-//! What one input of a step over windows has in them, in one partition, and how much of it is written down.
+//! What one input of a step over windows has in them, in one partition: where it lies, and how much of it is written down.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
@@ -9,19 +10,26 @@ use crate::checkpoint::Segment;
 use crate::error::Failure;
 use crate::flow::store::Change;
 use crate::ids::{BatchTime, Epoch, Generation, PartitionId};
+use crate::state::{Batch, Batches, StateMemory};
 use crate::window::{Combine, Ended, Part, Spans, Windows};
 
 /// The panes of a partition.
 pub struct Panes {
-    windows: Windows<RecordBatch>,
+    windows: Windows<Batch>,
+    batches: Batches,
     /// What is written down or on its way.
     written: BTreeSet<(Epoch, Epoch)>,
     next_end: Option<i64>,
 }
 
 impl Panes {
-    /// As they are kept.
-    pub fn load(over: &Over, spans: Spans, partition: PartitionId) -> Result<Self, Failure> {
+    /// As they are kept; they are counted in `memory`.
+    pub fn load(
+        over: &Over,
+        spans: Spans,
+        partition: PartitionId,
+        memory: Arc<StateMemory>,
+    ) -> Result<Self, Failure> {
         let kept = over.kept.as_ref();
         let place = (&over.name, partition);
         let mut parts = Vec::new();
@@ -30,7 +38,7 @@ impl Panes {
             let part = Part {
                 first: segment.first,
                 last: segment.last,
-                content,
+                content: Batch::new(content),
             };
             parts.push((segment.pane.unwrap_or_default(), part));
         }
@@ -43,11 +51,14 @@ impl Panes {
             None => Windows::new(over.windows, spans),
         };
         let next_end = windows.next_end();
-        Ok(Self {
+        let mut panes = Self {
             windows,
+            batches: Batches::new(memory),
             written,
             next_end,
-        })
+        };
+        panes.settle()?;
+        Ok(panes)
     }
 
     /// An epoch, with what is to be kept of its rows if it has any: the windows that end.
@@ -57,12 +68,25 @@ impl Panes {
         time: BatchTime,
         rows: Option<RecordBatch>,
         combine: &mut Combine<'_, RecordBatch, Failure>,
-    ) -> Result<Vec<Ended<RecordBatch>>, Failure> {
-        self.windows.advance(epoch, time, rows, combine)
+    ) -> Result<Vec<Ended<Batch>>, Failure> {
+        let mut combine = |parts: &[&Batch]| {
+            let rows: Result<Vec<_>, _> = parts.iter().map(|part| part.rows()).collect();
+            combine(&rows?.iter().collect::<Vec<_>>()).map(Batch::new)
+        };
+        let rows = rows.map(Batch::new);
+        self.windows.advance(epoch, time, rows, &mut combine)
+    }
+
+    /// Counts what is in memory; it goes to disk if it is too much.
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        self.batches.settle(self.windows.held_mut())
     }
 
     /// What is to be written down since the last time, and when the next window ends.
-    pub fn change(&mut self) -> Option<(Change, Option<i64>)> {
+    ///
+    /// # Errors
+    /// When something of it cannot be read.
+    pub fn change(&mut self) -> Result<Option<(Change, Option<i64>)>, Failure> {
         let (mut new, mut all) = (Vec::new(), Vec::new());
         for (pane, part) in self.windows.kept() {
             let segment = Segment {
@@ -75,7 +99,7 @@ impl Panes {
                 bytes: 0,
             };
             if !self.written.contains(&(part.first, part.last)) {
-                new.push((segment.clone(), part.content.clone()));
+                new.push((segment.clone(), part.content.rows()?));
             }
             all.push(segment);
         }
@@ -85,10 +109,10 @@ impl Panes {
             .map(|segment| (segment.first, segment.last))
             .collect();
         if names == self.written && next_end == self.next_end {
-            return None;
+            return Ok(None);
         }
         (self.written, self.next_end) = (names, next_end);
-        Some((Change::Parts(new, all), next_end))
+        Ok(Some((Change::Parts(new, all), next_end)))
     }
 }
 
