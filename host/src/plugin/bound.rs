@@ -76,8 +76,7 @@ impl Bound {
         }
         imports::check(name, component.imports(), grants)?;
         let (runtime, compiled) = component.compiled(limits.stack)?;
-        let links = runtime.links(world);
-        let pre = links.calls.instantiate_pre(&compiled).map_err(|error| {
+        let pre = runtime.calls.instantiate_pre(&compiled).map_err(|error| {
             Failure::user(format!(
                 "plugin `{name}` does not fit the contract: {error:#}"
             ))
@@ -111,8 +110,8 @@ impl Bound {
 
     /// What `describe` runs in: an instance in which all that leads outside traps, and a deadline of its own.
     pub fn for_describe(&self) -> Result<(Store<State>, InstancePre<State>, Limits), Failure> {
-        let links = self.runtime.links(self.component.world());
-        let pre = links
+        let pre = self
+            .runtime
             .describe
             .instantiate_pre(self.pre.component())
             .map_err(|error| self.failure(&format!("cannot be linked: {error:#}")))?;

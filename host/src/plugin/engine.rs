@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::World;
 use super::bindings::wasmill::plugin::host;
@@ -18,7 +18,7 @@ use super::capture::Captures;
 use super::component::{About, ImportedFunction, Parsed, parse};
 use super::host::State;
 use super::http::OUTGOING_HANDLER;
-use super::limits::Limits;
+use super::limits::{Limits, MOST_TABLE_ELEMENTS};
 use super::pool::MemoryPool;
 use super::quota::Quota;
 use super::reach::Reach;
@@ -33,6 +33,19 @@ const TICK: Duration = Duration::from_millis(5);
 /// Stack of a sink's fiber beyond what its guest may use, for the host functions that it calls.
 const FIBER_HOST_STACK: u64 = 1 << 20;
 
+/// Linear memories that steps may have at a time: 4 GiB of address space each, of the 128 TiB that a process has.
+pub(super) const INSTANCES: u32 = 4000;
+/// Tables for each of them: the guest's own, those of what joins its modules, and some that one in a hundred needs.
+const TABLES: u32 = 4;
+/// Tables of one module.
+const MODULE_TABLES: u32 = 100;
+/// Bytes of a slot that are cleaned and stay; the rest is given back. Most calls write less.
+const RESIDENT: usize = 256 << 10;
+/// Slots for each core that are not in use and have not been given back.
+const WARM: u32 = 4;
+/// What the runtime itself may need for an instance: Python's takes 1.2 MB.
+const INSTANCE_BYTES: usize = 16 << 20;
+
 /// The interface of `host.log`.
 const HOST: &str = "wasmill:plugin/host@0.1.0";
 
@@ -46,8 +59,8 @@ struct Inner {
     memory: Arc<MemoryPool>,
     reach: Arc<Reach>,
     secrets: RwLock<SecretSource>,
-    /// By stack size, the one bound that wasmtime fixes per engine. All but the default's are made on demand.
-    runtimes: Mutex<BTreeMap<u64, Arc<Runtime>>>,
+    /// By what wasmtime fixes per engine: where instances lie, and the size of their stack.
+    runtimes: Mutex<BTreeMap<(Place, u64), Arc<Runtime>>>,
     captures: OnceLock<Captures>,
     /// Who compiles what is not in the cache, if not this process.
     elsewhere: Option<Bounded>,
@@ -60,31 +73,50 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// Where instances lie.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// In slots that are there already and are cleaned after each: for steps, which have an instance an epoch and partition.
+    Pool,
+    /// Each in memory of its own: for sinks, which have few instances, and a stack for each.
+    Apart,
+}
+
+impl Place {
+    fn of(world: World) -> Self {
+        match world {
+            World::Transform | World::Reducer | World::Keyed => Self::Pool,
+            World::Sink => Self::Apart,
+        }
+    }
+}
+
 /// An engine with what components can be linked to.
 pub(super) struct Runtime {
     pub engine: wasmtime::Engine,
-    pub steps: Links,
-    pub sinks: Links,
-}
-
-/// What components of some worlds can be linked to.
-pub(super) struct Links {
     /// `host.log`, the stubs of WASI, and in sinks what `grants.http` opens.
     pub calls: Linker<State>,
     /// The same names, where all that leads outside of the plugin traps.
     pub describe: Linker<State>,
 }
 
-impl Links {
-    /// What `link` adds to the log; `outside` are the functions that lead out of the plugin, by interface and name.
-    fn new(
-        engine: &wasmtime::Engine,
-        link: fn(&mut Linker<State>) -> wasmtime::Result<()>,
-        outside: &[(&str, &str)],
-    ) -> wasmtime::Result<Self> {
-        let mut calls = Linker::new(engine);
+impl Runtime {
+    fn new(place: Place, stack: u64) -> wasmtime::Result<Self> {
+        let engine = wasmtime::Engine::new(&config(place, stack))?;
+        let mut calls = Linker::new(&engine);
         host::add_to_linker::<State, State>(&mut calls, |state| &mut state.log)?;
-        link(&mut calls)?;
+        // The functions that lead out of the plugin, by interface and name.
+        let log = (HOST, "log");
+        let outside = match place {
+            Place::Pool => {
+                wasi::link_to_steps(&mut calls)?;
+                vec![log]
+            }
+            Place::Apart => {
+                wasi::link_to_sinks(&mut calls)?;
+                vec![log, (OUTGOING_HANDLER, "handle")]
+            }
+        };
         let mut describe = calls.clone();
         describe.allow_shadowing(true);
         for (interface, function) in outside {
@@ -93,7 +125,12 @@ impl Links {
                 Err(wasmtime::Error::msg(ONLY_COMPUTES))
             })?;
         }
-        Ok(Self { calls, describe })
+        start_ticking(&engine)?;
+        Ok(Self {
+            engine,
+            calls,
+            describe,
+        })
     }
 }
 
@@ -226,20 +263,21 @@ impl Engine {
         secrets.unwrap_or_else(PoisonError::into_inner).fill(config)
     }
 
-    fn runtime(&self, stack: u64) -> Result<Arc<Runtime>, Failure> {
+    fn runtime(&self, world: World, stack: u64) -> Result<Arc<Runtime>, Failure> {
+        let place = Place::of(world);
         let mut runtimes = self
             .0
             .runtimes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = runtimes.get(&stack) {
+        if let Some(runtime) = runtimes.get(&(place, stack)) {
             return Ok(runtime.clone());
         }
-        let runtime = Runtime::new(stack).map_err(|error| {
+        let runtime = Runtime::new(place, stack).map_err(|error| {
             Failure::internal(format!("the WebAssembly runtime cannot start: {error:#}"))
         })?;
         let runtime = Arc::new(runtime);
-        runtimes.insert(stack, runtime.clone());
+        runtimes.insert((place, stack), runtime.clone());
         Ok(runtime)
     }
 }
@@ -251,32 +289,8 @@ fn parse_named(name: &str, bytes: &[u8]) -> Result<Parsed, Failure> {
     })
 }
 
-impl Runtime {
-    fn new(stack: u64) -> wasmtime::Result<Self> {
-        let engine = wasmtime::Engine::new(&config(stack))?;
-        let log = (HOST, "log");
-        let steps = Links::new(&engine, wasi::link_to_steps, &[log])?;
-        let requests = (OUTGOING_HANDLER, "handle");
-        let sinks = Links::new(&engine, wasi::link_to_sinks, &[log, requests])?;
-        start_ticking(&engine)?;
-        Ok(Self {
-            engine,
-            steps,
-            sinks,
-        })
-    }
-
-    /// What components of a world are linked to.
-    pub fn links(&self, world: World) -> &Links {
-        match world {
-            World::Transform | World::Reducer | World::Keyed => &self.steps,
-            World::Sink => &self.sinks,
-        }
-    }
-}
-
 /// What a guest can use is exactly what the contract needs, and the same on every machine.
-fn config(stack: u64) -> Config {
+fn config(place: Place, stack: u64) -> Config {
     let stack = usize::try_from(stack).expect("a stack is at most 1 MiB");
     let mut config = Config::new();
     config
@@ -292,7 +306,35 @@ fn config(stack: u64) -> Config {
         .wasm_multi_memory(false)
         // Lines for a guest that has DWARF. Not from the environment: what is compiled must not depend on it.
         .wasm_backtrace_details(WasmBacktraceDetails::Enable);
+    if place == Place::Pool {
+        config.allocation_strategy(pool());
+    }
     config
+}
+
+/// Slots for instances. Making memory for an instance and giving it back stops all threads of the process for a moment, which with
+/// several workers and small epochs took more time than the plugins; a slot is only cleaned, and most of it stays mapped. What a slot may hold
+/// is address space, not memory: as much as any `limits` allow.
+fn pool() -> PoolingAllocationConfig {
+    let cores = thread::available_parallelism().map_or(1, usize::from) as u32;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_memories(INSTANCES)
+        .total_tables(TABLES * INSTANCES)
+        .max_tables_per_module(MODULE_TABLES)
+        .table_elements(MOST_TABLE_ELEMENTS as usize)
+        .linear_memory_keep_resident(RESIDENT)
+        .table_keep_resident(RESIDENT)
+        // Finds what is to be cleaned, where the kernel can tell.
+        .pagemap_scan(Enabled::Auto)
+        .max_unused_warm_slots(WARM * cores)
+        // Structures of the runtime itself, which limits do not count.
+        .total_component_instances(u32::MAX)
+        .total_core_instances(u32::MAX)
+        .max_component_instance_size(INSTANCE_BYTES)
+        .max_core_instance_size(INSTANCE_BYTES)
+        // Only what waits has a stack of its own.
+        .total_stacks(0);
+    pool
 }
 
 /// Moves the engine's clock on until the engine is gone.
@@ -404,7 +446,7 @@ impl Component {
             about,
             ..
         } = &*self.0;
-        let runtime = engine.runtime(stack)?;
+        let runtime = engine.runtime(about.world, stack)?;
         if let Some(bounded) = &engine.0.elsewhere {
             let compiled = self.compiled_elsewhere(&runtime, bounded)?;
             return Ok((runtime, compiled));

@@ -17,7 +17,7 @@ pub struct Limits {
     pub deadline: Duration,
     /// Bytes of linear memory of an instance. `limits.memory`; default 128 MiB.
     pub memory: u64,
-    /// Elements in all tables of an instance. `limits.table_elements`; default 1,000,000 (8 MB): a language runtime
+    /// Elements in all tables of an instance. `limits.table_elements`; default 1,000,000 (8 MB), at most ten times that: a language runtime
     /// has some tens of thousands.
     pub table_elements: u64,
     /// Core instances in a component's instance. `limits.instances`; default 100: a language runtime has some tens.
@@ -31,6 +31,8 @@ pub struct Limits {
 /// From one page to all that a guest of 32 bits can address.
 const MEMORY_RANGE: RangeInclusive<u64> = (64 << 10)..=(4 << 30);
 const STACK_RANGE: RangeInclusive<u64> = (64 << 10)..=(1 << 20);
+/// More than any guest has. Slots of instances have address space for it.
+pub(super) const MOST_TABLE_ELEMENTS: u64 = 10_000_000;
 const OUTPUT_RANGE: RangeInclusive<u64> = 1..=(1 << 30);
 /// A call is at least this long, else the granularity of ticks would be most of it.
 const DEADLINE_LEAST: Duration = Duration::from_millis(10);
@@ -64,8 +66,9 @@ impl Limits {
         let limits = Self {
             deadline: deadline(&mut table).unwrap_or(self.deadline),
             memory: size(&mut table, "memory", MEMORY_RANGE).unwrap_or(self.memory),
-            table_elements: count(&mut table, "table_elements").unwrap_or(self.table_elements),
-            instances: count(&mut table, "instances").unwrap_or(self.instances),
+            table_elements: count(&mut table, "table_elements", MOST_TABLE_ELEMENTS)
+                .unwrap_or(self.table_elements),
+            instances: count(&mut table, "instances", u64::MAX).unwrap_or(self.instances),
             stack: size(&mut table, "stack", STACK_RANGE).unwrap_or(self.stack),
             output: size(&mut table, "output", OUTPUT_RANGE).unwrap_or(self.output),
         };
@@ -87,8 +90,17 @@ fn deadline(table: &mut Table<'_>) -> Option<Duration> {
     None
 }
 
-fn count(table: &mut Table<'_>, key: &str) -> Option<u64> {
-    table.integer(key, 1).map(toml::Spanned::into_inner)
+fn count(table: &mut Table<'_>, key: &str, most: u64) -> Option<u64> {
+    let value = table.integer(key, 1)?;
+    if *value.get_ref() <= most {
+        return Some(*value.get_ref());
+    }
+    table.problem(
+        value.span(),
+        format!("`{key}` must be at most {most}"),
+        None,
+    );
+    None
 }
 
 fn size(table: &mut Table<'_>, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
@@ -243,6 +255,13 @@ mod tests {
         let (limits, problems) = read("stack = '8MiB'");
         assert_eq!(limits, Limits::default());
         assert_eq!(problems, ["`stack` must be between 64KiB and 1MiB"]);
+    }
+
+    #[test]
+    fn a_table_that_no_slot_has_room_for_is_refused() {
+        let (limits, problems) = read("table_elements = 10000001");
+        assert_eq!(limits, Limits::default());
+        assert_eq!(problems, ["`table_elements` must be at most 10000000"]);
     }
 
     #[test]

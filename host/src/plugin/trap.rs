@@ -1,8 +1,9 @@
 //! What went wrong in a call, told from the runtime's error.
 
-use wasmtime::{FrameInfo, FrameSymbol, Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, FrameSymbol, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::call::CallError;
+use super::engine::INSTANCES;
 use super::host::shown_error;
 use super::limits::{LimitReached, Limits};
 use super::pool::PoolEmpty;
@@ -22,6 +23,9 @@ pub(super) fn classify(
     }
     if let Some(empty) = error.downcast_ref::<PoolEmpty>() {
         return CallError::Quota(empty.to_string());
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::Quota(format!("{INSTANCES} instances at a time"));
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => CallError::Deadline(limits.deadline),

@@ -11,6 +11,7 @@ mod keyed_guest;
 mod limits;
 mod quota;
 mod reducer_guest;
+mod slots;
 mod wasi;
 
 use std::sync::{Arc, OnceLock};
