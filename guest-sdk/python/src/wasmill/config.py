@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import re
@@ -40,6 +41,9 @@ class Settings:
         if config is not None and not dataclasses.is_dataclass(config):
             raise TypeError(f"{config!r} is not a dataclass, as a configuration must be")
         self._config = config
+        if config is not None:
+            # Known by the time the snapshot is taken.
+            _hints(config)
         self._open = open
 
     def state(self, table: dict[str, Any], columns: Sequence[str] = ()) -> Any:
@@ -67,7 +71,7 @@ def read(cls: Any, table: dict[str, Any], columns: Sequence[str] = ()) -> Any:
 
 def _read_fields(cls: Any, table: dict[str, Any], columns: Sequence[str]) -> Any:
     fields = dataclasses.fields(cls) if cls else ()
-    hints = get_type_hints(cls) if cls else {}
+    hints = _hints(cls) if cls else {}
     known = [field.name for field in fields]
     for key in sorted(table):
         if key not in known and key not in columns:
@@ -85,6 +89,9 @@ def _read_fields(cls: Any, table: dict[str, Any], columns: Sequence[str]) -> Any
                 raise ValueError(f"missing field `{field.name}`")
             values[field.name] = None
     return cls(**values) if cls else None
+
+
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(get_type_hints)
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-import wit_world.exports.keyed  # noqa: F401  the runtime asks for it after the snapshot began
+from wit_world.exports.keyed import Batch, Group
 
 from ..keyed import Keyed as Plugin
 from ..keyed import OpenKeyed
-from . import load
+from . import load, rehearsal
 from .exports import answered, described, opened, outputs
 
+rehearsal.keyed_plugins(Batch, Group)
 PLUGIN: Plugin[..., Any] = load(Plugin)
 
 

@@ -6,9 +6,10 @@ import wit_world.exports.transform  # noqa: F401  the runtime asks for it after 
 
 from ..transform import OpenTransform
 from ..transform import Transform as Plugin
-from . import load
+from . import load, rehearsal
 from .exports import described, opened, outputs, trapping
 
+rehearsal.transforms()
 PLUGIN: Plugin[..., Any] = load(Plugin)
 
 
