@@ -396,7 +396,7 @@ fn others() -> Vec<Hostile> {
         guest(
             "huge-table",
             "table elements",
-            more("(table $huge 20000000 funcref)"),
+            more("(table $huge 9000000 funcref)"),
         ),
     ]
 }

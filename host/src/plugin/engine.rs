@@ -43,7 +43,7 @@ const MODULE_TABLES: u32 = 100;
 const RESIDENT: usize = 256 << 10;
 /// Slots for each core that are not in use and have not been given back.
 const WARM: u32 = 4;
-/// What the runtime itself may need for an instance: Python's takes 1.2 MB.
+/// What the runtime itself may need for an instance: some tens of bytes for each function, import and global of a module.
 const INSTANCE_BYTES: usize = 16 << 20;
 
 /// The interface of `host.log`.
@@ -102,7 +102,11 @@ pub(super) struct Runtime {
 
 impl Runtime {
     fn new(place: Place, stack: u64) -> wasmtime::Result<Self> {
-        let engine = wasmtime::Engine::new(&config(place, stack))?;
+        let engine = wasmtime::Engine::new(&config(place, stack)).or_else(|error| {
+            // Under a bound on memory, as where tenants' components are compiled, or with strict accounting. Code is the same for both.
+            tracing::debug!("instances lie each in memory of its own: {error:#}");
+            wasmtime::Engine::new(&config(Place::Apart, stack))
+        })?;
         let mut calls = Linker::new(&engine);
         host::add_to_linker::<State, State>(&mut calls, |state| &mut state.log)?;
         // The functions that lead out of the plugin, by interface and name.

@@ -3,7 +3,7 @@
 use super::super::engine::INSTANCES;
 use super::super::{CallError, Engine};
 use super::guests::Guest;
-use super::{batch, bind, context, load};
+use super::{batch, bind, context, engine, load};
 
 /// Traps if it finds anything that a module does not begin with, then leaves something everywhere: in what a slot keeps, beyond it, in memory
 /// and a table that have grown.
@@ -44,6 +44,20 @@ fn an_instance_finds_nothing_of_those_before_it() {
             assert_eq!(produced.outputs[0].rows, 2);
         }
     }
+}
+
+#[test]
+fn a_table_that_begins_larger_than_a_slot_is_refused_with_its_size() {
+    let guest = Guest {
+        more: "(table 10000001 funcref)",
+        ..Guest::default()
+    };
+    let refused = engine().load_bytes("guest", &guest.module()).unwrap_err();
+    let wrong = refused.to_string();
+    assert!(
+        wrong.contains("10000001 which exceeds the limit of 10000000"),
+        "{wrong}"
+    );
 }
 
 #[test]
