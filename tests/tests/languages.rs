@@ -51,9 +51,19 @@ fn is_whole(language: &str) {
                 .all(|line| line.contains("wasmill:plugin/host") || line.contains("nothing")),
             "{inspected}"
         );
+        let component = std::fs::read(component).expect("it was built");
+        assert!(core_modules(&component) <= 3, "{dir} is in pieces");
     }
     let example = sdk(language).join("examples").join("parse-json");
     conforms("parse-json", &[example.to_str().expect("text")]);
+}
+
+/// What a component's code is in: one, and what binds it to the host.
+fn core_modules(component: &[u8]) -> usize {
+    wasmparser::Parser::new(0)
+        .parse_all(component)
+        .filter(|payload| matches!(payload, Ok(wasmparser::Payload::ModuleSection { .. })))
+        .count()
 }
 
 fn conforms(suite: &str, arguments: &[&str]) {

@@ -2,6 +2,7 @@
 
 mod c;
 pub mod folder;
+mod fuse;
 mod js;
 pub mod kit;
 mod python;

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use super::folder::{Folder, is_made};
+use super::fuse::fuse;
 use super::kit::Kit;
 use super::tool::{self, Tool};
 
@@ -48,7 +49,11 @@ pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
         // Else the packages of an active environment come in too.
         .env_remove("VIRTUAL_ENV");
     tool::run(command)?;
-    std::fs::read(&out).context("componentize-py made no component")
+    let component = std::fs::read(&out).context("componentize-py made no component")?;
+    Ok(fuse(&component).unwrap_or_else(|unfit| {
+        eprintln!("warning: its instances take longer to make than they could: {unfit}");
+        component
+    }))
 }
 
 /// The author's files below a folder.
