@@ -137,8 +137,16 @@ impl Hosted {
 
     fn upgrade(&self) {
         let upgrade = json!({ "step": "copy", "plugin": "copy@2" });
-        self.server
-            .done(&self.token, "POST", &self.path("/upgrade"), &upgrade);
+        let path = self.path("/upgrade");
+        let done = self.server.done(&self.token, "POST", &path, &upgrade);
+        // Until then what is given back is for the version before.
+        wait_until("the run of the new version", || {
+            let view = self
+                .server
+                .done(&self.token, "GET", &self.path(""), &Value::Null);
+            view["status"]["version"] == done["version"]
+                && view["status"]["phase"]["phase"] == "running"
+        });
     }
 
     /// The files below a folder of the pipeline's.

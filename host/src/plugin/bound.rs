@@ -127,7 +127,8 @@ impl Bound {
 
     fn state(&self, limits: &Limits, wasi: Option<Box<Wasi>>, pool: Arc<MemoryPool>) -> State {
         let quota = self.component.engine().quota().clone();
-        let meter = Meter::new(quota, self.counters.clone());
+        let clock = self.runtime.clock.clone();
+        let meter = Meter::new(clock, quota, self.counters.clone());
         let limiter = Limiter::new(limits, pool);
         State::new(limiter, meter, &self.log, wasi)
     }

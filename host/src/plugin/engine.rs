@@ -6,7 +6,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, PoolingAllocationConfig, WasmBacktraceDetails};
@@ -15,6 +14,7 @@ use super::World;
 use super::bindings::wasmill::plugin::host;
 use super::cache::Cache;
 use super::capture::Captures;
+use super::clock::Clock;
 use super::component::{About, ImportedFunction, Parsed, parse};
 use super::host::State;
 use super::http::OUTGOING_HANDLER;
@@ -28,8 +28,6 @@ use crate::error::{Failure, Fault};
 use crate::ids::Digest;
 use crate::secret::SecretSource;
 
-/// How often deadlines are looked at: fine enough for a deadline of 10 ms, 200 wake-ups a second of one thread.
-const TICK: Duration = Duration::from_millis(5);
 /// Stack of a sink's fiber beyond what its guest may use, for the host functions that it calls.
 const FIBER_HOST_STACK: u64 = 1 << 20;
 
@@ -94,6 +92,7 @@ impl Place {
 /// An engine with what components can be linked to.
 pub(super) struct Runtime {
     pub engine: wasmtime::Engine,
+    pub clock: Arc<Clock>,
     /// `host.log`, the stubs of WASI, and in sinks what `grants.http` opens.
     pub calls: Linker<State>,
     /// The same names, where all that leads outside of the plugin traps.
@@ -129,9 +128,11 @@ impl Runtime {
                 Err(wasmtime::Error::msg(ONLY_COMPUTES))
             })?;
         }
-        start_ticking(&engine)?;
+        let ticking = engine.clone();
+        let clock = Arc::new(Clock::start(move || ticking.increment_epoch())?);
         Ok(Self {
             engine,
+            clock,
             calls,
             describe,
         })
@@ -140,11 +141,6 @@ impl Runtime {
 
 /// What an import says that is called in `describe`.
 pub(super) const ONLY_COMPUTES: &str = "`describe` only computes";
-
-/// Deadlines in ticks of the engine's clock. The first tick may come at once, so one is added.
-pub(super) fn ticks(deadline: Duration) -> u64 {
-    (deadline.as_nanos().div_ceil(TICK.as_nanos()) as u64).saturating_add(1)
-}
 
 impl Engine {
     /// An engine whose compiled code is cached below `cache`, a folder of this user's.
@@ -339,20 +335,6 @@ fn pool() -> PoolingAllocationConfig {
         // Only what waits has a stack of its own.
         .total_stacks(0);
     pool
-}
-
-/// Moves the engine's clock on until the engine is gone.
-fn start_ticking(engine: &wasmtime::Engine) -> std::io::Result<()> {
-    let engine = engine.weak();
-    let ticker = thread::Builder::new().name("wasm-ticker".into());
-    ticker.spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    })?;
-    Ok(())
 }
 
 /// A loaded and compiled component; cheap to clone.

@@ -16,6 +16,7 @@ mod cache;
 mod call;
 pub mod capture;
 mod chunk;
+mod clock;
 mod columns;
 pub mod component;
 mod engine;

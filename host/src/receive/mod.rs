@@ -16,6 +16,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,8 @@ pub struct Waiting {
     pub ended: bool,
     /// The time of the epoch that its next input belongs to, if the input itself says so. [`Receiver::poll`] gives that epoch's input alone.
     pub time: Option<BatchTime>,
+    /// There being nothing, for how long nothing will come of which the thread that asked is not told by being unparked.
+    pub quiet: Duration,
 }
 
 /// The half of a source that knows what input there is. One per source, on the epoch driver's thread of process 0;
@@ -154,7 +157,8 @@ pub trait Receiver: Send {
     /// Takes up to `budget` of what is there now. Never blocks longer than a directory listing or a peek at a file.
     fn poll(&mut self, budget: Budget) -> Result<Offer, Failure>;
 
-    /// What [`Self::poll`] could offer; cheap, called many times a second so that an epoch opens as soon as it is due.
+    /// What [`Self::poll`] could offer; cheap, called many times a second so that an epoch opens as soon as it is due, except where it says
+    /// how long it is [`Waiting::quiet`].
     fn waiting(&mut self) -> Result<Waiting, Failure>;
 
     /// Stop taking input from outside; what was received stays available to `poll`, and once all of it has come [`Self::waiting`]

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use serde_json::Value;
@@ -150,6 +151,7 @@ impl Receiver for Queue {
             bytes: bytes.max(u64::from(!self.batches.is_empty())),
             ended: self.batches.is_empty(),
             time: self.batches.front().map(|batch| batch.time),
+            quiet: Duration::ZERO,
         })
     }
 

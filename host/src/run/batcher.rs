@@ -15,6 +15,8 @@ pub struct Moment {
     pub waiting_bytes: u64,
     /// Whether a step is to be called though no rows may be there: a timer is due, or a window has come to its end.
     pub due: bool,
+    /// For how long nothing of this changes, nothing waiting and nothing being due, unless the thread is unparked.
+    pub quiet: Duration,
     /// Epochs cut and not yet committed.
     pub in_flight: u32,
     /// The process is over its limit of live bytes.
@@ -42,6 +44,8 @@ pub enum Decision {
 
 /// How long to wait when only a change from outside can help.
 const IDLE: Duration = Duration::from_millis(50);
+/// The same when it is known that there will be none, but for a clock that is set anew.
+const REST: Duration = Duration::from_secs(1);
 
 /// Decides by the rules of one pipeline.
 #[derive(Clone, Debug)]
@@ -82,7 +86,10 @@ impl Batcher {
             return Decision::End;
         }
         if moment.waiting_bytes == 0 && !moment.due {
-            return Decision::Wait(IDLE);
+            return Decision::Wait(match moment.in_flight {
+                0 => moment.quiet.clamp(IDLE, REST),
+                _ => IDLE,
+            });
         }
         if moment.in_flight >= self.rules.max_in_flight || moment.overfull {
             return Decision::Wait(IDLE);
@@ -185,6 +192,7 @@ mod tests {
             now: Duration::from_millis(millis),
             waiting_bytes,
             due: false,
+            quiet: Duration::ZERO,
             in_flight: 0,
             overfull: false,
             allowed_rows: None,

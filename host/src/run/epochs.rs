@@ -165,6 +165,8 @@ struct Driver {
 impl Driver {
     /// Goes on until the input or the run ends, and every epoch is committed.
     fn run(&mut self) -> Result<(), Failure> {
+        self.wiring.stop.unpark_me();
+        self.wiring.abort.unpark_me();
         self.resume()?;
         while !self.wiring.abort.is_set() {
             if self.wiring.stop.is_requested() && !self.stopped {
@@ -251,6 +253,7 @@ impl Driver {
             bytes: 0,
             ended: true,
             time: None,
+            quiet: Duration::MAX,
         };
         for source in &mut self.sources {
             let waiting = source
@@ -260,6 +263,7 @@ impl Driver {
             all.bytes = all.bytes.saturating_add(waiting.bytes);
             all.ended &= waiting.ended;
             all.time = earlier(all.time, waiting.time);
+            all.quiet = all.quiet.min(waiting.quiet);
         }
         self.dictated = all.time;
         self.wiring
@@ -278,6 +282,7 @@ impl Driver {
             now: self.started.elapsed(),
             waiting_bytes: all.bytes,
             due: self.is_due(now_millis()),
+            quiet: all.quiet.min(self.until_due()),
             in_flight: (self.in_flight.len() + self.commits.waiting()) as u32,
             overfull: self.wiring.live.is_over(),
             draining: self.stopped,
@@ -373,6 +378,15 @@ impl Driver {
         next.is_some_and(|due| due <= now && latest.is_none_or(|latest| latest < due))
     }
 
+    /// How long until a step or a sink wants an epoch.
+    fn until_due(&self) -> Duration {
+        let next = self.commits.due(self.last_time);
+        next.map_or(Duration::MAX, |due| {
+            let millis = due.saturating_sub(now_millis());
+            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+        })
+    }
+
     /// Makes a plan durable, and before it what its sources could not give again.
     fn record(&mut self, plan: &EpochPlan) -> Result<(), Failure> {
         let Some(journal) = &mut self.journal else {
@@ -409,6 +423,11 @@ impl Driver {
     }
 
     fn wait(&mut self, span: Duration) -> Result<(), Failure> {
+        if self.in_flight.is_empty() {
+            // Nothing can be delivered. Sources, a stop and an abort wake this thread.
+            std::thread::park_timeout(span);
+            return Ok(());
+        }
         match self.wiring.delivered.recv_timeout(span) {
             Ok(before) => self.note_delivered(before)?,
             Err(RecvTimeoutError::Timeout) => {}

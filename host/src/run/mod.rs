@@ -20,8 +20,9 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -111,17 +112,36 @@ pub struct ClusterOptions {
 
 /// A request to drain: sources stop, what was received is delivered, the run ends. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<Request>);
+
+#[derive(Debug, Default)]
+struct Request {
+    is_made: AtomicBool,
+    parked: Mutex<Vec<Thread>>,
+}
 
 impl Stop {
     /// Asks for it.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.is_made.store(true, Ordering::Release);
+        self.parked().drain(..).for_each(|thread| thread.unpark());
     }
 
     /// Whether it was asked for.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.is_made.load(Ordering::Acquire)
+    }
+
+    /// Has the calling thread unparked when it is asked for.
+    pub fn unpark_me(&self) {
+        self.parked().push(std::thread::current());
+        if self.is_requested() {
+            std::thread::current().unpark();
+        }
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.0.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

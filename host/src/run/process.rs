@@ -420,22 +420,22 @@ impl Threads {
     /// timely's network threads may be stuck on a lost peer. Those are left behind and go with the process.
     fn finish(self, workers: usize, abort: &Abort, is_cluster: bool) {
         let mut running = workers;
-        let mut failed = None;
-        while running > 0 {
-            match self.exits.recv_timeout(Duration::from_millis(50)) {
-                Ok(()) => running -= 1,
-                Err(_) if abort.is_set() => {
-                    let since = *failed.get_or_insert_with(Instant::now);
-                    if since.elapsed() > LEAVE_BEHIND {
-                        break;
-                    }
-                }
-                Err(_) => {}
+        let (tell, failed) = crossbeam_channel::bounded(1);
+        abort.on_failure(move |_| {
+            tell.send(()).ok();
+        });
+        while running > 0 && !abort.is_set() {
+            crossbeam_channel::select! {
+                recv(self.exits) -> left => running = left.map_or(0, |()| running - 1),
+                recv(failed) -> _ => {}
             }
         }
         if abort.is_set() {
+            let since = Instant::now();
+            while running > 0 && self.exits.recv_deadline(since + LEAVE_BEHIND).is_ok() {
+                running -= 1;
+            }
             // Sinks may have something to undo.
-            let since = failed.unwrap_or_else(Instant::now);
             let outside = self.outside.iter().chain(&self.driver);
             while outside.clone().any(|thread| !thread.is_finished())
                 && since.elapsed() < LEAVE_BEHIND

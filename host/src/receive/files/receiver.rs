@@ -179,10 +179,12 @@ impl Receiver for FilesReceiver {
 
     fn waiting(&mut self) -> Result<Waiting, Failure> {
         self.list_if_due()?;
+        let interval = self.interval.unwrap_or_default();
         Ok(Waiting {
             bytes: if self.stopped { 0 } else { self.pending_bytes },
             ended: self.interval.is_none(),
             time: None,
+            quiet: interval.saturating_sub(self.listed.elapsed()),
         })
     }
 

@@ -194,6 +194,7 @@ impl Receiver for GenerateReceiver {
             bytes: self.due().saturating_mul(ROW_BYTES),
             ended: self.has_ended(),
             time: None,
+            quiet: Duration::ZERO,
         })
     }
 

@@ -14,6 +14,7 @@ const DONE: Waiting = Waiting {
     bytes: 0,
     ended: true,
     time: None,
+    quiet: Duration::ZERO,
 };
 
 fn config() -> GenerateSource {

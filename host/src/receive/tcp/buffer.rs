@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -144,6 +146,8 @@ struct State {
     connections: u64,
     ended: bool,
     failure: Option<Failure>,
+    /// Who has found nothing here, and is to be told.
+    waits: Option<Thread>,
 }
 
 /// The buffer, shared by the socket thread, the receiver and the readers of process 0.
@@ -213,6 +217,7 @@ impl Buffer {
     /// Adds whole lines of a connection.
     pub fn push_lines(&self, first: Position, lines: u64, new: &[u8]) {
         let mut state = self.state();
+        state.tell();
         state.queued_bytes += new.len() as u64;
         state.held += new.len() as u64;
         let back = state.queue.back_mut();
@@ -243,6 +248,7 @@ impl Buffer {
     /// Adds the beginning of a line that is too long.
     pub fn push_too_long(&self, at: Position, head: &[u8]) {
         let mut state = self.state();
+        state.tell();
         let segment = Segment::TooLong {
             at,
             head: head.to_vec(),
@@ -255,19 +261,24 @@ impl Buffer {
     /// Nothing more will be pushed.
     pub fn end(&self, failure: Option<Failure>) {
         let mut state = self.state();
+        state.tell();
         state.ended = true;
         state.failure = failure;
     }
 
     /// What is queued; an error once all that came before the failure has been offered.
     pub fn waiting(&self) -> Result<Waiting, Failure> {
-        let state = self.state();
+        let mut state = self.state();
+        if state.queue.is_empty() && !state.ended {
+            state.waits = Some(std::thread::current());
+        }
         match &state.failure {
             Some(failure) if state.queue.is_empty() => Err(failure.clone()),
             _ => Ok(Waiting {
                 bytes: state.queued_bytes.max(u64::from(!state.queue.is_empty())),
                 ended: state.ended,
                 time: None,
+                quiet: Duration::MAX,
             }),
         }
     }
@@ -356,6 +367,12 @@ struct Block {
 }
 
 impl State {
+    fn tell(&mut self) {
+        if let Some(thread) = self.waits.take() {
+            thread.unpark();
+        }
+    }
+
     /// What a connection is called, if it is not too long ago.
     fn name(&self, connection: u64) -> Option<&str> {
         let oldest = self.connections - self.names.len() as u64;

@@ -31,8 +31,13 @@ const QUOTA: u32 = 250;
 const COMPILE_TIME: &str = "5s";
 /// How often each component that means harm is met alone.
 const MEETINGS: usize = 5;
-/// How long the neighbour is watched, alone and beside the tenant who means harm.
-const WATCHED: Duration = Duration::from_secs(30);
+/// How long the neighbour is watched, alone and beside the tenant who means harm, in each of so many turns.
+const WATCHED: Duration = Duration::from_secs(10);
+const TURNS: usize = 3;
+/// How long idle pipelines are watched.
+const IDLE_WATCHED: Duration = Duration::from_secs(10);
+/// In which the kernel counts processor time, on every machine that Linux runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Looks for files every second, and finds none.
 const IDLE: &str = r#"name = "{name}"
@@ -85,7 +90,7 @@ type = "files"
 path = "out"
 "#;
 
-/// Adds `idle_pipeline_mb`, `pipeline_start_ms`, `api_p50_ms` and `api_p99_ms`; then `neighbour_p99_ms`, `neighbour_p99_ratio`,
+/// Adds `idle_pipeline_mb`, `idle_pipeline_cpu` (thousandths of a processor), `pipeline_start_ms`, `api_p50_ms` and `api_p99_ms`; then `neighbour_p99_ms`, `neighbour_p99_ratio`,
 /// `hostile_survived` and `hostile_total`; and `hostile_late_ms`.
 pub fn measure(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     idle(wasmill, report)?;
@@ -131,6 +136,11 @@ fn idle(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     let bytes = memory_of_family(server.id())?;
     let each = bytes as f64 / 1e6 / (TENANTS * PIPELINES) as f64;
     report.add("idle_pipeline_mb", each, "MB");
+    let before = processor_time_of_family(server.id())?;
+    std::thread::sleep(IDLE_WATCHED);
+    let spent = processor_time_of_family(server.id())? - before;
+    let each = spent / IDLE_WATCHED.as_secs_f64() / (TENANTS * PIPELINES) as f64;
+    report.add("idle_pipeline_cpu", each * 1e3, "m");
     let mut starts = Vec::new();
     for (number, token) in tokens.iter().take(STARTS).enumerate() {
         let (name, tenant) = (format!("late-{number}"), tenant(number));
@@ -226,7 +236,6 @@ fn harm(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
         .data()
         .join("tenants/neighbour/pipelines/neighbour/checkpoint");
     std::thread::sleep(Duration::from_secs(5));
-    let mut alone = watch(&checkpoint, || ())?;
     let mallory = server.tenant("mallory");
     let policy = json!({ "max_pipelines": 100, "plugin_millicores": QUOTA });
     server.done(&server.admin, "PUT", "/v1/tenants/mallory/policy", &policy);
@@ -240,11 +249,15 @@ fn harm(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
         expected: "",
     });
     let (total, mut survived, mut left) = (suite.len(), 0, suite.into_iter());
-    let mut beside = watch(&checkpoint, || {
-        if let Some(component) = left.next() {
-            survived += u32::from(survives(&server, &mallory, &neighbour, &component));
-        }
-    })?;
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        alone.extend(watch(&checkpoint, || ())?);
+        beside.extend(watch(&checkpoint, || {
+            if let Some(component) = left.next() {
+                survived += u32::from(survives(&server, &mallory, &neighbour, &component));
+            }
+        })?);
+    }
     for component in left {
         survived += u32::from(survives(&server, &mallory, &neighbour, &component));
     }
@@ -343,7 +356,21 @@ fn times(folder: &Path) -> anyhow::Result<BTreeMap<u64, SystemTime>> {
 
 /// Resident bytes of a process and its children, of which each page counts once.
 fn memory_of_family(parent: u32) -> anyhow::Result<u64> {
-    let mut bytes = proportional(parent)?;
+    family(parent)?.into_iter().map(proportional).sum()
+}
+
+/// Seconds of processor time that a process and its children have used.
+fn processor_time_of_family(parent: u32) -> anyhow::Result<f64> {
+    let ticks: u64 = family(parent)?
+        .into_iter()
+        .map(ticks)
+        .sum::<anyhow::Result<u64>>()?;
+    Ok(ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// A process and its children.
+fn family(parent: u32) -> anyhow::Result<Vec<u32>> {
+    let mut family = vec![parent];
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Ok(pid) = name.to_string_lossy().parse::<u32>() else {
@@ -355,10 +382,23 @@ fn memory_of_family(parent: u32) -> anyhow::Result<u64> {
                 .is_some_and(|id| id.trim() == parent.to_string())
         });
         if is_child {
-            bytes += proportional(pid)?;
+            family.push(pid);
         }
     }
-    Ok(bytes)
+    Ok(family)
+}
+
+/// Processor time of a process, in the kernel's ticks.
+fn ticks(pid: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name before it may have spaces.
+    let (_, fields) = text.rsplit_once(')').context("a process has a name")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let time = |field: usize| -> anyhow::Result<u64> {
+        let field = fields.get(field).context("the kernel tells it")?;
+        Ok(field.parse()?)
+    };
+    Ok(time(11)? + time(12)?)
 }
 
 fn proportional(pid: u32) -> anyhow::Result<u64> {

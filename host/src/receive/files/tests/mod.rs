@@ -45,6 +45,7 @@ const DONE: Waiting = Waiting {
     bytes: 0,
     ended: true,
     time: None,
+    quiet: Duration::ZERO,
 };
 
 fn source(path: &Path) -> FilesSource {
@@ -155,6 +156,7 @@ fn a_directory_gives_its_files_oldest_first_and_new_ones_once() {
             bytes: 0,
             ended: false,
             time: None,
+            quiet: Duration::ZERO,
         }
     );
 

@@ -132,6 +132,7 @@ impl Run {
                     bytes: 0,
                     ended: true,
                     time: None,
+                    quiet: Duration::MAX,
                 }
         });
     }

@@ -1,0 +1,165 @@
+//! The clock of an engine. It ticks while there are calls, which it keeps from going on for ever, and rests when there have been none for
+//! some ticks: a server has hundreds of pipelines with nothing to do.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// How often deadlines are looked at: fine enough for a deadline of 10 ms.
+const TICK: Duration = Duration::from_millis(5);
+/// Ticks without a call after which it rests. To wake it takes longer than a tick of one that was only asleep.
+const PATIENCE: u32 = 4;
+
+/// Shared by the instances of an engine.
+#[derive(Debug)]
+pub(super) struct Clock {
+    state: Arc<State>,
+    thread: Thread,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// That go on now.
+    calls: AtomicUsize,
+    /// Whether the thread has to be woken.
+    rests: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Clock {
+    /// Starts the clock of an engine; `tick` moves it on.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub fn start(mut tick: impl FnMut() + Send + 'static) -> io::Result<Self> {
+        let state = Arc::new(State::default());
+        let of_thread = state.clone();
+        let ticker = thread::Builder::new().name("wasm-ticker".into());
+        let ticker = ticker.spawn(move || of_thread.run(&mut tick))?;
+        Ok(Self {
+            state,
+            thread: ticker.thread().clone(),
+        })
+    }
+
+    /// A call begins: from now on it ticks.
+    pub fn begin(&self) {
+        // Of this and what `rests` does one comes first for all threads, so that either the thread sees the call or this that it rests.
+        self.state.calls.fetch_add(1, Ordering::SeqCst);
+        if self.state.rests.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+
+    /// A call has ended.
+    pub fn end(&self) {
+        self.state.calls.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+impl State {
+    fn run(&self, tick: &mut impl FnMut()) {
+        let mut idle = 0;
+        while !self.is_over.load(Ordering::SeqCst) {
+            tick();
+            idle = match self.calls.load(Ordering::SeqCst) {
+                0 => idle + 1,
+                _ => 0,
+            };
+            if idle < PATIENCE {
+                thread::sleep(TICK);
+            } else {
+                self.rest();
+                idle = 0;
+            }
+        }
+    }
+
+    fn rest(&self) {
+        self.rests.store(true, Ordering::SeqCst);
+        while self.calls.load(Ordering::SeqCst) == 0 && !self.is_over.load(Ordering::SeqCst) {
+            thread::park();
+        }
+        self.rests.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A deadline in ticks. The first tick may come at once, so one is added.
+pub(super) fn ticks(deadline: Duration) -> u64 {
+    (deadline.as_nanos().div_ceil(TICK.as_nanos()) as u64).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn clock() -> (Clock, Arc<AtomicU64>) {
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        let tick = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
+        (Clock::start(tick).expect("a thread"), count)
+    }
+
+    fn wait_until(is_so: impl Fn() -> bool) {
+        while !is_so() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn it_ticks_during_a_call_and_rests_when_there_is_none() {
+        let (clock, count) = clock();
+        for _ in 0..3 {
+            wait_until(|| clock.state.rests.load(Ordering::SeqCst));
+            let before = count.load(Ordering::SeqCst);
+            thread::sleep(TICK * 4);
+            assert_eq!(count.load(Ordering::SeqCst), before);
+            clock.begin();
+            wait_until(|| count.load(Ordering::SeqCst) > before + 10);
+            assert!(!clock.state.rests.load(Ordering::SeqCst));
+            clock.end();
+        }
+    }
+
+    #[test]
+    fn no_call_is_forgotten_however_short_the_rests_are() {
+        let (clock, count) = clock();
+        thread::scope(|scope| {
+            for worker in 0..4 {
+                let (clock, count) = (&clock, &count);
+                scope.spawn(move || {
+                    for pause in 0..20 {
+                        thread::sleep(
+                            TICK * PATIENCE + Duration::from_micros(worker * 97 + pause * 331),
+                        );
+                        clock.begin();
+                        let before = count.load(Ordering::SeqCst);
+                        wait_until(|| count.load(Ordering::SeqCst) > before + 1);
+                        clock.end();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn its_thread_ends_with_it() {
+        let (clock, count) = clock();
+        wait_until(|| clock.state.rests.load(Ordering::SeqCst));
+        drop(clock);
+        wait_until(|| Arc::strong_count(&count) == 1);
+    }
+}
