@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -91,6 +91,8 @@ pub struct Bounded {
     pub program: PathBuf,
     /// What each of them may take.
     pub bounds: Bounds,
+    /// The control group that they go to, if it is not their parent's.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl Bounded {
@@ -135,6 +137,7 @@ impl Bounded {
         let mut child = Command::new(&self.program)
             .args(arguments)
             .args(self.bounds.arguments())
+            .args(join_argument(self.cgroup.as_deref()))
             .env_clear()
             .envs(environment)
             .stdin(Stdio::piped())
@@ -175,6 +178,13 @@ impl Bounded {
         ))
         .help("make it smaller, or ask who runs the server for more `--compile-memory`")
     }
+}
+
+/// How a process is told which control group to go to.
+pub fn join_argument(cgroup: Option<&Path>) -> Vec<OsString> {
+    cgroup.map_or_else(Vec::new, |cgroup| {
+        vec!["--join-cgroup".into(), cgroup.into()]
+    })
 }
 
 /// Gives the question, and waits for the answer and what else is said; nothing if the time is over before.
@@ -239,6 +249,7 @@ mod tests {
                 time,
                 memory: 1 << 20,
             },
+            cgroup: None,
         };
         bounded.ask("count", &["-c".as_ref(), script.as_ref()], &7)
     }

@@ -24,6 +24,7 @@ pub mod throttle;
 pub mod trace;
 
 pub mod bounded;
+pub mod cgroup;
 // User code.
 pub mod plugin;
 // Data in.

@@ -162,7 +162,9 @@ pub fn options(folder: &Path, in_process: bool) -> JobsOptions {
                 time: PATIENCE,
                 memory: 2 << 30,
             },
+            cgroup: None,
         },
+        cgroups: None,
         in_process,
         // One for all tests: the plugins are the same.
         cache: plugins().with_file_name("compiled"),

@@ -1,8 +1,10 @@
 //! What compiling and checking what tenants send may take: options of the server, which hands them on to the processes that do it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bounded::{Bounded, Bounds};
+use crate::cgroup;
 use crate::config::{parse_duration, parse_size};
 use crate::error::Failure;
 
@@ -49,6 +51,45 @@ impl BoundsOptions {
         Ok(Bounded {
             program,
             bounds: self.bounds(),
+            cgroup: None,
         })
+    }
+}
+
+/// What a process is told that a server or a runner starts.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ChildOptions {
+    #[command(flatten)]
+    pub bounds: BoundsOptions,
+
+    /// The control group to go to
+    #[arg(long, value_name = "DIR")]
+    pub join_cgroup: Option<PathBuf>,
+}
+
+impl ChildOptions {
+    /// Goes to the group, if there is one.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn join(&self) -> Result<(), Failure> {
+        let Some(group) = &self.join_cgroup else {
+            return Ok(());
+        };
+        cgroup::join(group).map_err(|error| {
+            let group = group.display();
+            Failure::external(format!(
+                "the control group `{group}` cannot be joined: {error}"
+            ))
+        })
+    }
+
+    /// The same, and holds this process to the bounds.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn impose(&self) -> Result<(), Failure> {
+        self.join()?;
+        self.bounds.bounds().impose()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::bounds::BoundsOptions;
+use super::bounds::ChildOptions;
 use super::engine::EngineOptions;
 use super::exit::Exit;
 use crate::bounded::answer;
@@ -17,7 +17,7 @@ pub struct Compile {
     engine: EngineOptions,
 
     #[command(flatten)]
-    bounds: BoundsOptions,
+    child: ChildOptions,
 }
 
 impl Compile {
@@ -26,7 +26,7 @@ impl Compile {
     /// # Errors
     /// When it cannot be limited, or nobody listens.
     pub fn run(self) -> anyhow::Result<Exit> {
-        self.bounds.bounds().impose()?;
+        self.child.impose()?;
         answer(|()| {
             let component = self.engine.open()?.load(&self.file)?;
             Ok(component.about().clone())

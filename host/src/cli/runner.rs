@@ -1,6 +1,7 @@
 //! `wasmill runner`: what `wasmill serve` starts for each tenant. Not for people.
 
 use std::io::{self, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -8,11 +9,13 @@ use std::sync::atomic::AtomicBool;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::bounds::BoundsOptions;
+use super::bounds::ChildOptions;
 use super::engine::EngineOptions;
 use super::exit::Exit;
 use super::log::LogFormat;
 use super::traces::TraceOptions;
+#[cfg(target_os = "linux")]
+use crate::cgroup;
 use crate::jobs::runner;
 use crate::plugin::Engine;
 
@@ -27,7 +30,7 @@ pub struct Runner {
     engine: EngineOptions,
 
     #[command(flatten)]
-    bounds: BoundsOptions,
+    child: ChildOptions,
 
     #[command(flatten)]
     traces: TraceOptions,
@@ -44,12 +47,15 @@ impl Runner {
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::new(AtomicBool::default()))?;
         }
+        self.child.join()?;
         step_back();
         let orders = BufReader::new(io::stdin());
-        let program = self.bounds.this_program()?;
+        let program = self.child.bounds.this_program()?;
         let engine = Engine::compiling_elsewhere(&self.engine.folder()?, program);
         let collector = self.traces.collector()?;
-        runner::serve(orders, io::stdout(), engine, collector, wall)?;
+        let group = self.child.join_cgroup;
+        let wall = move |memory| wall(memory, group.as_deref());
+        runner::serve(orders, io::stdout(), engine, collector, Box::new(wall))?;
         Ok(Exit::Done)
     }
 }
@@ -75,9 +81,9 @@ fn step_back() {}
 const BESIDE: u64 = 2 << 30;
 
 /// Beyond it the runner dies, and starts its pipelines again. It counts data and not addresses, of which the runtime reserves far more than it
-/// ever touches.
+/// ever touches; a control group counts what its processes have touched, and all of them together.
 #[cfg(target_os = "linux")]
-fn wall(memory: Option<u64>) {
+fn wall(memory: Option<u64>, group: Option<&Path>) {
     let maximum = getrlimit(Resource::Data).maximum;
     let wanted = memory.map(|memory| memory.saturating_add(BESIDE));
     let current = match (wanted, maximum) {
@@ -88,7 +94,12 @@ fn wall(memory: Option<u64>) {
     if let Err(error) = setrlimit(Resource::Data, limit) {
         tracing::warn!(%error, "the runner's memory is not limited by the system");
     }
+    if let Some(group) = group
+        && let Err(error) = cgroup::hold_to(group, wanted)
+    {
+        tracing::warn!(%error, "the runner's control group does not limit its memory");
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn wall(_memory: Option<u64>) {}
+fn wall(_memory: Option<u64>, _group: Option<&Path>) {}

@@ -1,7 +1,7 @@
 //! `wasmill serve`: the server, until someone asks it to stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,6 +13,7 @@ use super::exit::{Exit, WrongUsage};
 use super::log::LogFormat;
 use super::output;
 use super::traces::TraceOptions;
+use crate::cgroup::{self, Cgroups};
 use crate::checkpoint::storage::Bucket;
 use crate::error::Failure;
 use crate::server::{Server, ServerOptions};
@@ -74,6 +75,11 @@ pub struct Serve {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     keep_rejected: u64,
 
+    /// The control group (version 2) whose parts tenants' processes run in, `own` for the one that the server is started in, or `off` [default:
+    /// its own, if it is delegated to it, as by systemd's `Delegate=yes`]
+    #[arg(long, value_name = "DIR")]
+    cgroup: Option<PathBuf>,
+
     #[command(flatten)]
     bounds: BoundsOptions,
 
@@ -84,6 +90,24 @@ pub struct Serve {
 fn bucket(text: &str) -> Result<Bucket, String> {
     let bucket = Bucket::parse(text).filter(|bucket| !bucket.name.is_empty());
     bucket.ok_or_else(|| "write s3://BUCKET/PREFIX".into())
+}
+
+/// The control group to divide.
+fn cgroups(wanted: Option<&Path>) -> Result<Option<Cgroups>, Failure> {
+    let folder = match wanted.map(|wanted| (wanted, wanted.to_str())) {
+        None => cgroup::delegated(),
+        Some((_, Some("off"))) => None,
+        Some((_, Some("own"))) => match cgroup::own() {
+            None => {
+                return Err(Failure::external(
+                    "this system has no control groups of version 2",
+                ));
+            }
+            own => own,
+        },
+        Some((folder, _)) => Some(folder.to_owned()),
+    };
+    folder.map(|folder| Cgroups::divide(&folder)).transpose()
 }
 
 /// As many files and connections as the system lets it and its runners have: what a shell gives a program is a fraction of that.
@@ -128,6 +152,7 @@ impl Serve {
             secrets_key: self.secrets_key,
             tls,
             program: self.bounds.this_program()?,
+            cgroups: cgroups(self.cgroup.as_deref())?,
             collector: self.traces.collector()?,
             in_process: self.in_process,
             new_admin_token: self.new_admin_token,

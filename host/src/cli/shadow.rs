@@ -1,6 +1,6 @@
 //! `wasmill shadow`: what `wasmill serve` starts to run an epoch with an upgrade beside what it was. Not for people.
 
-use super::bounds::BoundsOptions;
+use super::bounds::ChildOptions;
 use super::check;
 use super::engine::EngineOptions;
 use super::exit::Exit;
@@ -20,7 +20,7 @@ pub struct Shadow {
     engine: EngineOptions,
 
     #[command(flatten)]
-    bounds: BoundsOptions,
+    child: ChildOptions,
 }
 
 impl Shadow {
@@ -29,7 +29,7 @@ impl Shadow {
     /// # Errors
     /// When it cannot be limited, or nobody asks or listens.
     pub fn run(self) -> anyhow::Result<Exit> {
-        self.bounds.bounds().impose()?;
+        self.child.impose()?;
         answer(|beside: Beside| {
             let engine = self.engine.open()?;
             engine.use_secrets(SecretSource::Given(beside.secrets.clone()));

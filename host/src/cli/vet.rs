@@ -1,6 +1,6 @@
 //! `wasmill vet`: what `wasmill serve` starts for each pipeline file that it is to apply. Not for people.
 
-use super::bounds::BoundsOptions;
+use super::bounds::ChildOptions;
 use super::engine::EngineOptions;
 use super::exit::Exit;
 use crate::bounded::answer;
@@ -13,7 +13,7 @@ pub struct Vet {
     engine: EngineOptions,
 
     #[command(flatten)]
-    bounds: BoundsOptions,
+    child: ChildOptions,
 }
 
 impl Vet {
@@ -22,7 +22,7 @@ impl Vet {
     /// # Errors
     /// When it cannot be limited, or nobody asks or listens.
     pub fn run(self) -> anyhow::Result<Exit> {
-        self.bounds.bounds().impose()?;
+        self.child.impose()?;
         answer(|file: ConfinedFile| Ok(file.check(&self.engine.open()?)))?;
         Ok(Exit::Done)
     }

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::protocol::{Order, PROTOCOL, Report, hear, say};
 use super::{JobsOptions, runner};
+use crate::bounded::join_argument;
 use crate::ids::TenantId;
 use crate::plugin::Engine;
 use crate::thread;
@@ -88,6 +89,8 @@ fn start_process(
     queue: Receiver<Order>,
     mut hear: impl FnMut(Heard) + Send + 'static,
 ) -> io::Result<Arc<Mutex<Child>>> {
+    let cgroups = options.cgroups.as_ref();
+    let cgroup = cgroups.map(|groups| groups.tenant(tenant)).transpose()?;
     let collector = options.collector.iter();
     let traces = collector.flat_map(|collector| ["--traces", collector.endpoint()]);
     let mut command = Command::new(&options.program.program);
@@ -96,6 +99,7 @@ fn start_process(
         .arg("--cache")
         .arg(&options.cache)
         .args(options.program.bounds.arguments())
+        .args(join_argument(cgroup.as_deref()))
         .args(traces)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -131,7 +135,13 @@ fn start_thread(
     let collector = options.collector.clone();
     let runner = thread::spawn(format!("runner:{tenant}"), move || {
         // A wall around this process would be one around its server.
-        runner::serve(BufReader::new(orders), stdout, engine, collector, |_| ())
+        runner::serve(
+            BufReader::new(orders),
+            stdout,
+            engine,
+            collector,
+            Box::new(|_| ()),
+        )
     });
     thread::spawn(format!("from:{tenant}"), move || {
         listen(reports, &mut hear);

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::Bounded;
+use crate::cgroup::Cgroups;
 use crate::checkpoint::storage::Location;
 use crate::ids::{PipelineName, TenantId};
 use crate::trace::Collector;
@@ -48,6 +49,8 @@ pub struct JobsOptions {
     pub data: PathBuf,
     /// The `wasmill` that runners are processes of, and what its children may take that compile for them.
     pub program: Bounded,
+    /// Where tenants have control groups.
+    pub cgroups: Option<Cgroups>,
     /// To run pipelines on threads of this process, for tests: a crash of one is then the crash of all.
     pub in_process: bool,
     /// Folder of compiled plugins.

@@ -36,7 +36,7 @@ const ABORT_LIMIT: Duration = Duration::from_secs(3);
 const REPORTS: usize = 1024;
 
 /// Holds a process to about so much memory of its plugins, or to all there is: what is left when everything inside it has failed to.
-pub type Wall = fn(Option<u64>);
+pub type Wall = Box<dyn Fn(Option<u64>) + Send + Sync>;
 
 /// Does what `orders` say until they end, with plugins in `engine` if there is one, and reports; traces go to the collector. Each time that
 /// its plugins may have another amount of memory, `wall` is told.

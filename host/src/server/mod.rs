@@ -42,6 +42,7 @@ use telling::Telling;
 use usage::Unwritten;
 
 use crate::bounded::Bounded;
+use crate::cgroup::Cgroups;
 use crate::checkpoint::storage::Bucket;
 use crate::error::Failure;
 use crate::jobs::{Jobs, JobsOptions};
@@ -60,6 +61,8 @@ pub struct ServerOptions {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The `wasmill` that runners are processes of, and what its children may take that work on what tenants send.
     pub program: Bounded,
+    /// The parts of a control group, for tenants and what works for them.
+    pub cgroups: Option<Cgroups>,
     /// Where traces of epochs go.
     pub collector: Option<Collector>,
     /// To run pipelines in this process, for tests.
@@ -112,12 +115,16 @@ impl Server {
         let jobs = Jobs::start(JobsOptions {
             data: folder.root().to_owned(),
             program: options.program.clone(),
+            cgroups: options.cgroups.clone(),
             in_process: options.in_process,
             cache: folder.cache(),
             collector: options.collector.clone(),
         })?;
         let service = Arc::new(Service {
-            program: options.program.clone(),
+            program: Bounded {
+                cgroup: options.cgroups.as_ref().map(Cgroups::checks),
+                ..options.program.clone()
+            },
             folder,
             catalog,
             history: History::follow(&jobs),
