@@ -292,6 +292,23 @@ fn tokens_go_over_tls() {
 }
 
 #[test]
+fn a_machine_without_certificates_reaches_a_server_without_tls() {
+    let server = Server::start(&[]);
+    let nothing = tempfile::tempdir().expect("a temporary folder");
+    let login = |scheme| {
+        let url = format!("{scheme}://{}", server.address());
+        let mut login = server.command(&["login", &url, "--token", &server.admin]);
+        login
+            .env("SSL_CERT_FILE", nothing.path().join("none.pem"))
+            .env("SSL_CERT_DIR", nothing.path());
+        run(&mut login)
+    };
+    let said = login("https").failed_with(4).err;
+    assert!(said.contains("package `ca-certificates`"), "{said}");
+    login("http").succeeded();
+}
+
+#[test]
 fn top_shows_an_administrator_all_pipelines_and_a_tenant_its_own() {
     let server = Server::start(&[]);
     let tokens = ["acme", "beta"].map(|tenant| {

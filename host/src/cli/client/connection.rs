@@ -72,8 +72,16 @@ impl Connection {
                 .help("write it with its scheme: http://127.0.0.1:7070")
                 .into());
         }
-        let http = Client::builder().timeout(TIMEOUT).build();
-        let http = http.context("no client can be made")?;
+        let mut http = Client::builder().timeout(TIMEOUT);
+        if saved.url.starts_with("http://") {
+            // Nothing is to be believed, and a small image has no certificates to believe by.
+            http = http.tls_certs_only([]);
+        }
+        let http = http.build().map_err(|error| {
+            let error = anyhow::Error::new(error);
+            Failure::external(format!("no client can be made: {error:#}"))
+                .help("certificates of the system are in Debian's package `ca-certificates`")
+        })?;
         Ok(Self { http, saved })
     }
 
