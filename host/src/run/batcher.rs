@@ -231,6 +231,24 @@ mod tests {
     }
 
     #[test]
+    fn who_has_nothing_to_do_waits_as_long_as_its_sources_are_quiet() {
+        let mut batcher = Batcher::new(rules(SECOND));
+        let mut wait = |quiet, in_flight| {
+            let moment = Moment {
+                quiet,
+                in_flight,
+                ..at(5000, 0)
+            };
+            batcher.decide(moment)
+        };
+        let known = Duration::from_millis(700);
+        assert_eq!(wait(known, 0), Decision::Wait(known));
+        assert_eq!(wait(known, 1), Decision::Wait(IDLE));
+        assert_eq!(wait(Duration::ZERO, 0), Decision::Wait(IDLE));
+        assert_eq!(wait(Duration::MAX, 0), Decision::Wait(REST));
+    }
+
+    #[test]
     fn an_epoch_closes_early_when_the_byte_limit_is_reached() {
         let mut batcher = Batcher::new(rules(SECOND));
         assert!(matches!(batcher.decide(at(1, 1000)), Decision::Cut(_)));
