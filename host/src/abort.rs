@@ -7,9 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
-use std::thread::Thread;
 
 use crate::error::Failure;
+use crate::thread::Parked;
 
 /// Shared by all threads of a run in one process; cheap to clone.
 #[derive(Clone, Default)]
@@ -21,7 +21,7 @@ type Listener = Box<dyn FnOnce(&Failure) + Send>;
 struct Shared {
     set: AtomicBool,
     failure: OnceLock<Failure>,
-    parked: Mutex<Vec<Thread>>,
+    parked: Parked,
     listeners: Mutex<Vec<Listener>>,
 }
 
@@ -32,9 +32,7 @@ impl Abort {
             return;
         }
         self.0.set.store(true, Ordering::Release);
-        for thread in lock(&self.0.parked).iter() {
-            thread.unpark();
-        }
+        self.0.parked.unpark();
         let listeners = std::mem::take(&mut *lock(&self.0.listeners));
         let failure = self.0.failure.get().expect("set above");
         for listener in listeners {
@@ -54,10 +52,7 @@ impl Abort {
 
     /// Has the calling thread unparked on failure.
     pub fn unpark_me(&self) {
-        lock(&self.0.parked).push(std::thread::current());
-        if self.is_set() {
-            std::thread::current().unpark();
-        }
+        self.0.parked.add_this(|| self.is_set());
     }
 
     /// Calls `listener` on failure, at once if there is one already.

@@ -21,13 +21,9 @@ use crate::ids::TenantId;
 const SERVER: u32 = 1000;
 const CHECKS: u32 = 1;
 
-/// The parts of a group, to start processes in.
+/// The parts of the group in this folder, to start processes in.
 #[derive(Clone, Debug)]
-pub struct Cgroups {
-    folder: PathBuf,
-    /// Whether the processor is shared by them.
-    cpu: bool,
-}
+pub struct Cgroups(PathBuf);
 
 impl Cgroups {
     /// Divides the group of a folder. This process moves to a part of it, if it is in the whole, for one that is divided has no processes.
@@ -41,28 +37,26 @@ impl Cgroups {
                 .help("it must be one of version 2 that is delegated to the server's user, as systemd's `Delegate=yes` makes it; `--cgroup off` does without")
         };
         let controllers = fs::read_to_string(folder.join("cgroup.controllers")).map_err(failed)?;
-        let has = |name| controllers.split_whitespace().any(|there| there == name);
-        let this = Self {
-            folder: folder.to_owned(),
-            cpu: has("cpu"),
-        };
+        let has = |name: &&str| controllers.split_whitespace().any(|there| there == *name);
+        let this = Self(folder.to_owned());
         let (server, checks) = (this.part("server"), this.checks());
         for part in [&server, &checks] {
-            make(part).map_err(failed)?;
+            fs::create_dir_all(part).map_err(failed)?;
         }
         if own().is_some_and(|own| own == folder) {
             join(&server).map_err(failed)?;
         }
-        for controller in ["cpu", "memory"].into_iter().filter(|name| has(name)) {
+        let divided: Vec<&str> = ["cpu", "memory"].into_iter().filter(has).collect();
+        for controller in &divided {
             let given = format!("+{controller}");
             fs::write(folder.join("cgroup.subtree_control"), given).map_err(failed)?;
         }
-        for (part, weight) in [(&server, SERVER), (&checks, CHECKS)] {
-            if this.cpu {
+        if divided.contains(&"cpu") {
+            for (part, weight) in [(&server, SERVER), (&checks, CHECKS)] {
                 fs::write(part.join("cpu.weight"), weight.to_string()).map_err(failed)?;
             }
         }
-        tracing::info!(folder = %folder.display(), controllers = controllers.trim(), "tenants have control groups");
+        tracing::info!(folder = %folder.display(), ?divided, "tenants have control groups");
         Ok(this)
     }
 
@@ -77,19 +71,12 @@ impl Cgroups {
     /// When the system has no room for more.
     pub fn tenant(&self, tenant: &TenantId) -> io::Result<PathBuf> {
         let part = self.part(&format!("tenant-{tenant}"));
-        make(&part)?;
+        fs::create_dir_all(&part)?;
         Ok(part)
     }
 
     fn part(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        self.0.join(name)
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod ids;
 
 pub mod error;
+pub mod thread;
 
 pub mod abort;
 pub mod batch;
@@ -19,7 +20,6 @@ pub mod key_file;
 pub mod prefetch;
 pub mod secret;
 pub mod telemetry;
-pub mod thread;
 pub mod throttle;
 pub mod trace;
 

@@ -3,10 +3,35 @@
 //! Several pipelines run in one process, and each has a log of its own: the subscriber of its first thread. So whoever starts a thread
 //! for a run hands the subscriber on.
 
-use std::thread::JoinHandle;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, Thread};
 
 use tracing::Dispatch;
 use tracing::dispatcher;
+
+/// Threads that sleep until something happens to the run. Who waits for it says so first and looks then whether it has happened.
+#[derive(Debug, Default)]
+pub struct Parked(Mutex<Vec<Thread>>);
+
+impl Parked {
+    /// The calling thread is to be unparked; if it `has_happened`, at once.
+    pub fn add_this(&self, has_happened: impl FnOnce() -> bool) {
+        self.threads().push(std::thread::current());
+        if has_happened() {
+            std::thread::current().unpark();
+        }
+    }
+
+    /// Unparks them.
+    pub fn unpark(&self) {
+        self.threads().iter().for_each(Thread::unpark);
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<Thread>> {
+        // Nothing panics while holding the lock; if it did, the list is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Where what a thread logs goes.
 #[derive(Clone, Debug)]

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wasmill_tests::http::{Answer, Request, server};
-use wasmill_tests::{Running, folder, peak_memory, run, serve, wait_until_read, wasmill};
+use wasmill_tests::{
+    Running, folder, peak_memory, run, serve, wait_until, wait_until_read, wasmill,
+};
 
 const PIPELINE: &str = r#"
 name = "overload"
@@ -42,7 +44,7 @@ const BATCH_ROWS: u64 = 100;
 const BATCH_TIME: Duration = Duration::from_millis(10);
 const ROWS_PER_SECOND: u64 = BATCH_ROWS * 1000 / BATCH_TIME.as_millis() as u64;
 const EPOCHS_PER_SECOND: u64 = 2;
-/// Epochs after which those that follow are of the size that the rate asks for.
+/// Epochs after which most are of the size that the rate asks for.
 const SETTLED: u64 = 8;
 /// Epochs that are cut and not committed, by default.
 const MAX_IN_FLIGHT: u64 = 3;
@@ -112,6 +114,10 @@ impl Overloaded {
         println!("at most {most} epochs were in flight; {came} rows came in {span:?}");
         assert!(peak < early + MARGIN, "{early} bytes became {peak}");
         assert!((2..=MAX_IN_FLIGHT).contains(&most), "{most} in flight");
+        // Where this test is given little of the processor it takes longer until epochs have found their size.
+        wait_until("epochs enough to find their size", || {
+            next_after(&self.folder.path().join("checkpoint/commit")) >= SETTLED
+        });
     }
 
     /// Drains it: what the source gave has come to the server, each row once, in epochs of a size that the server can take.
@@ -127,11 +133,7 @@ impl Overloaded {
         let rows = rows_per_epoch(&self.folder.path().join("checkpoint"), row_bytes);
         println!("an epoch had {rows} rows; {summary}");
         let lasting_an_interval = ROWS_PER_SECOND / EPOCHS_PER_SECOND;
-        let epochs = summary["epochs"].as_u64().expect("a number");
-        // On a machine that others have to themselves there may not have been as many as it takes.
-        if epochs >= SETTLED {
-            assert!(rows < 2 * lasting_an_interval, "{rows} rows an epoch");
-        }
+        assert!(rows < 2 * lasting_an_interval, "{rows} rows an epoch");
         given.as_u64().expect("a number")
     }
 }

@@ -94,19 +94,15 @@ fn bucket(text: &str) -> Result<Bucket, String> {
 
 /// The control group to divide.
 fn cgroups(wanted: Option<&Path>) -> Result<Option<Cgroups>, Failure> {
-    let folder = match wanted.map(|wanted| (wanted, wanted.to_str())) {
-        None => cgroup::delegated(),
-        Some((_, Some("off"))) => None,
-        Some((_, Some("own"))) => match cgroup::own() {
-            None => {
-                return Err(Failure::external(
-                    "this system has no control groups of version 2",
-                ));
-            }
-            own => own,
-        },
-        Some((folder, _)) => Some(folder.to_owned()),
-    };
+    let folder =
+        match wanted {
+            None => cgroup::delegated(),
+            Some(wanted) if wanted == Path::new("off") => None,
+            Some(wanted) if wanted == Path::new("own") => Some(cgroup::own().ok_or_else(|| {
+                Failure::external("this system has no control groups of version 2")
+            })?),
+            Some(folder) => Some(folder.to_owned()),
+        };
     folder.map(|folder| Cgroups::divide(&folder)).transpose()
 }
 

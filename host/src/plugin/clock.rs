@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// How often deadlines are looked at: fine enough for a deadline of 10 ms.
 const TICK: Duration = Duration::from_millis(5);
-/// Ticks without a call after which it rests. To wake it takes longer than a tick of one that was only asleep.
+/// Ticks without a call after which it rests: calls that follow each other quickly do not have to wake it each time.
 const PATIENCE: u32 = 4;
 
 /// Shared by the instances of an engine.
@@ -46,7 +46,7 @@ impl Clock {
 
     /// A call begins: from now on it ticks.
     pub fn begin(&self) {
-        // Of this and what `rests` does one comes first for all threads, so that either the thread sees the call or this that it rests.
+        // The thread says that it rests and looks for calls then; this counts the call and looks then whether it rests. One of them sees the other.
         self.state.calls.fetch_add(1, Ordering::SeqCst);
         if self.state.rests.load(Ordering::SeqCst) {
             self.thread.unpark();

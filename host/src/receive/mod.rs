@@ -147,7 +147,7 @@ pub struct Waiting {
     pub ended: bool,
     /// The time of the epoch that its next input belongs to, if the input itself says so. [`Receiver::poll`] gives that epoch's input alone.
     pub time: Option<BatchTime>,
-    /// There being nothing, for how long nothing will come of which the thread that asked is not told by being unparked.
+    /// If there is nothing: for how long nothing will come without the thread that asked being unparked.
     pub quiet: Duration,
 }
 

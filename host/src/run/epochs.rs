@@ -277,12 +277,13 @@ impl Driver {
             *since = now;
         }
         self.allowed = self.wiring.intake.left(now);
+        let until_due = self.next_due().map_or(Duration::MAX, until);
         let moment = Moment {
             allowed_rows: self.allowed,
             now: self.started.elapsed(),
             waiting_bytes: all.bytes,
-            due: self.is_due(now_millis()),
-            quiet: all.quiet.min(self.until_due()),
+            due: until_due == Duration::ZERO,
+            quiet: all.quiet.min(until_due),
             in_flight: (self.in_flight.len() + self.commits.waiting()) as u32,
             overfull: self.wiring.live.is_over(),
             draining: self.stopped,
@@ -334,7 +335,10 @@ impl Driver {
         self.wiring.intake.take(rows);
         let is_short = self.allowed.is_some_and(|allowed| rows >= allowed);
         self.held = is_short.then(Instant::now);
-        if reads.is_empty() && dictated.is_none() && !self.is_due(now_millis()) {
+        if reads.is_empty()
+            && dictated.is_none()
+            && self.next_due().is_none_or(|due| due > now_millis())
+        {
             return Ok(());
         }
         // The order of partitions is that of the sources in the file, whoever was asked first.
@@ -367,24 +371,15 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether a step or a sink wants an epoch even if there are no rows.
-    fn is_due(&self, now: i64) -> bool {
+    /// When a step or a sink wants an epoch even if there are no rows.
+    fn next_due(&self) -> Option<i64> {
         if self.dictated.is_some() {
-            return false;
+            return None;
         }
         let next = self.commits.due(self.last_time);
         let latest = self.in_flight.back().map(|epoch| epoch.time.0);
         // What is due at an epoch in flight is called in it.
-        next.is_some_and(|due| due <= now && latest.is_none_or(|latest| latest < due))
-    }
-
-    /// How long until a step or a sink wants an epoch.
-    fn until_due(&self) -> Duration {
-        let next = self.commits.due(self.last_time);
-        next.map_or(Duration::MAX, |due| {
-            let millis = due.saturating_sub(now_millis());
-            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-        })
+        next.filter(|due| latest.is_none_or(|latest| latest < *due))
     }
 
     /// Makes a plan durable, and before it what its sources could not give again.
@@ -537,6 +532,12 @@ impl Wiring {
             self.waker.wake();
         }
     }
+}
+
+/// How long until a time, in milliseconds since 1970; nothing once it has come.
+fn until(time: i64) -> Duration {
+    let millis = time.saturating_sub(now_millis());
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 fn earlier(one: Option<BatchTime>, other: Option<BatchTime>) -> Option<BatchTime> {

@@ -20,9 +20,8 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +33,7 @@ use crate::error::Failure;
 use crate::ids::{Digest, Generation, NodeName, ProcessIndex};
 use crate::pipeline::Plan;
 use crate::telemetry::NodeCounts;
+use crate::thread::Parked;
 use crate::trace::Traces;
 
 use cluster::Cluster;
@@ -117,14 +117,14 @@ pub struct Stop(Arc<Request>);
 #[derive(Debug, Default)]
 struct Request {
     is_made: AtomicBool,
-    parked: Mutex<Vec<Thread>>,
+    parked: Parked,
 }
 
 impl Stop {
     /// Asks for it.
     pub fn request(&self) {
         self.0.is_made.store(true, Ordering::Release);
-        self.parked().drain(..).for_each(|thread| thread.unpark());
+        self.0.parked.unpark();
     }
 
     /// Whether it was asked for.
@@ -134,14 +134,7 @@ impl Stop {
 
     /// Has the calling thread unparked when it is asked for.
     pub fn unpark_me(&self) {
-        self.parked().push(std::thread::current());
-        if self.is_requested() {
-            std::thread::current().unpark();
-        }
-    }
-
-    fn parked(&self) -> MutexGuard<'_, Vec<Thread>> {
-        self.0.parked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.parked.add_this(|| self.is_requested());
     }
 }
 

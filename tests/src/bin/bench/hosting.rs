@@ -90,8 +90,8 @@ type = "files"
 path = "out"
 "#;
 
-/// Adds `idle_pipeline_mb`, `idle_pipeline_cpu` (thousandths of a processor), `pipeline_start_ms`, `api_p50_ms` and `api_p99_ms`; then `neighbour_p99_ms`, `neighbour_p99_ratio`,
-/// `hostile_survived` and `hostile_total`; and `hostile_late_ms`.
+/// Adds `idle_pipeline_mb`, `idle_pipeline_cpu` (thousandths of a processor), `pipeline_start_ms`, `api_p50_ms` and `api_p99_ms`; then
+/// `neighbour_p99_ms`, `neighbour_p99_ratio`, `hostile_survived` and `hostile_total`; and `hostile_late_ms`.
 pub fn measure(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
     idle(wasmill, report)?;
     harm(wasmill, report)?;

@@ -115,7 +115,7 @@ fn modules(component: &[u8]) -> usize {
         .count()
 }
 
-/// What a component answers to the numbers below twenty, one after the other, and what it told the host.
+/// What a component answers to the numbers below five, one after the other, and what it told the host.
 fn answers(component: &[u8]) -> (Vec<u32>, Vec<String>) {
     let engine = Engine::new(&Config::new()).expect("an engine");
     let component = Component::new(&engine, component).expect("a valid component");
@@ -167,11 +167,11 @@ fn made_one_twice_it_is_the_same() {
 #[test]
 fn functions_keep_their_names() {
     let after = fuse(&component(LINKED)).expect("its shape is known");
-    let text = names_of_functions(&after);
+    let names = names_of_functions(&after);
     for name in ["twice", "thrice", "run"] {
         assert!(
-            text.contains(&name.to_owned()),
-            "{name} is not among {text:?}"
+            names.contains(&name.to_owned()),
+            "{name} is not among {names:?}"
         );
     }
 }
