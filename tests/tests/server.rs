@@ -173,7 +173,7 @@ fn a_pipeline_is_managed_from_the_command_line() {
 
     let cli = |arguments: &[&str]| run(&mut server.command(arguments));
     let refused = cli(&["pipeline", "apply", file, "--yes"])
-        .failed_with(3)
+        .failed_with(2)
         .err;
     assert!(refused.contains("--> pipeline.toml:13:10"), "{refused}");
     assert!(refused.contains("push it first"), "{refused}");
@@ -211,11 +211,15 @@ fn a_pipeline_is_managed_from_the_command_line() {
         "--file",
         pulled.to_str().unwrap(),
     ];
-    cli(&pull).succeeded();
+    fs::write(&pulled, "another").unwrap();
+    let refused = cli(&pull).failed_with(2).err;
+    assert!(refused.contains("is another"), "{refused}");
+    cli(&[&pull as &[&str], &["--overwrite"]].concat()).succeeded();
     assert_eq!(
-        fs::read(pulled).unwrap(),
+        fs::read(&pulled).unwrap(),
         fs::read(component("split-words")).unwrap()
     );
+    cli(&pull).succeeded();
 
     let used = cli(&["plugin", "rm", "split-words@1"]).failed_with(3).err;
     assert!(used.contains("pipeline `counts`"), "{used}");

@@ -205,6 +205,12 @@ impl Book {
         }
     }
 
+    /// Forgets a tenant that has no jobs any more.
+    pub fn forget(&mut self, tenant: &TenantId) {
+        self.terms.remove(tenant);
+        self.past.remove(tenant);
+    }
+
     /// Notes what a runner has used by now.
     pub fn note_usage(&mut self, id: RunnerId, usage: Usage) {
         if let Some(runner) = self.runners.get_mut(&id) {

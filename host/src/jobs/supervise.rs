@@ -90,6 +90,11 @@ impl Jobs {
         self.0.book().set_terms(tenant, terms);
     }
 
+    /// Forgets a tenant that has no jobs any more.
+    pub fn forget(&self, tenant: &TenantId) {
+        self.0.book().forget(tenant);
+    }
+
     /// What was used since this was last asked, for whoever keeps an account.
     pub fn take_spent(&self) -> Spent {
         self.0.book().account.take()

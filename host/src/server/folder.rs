@@ -205,12 +205,27 @@ impl DataFolder {
             true => Some(LocalDisk::new(&checkpoint).claim()?),
             false => None,
         };
-        match fs::rename(&folder, gone.path().join("pipeline")) {
-            Ok(()) => sync(folder.parent().unwrap_or(&self.root))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+        self.take(&folder, &gone)?;
         Ok(gone)
+    }
+
+    /// Takes away all files of a tenant: deleted with what this gives.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn take_tenant(&self, tenant: &TenantId) -> io::Result<TempDir> {
+        let gone = self.stage()?;
+        self.take(&self.tenant(tenant), &gone)?;
+        Ok(gone)
+    }
+
+    /// Moves a folder, if it is there, to where it is deleted.
+    fn take(&self, folder: &Path, gone: &TempDir) -> io::Result<()> {
+        match fs::rename(folder, gone.path().join("gone")) {
+            Ok(()) => sync(folder.parent().unwrap_or(&self.root)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn staging(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! The server: keeps what tenants push and apply, and sees to it that it runs.
 //!
-//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`plugins`], [`pipelines`], [`upgrade`], [`rollback`], [`rejected`]); [`api`]
+//! [`catalog`] is what is known, [`folder`] where things lie, [`Service`] what can be done with them ([`tenants`], [`plugins`], [`pipelines`], [`upgrade`], [`rollback`], [`rejected`]); [`api`]
 //! lets callers do it over HTTP. Rows never pass through here: pipelines run as [`crate::jobs`].
 
 pub mod api;
@@ -21,6 +21,7 @@ mod secrets;
 pub mod shadow;
 mod signature;
 mod telling;
+mod tenants;
 mod trials;
 pub mod upgrade;
 pub mod usage;

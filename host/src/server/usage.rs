@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Service;
 use super::catalog::usage::{self, By, Part, Total};
-use super::catalog::{plugin, tenant};
+use super::catalog::{audit, plugin, tenant};
 use super::refusal::Refusal;
 use crate::ids::TenantId;
 use crate::jobs::{Quotas, Spent, Usage};
@@ -20,7 +20,7 @@ use crate::thread;
 
 /// Between two writes: an fsync that nobody waits for.
 const EVERY: Duration = Duration::from_secs(5);
-/// Days that an account is kept: a year and the month in which somebody asks about it.
+/// Days that an account and the audit log are kept: a year and the month in which somebody asks about it.
 const DAYS: i64 = 400;
 
 /// What was used and is not written yet.
@@ -88,7 +88,9 @@ impl Service {
         }
         let written = self.catalog.change(|db| {
             if is_new {
-                usage::forget_before(db, today.saturating_sub(DAYS.days()))?;
+                let oldest = today.saturating_sub(DAYS.days());
+                usage::forget_before(db, oldest)?;
+                audit::forget_before(db, oldest)?;
             }
             usage::add(db, today, &unwritten.spent)
         });

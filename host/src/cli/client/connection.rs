@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Remote;
 use super::contexts::{Contexts, Saved};
+use crate::cli::exit::WrongUsage;
 use crate::error::Failure;
 use crate::server::api::{SIGNATURE, Who};
 use crate::server::refusal::{Code, Refusal};
@@ -215,7 +216,7 @@ impl Connection {
         let status = response.status();
         let body: Result<ErrorBody, _> = response.json();
         Err(match body {
-            Ok(body) => anyhow::Error::new(failure(body.error)),
+            Ok(body) => refused(body.error),
             Err(_) => Failure::external(format!("the server answered {status}"))
                 .help("something else than `wasmill serve` is at this address, or before it")
                 .into(),
@@ -238,7 +239,17 @@ struct ErrorBody {
     error: Refusal,
 }
 
-/// A refusal as an error of this command: what is wrong with a pipeline file is part of what it says.
+/// A refusal as an error of this command. A wrong pipeline file ends it as it ends `wasmill check`.
+fn refused(refusal: Refusal) -> anyhow::Error {
+    let is_file = refusal.drawn.is_some();
+    let failure = failure(refusal);
+    match is_file {
+        true => WrongUsage(failure).into(),
+        false => failure.into(),
+    }
+}
+
+/// What was refused and why: what is wrong with a pipeline file is part of what it says.
 fn failure(refusal: Refusal) -> Failure {
     let message = match refusal.drawn {
         Some(drawn) => format!("{}\n{drawn}", refusal.message),

@@ -208,6 +208,10 @@ pub struct Pull {
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
 
+    /// Write over files that are there and hold something else
+    #[arg(long)]
+    overwrite: bool,
+
     /// Speak to the registry without TLS, wherever it is; on this machine that is so anyway
     #[arg(long)]
     insecure: bool,
@@ -255,15 +259,24 @@ impl Pull {
 
     /// Writes what was pulled to where it is wanted.
     fn keep(&self, name: &str, component: &[u8], signature: Option<&[u8]>) -> anyhow::Result<()> {
-        let write = |file: &Path, bytes: &[u8]| {
-            let failed = || format!("{} cannot be written", file.display());
-            std::fs::write(file, bytes).with_context(failed)
-        };
-        if let (Some(file), Some(signature)) = (&self.signature, signature) {
-            write(file, signature)?;
-        }
         let default = || PathBuf::from(format!("{name}.wasm"));
-        write(&self.file.clone().unwrap_or_else(default), component)
+        let mut files = vec![(self.file.clone().unwrap_or_else(default), component)];
+        if let (Some(file), Some(signature)) = (&self.signature, signature) {
+            files.push((file.clone(), signature));
+        }
+        let another = files.iter().find(|(file, bytes)| {
+            std::fs::read(file).map_or(file.exists(), |there| there != *bytes)
+        });
+        if let Some((file, _)) = another.filter(|_| !self.overwrite) {
+            let message = format!("{} is there already, and is another", file.display());
+            let failure = Failure::user(message).help("name another file, or say --overwrite");
+            return Err(WrongUsage(failure).into());
+        }
+        for (file, bytes) in files {
+            std::fs::write(&file, bytes)
+                .with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        Ok(())
     }
 }
 

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use reqwest::Method;
 
 use super::connection::segment;
+use super::pipeline::asked;
 use super::{Connection, Form, Listing, Remote, listing, token};
 use crate::cli::exit::WrongUsage;
+use crate::cli::output;
 use crate::error::Failure;
 use crate::server::api::NewTenant;
 use crate::server::catalog::tenant::{Policy, Tenant};
@@ -35,6 +37,18 @@ pub enum TenantCommand {
         /// Set it to what this JSON file says; what it does not say is as at first
         #[arg(long, value_name = "FILE")]
         set: Option<PathBuf>,
+
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Remove a tenant that has no pipelines, with its plugins, secrets, tokens and files
+    Rm {
+        /// The tenant
+        name: String,
+
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
 
         #[command(flatten)]
         remote: Remote,
@@ -100,6 +114,14 @@ impl TenantCommand {
                 show(&tenants, remote.output)
             }
             Self::Policy { name, set, remote } => policy(&name, set, &remote),
+            Self::Rm { name, yes, remote } => {
+                let connection = Connection::open(&remote)?;
+                if !yes && !asked("Remove it, with its plugins, secrets, tokens and files?")? {
+                    return output::write(b"nothing was removed\n");
+                }
+                connection.delete(&format!("/v1/tenants/{}", segment(&name)))?;
+                output::write(format!("removed {name}\n").as_bytes())
+            }
             Self::Quota(quota) => quota.run(),
             Self::Usage(usage) => usage.run(),
             Self::Token(token) => token.run(),

@@ -107,6 +107,7 @@ fn routes(api: &Arc<Api>) -> Router {
         .routes(routes!(watch::metrics));
     let admins = OpenApiRouter::new()
         .routes(routes!(tenants::create))
+        .routes(routes!(tenants::remove))
         .routes(routes!(tenants::set_policy))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Deserialize;
 
@@ -67,6 +68,17 @@ pub async fn create(
         service.tell_terms(&name)
     });
     made.await.map(Json)
+}
+
+/// Removes a tenant that has no pipelines, with all it has: tokens, plugins, secrets, files, and the account of what it used.
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)), responses((status = 204)))]
+pub async fn remove(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    TenantAt(name): TenantAt,
+) -> Result<StatusCode, Refusal> {
+    let removed = api.run(move |service| service.remove_tenant(&caller, &name));
+    removed.await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// A tenant and what it may have.

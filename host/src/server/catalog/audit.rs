@@ -1,6 +1,8 @@
 //! The audit log: a line for every change, written with the change or not at all.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +84,18 @@ pub fn write(db: &Connection, change: &Change<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The latest lines, latest first: all, or those about a tenant.
+/// Forgets what was changed before a day in UTC.
+///
+/// # Errors
+/// When the catalog cannot be written.
+pub fn forget_before(db: &Connection, day: Date) -> Result<(), Refusal> {
+    let first = day.to_zoned(TimeZone::UTC).map_err(Refusal::internal)?;
+    let first = milliseconds(first.timestamp());
+    db.execute("DELETE FROM audit WHERE time < ?", [first])?;
+    Ok(())
+}
+
+/// The latest lines, latest first: all, or those about a tenant since it is there; one that had its name before was another.
 ///
 /// # Errors
 /// When the catalog cannot be read.
@@ -92,7 +105,8 @@ pub fn latest(
     limit: u32,
 ) -> Result<Vec<AuditLine>, Refusal> {
     let mut query = db.prepare_cached(
-        "SELECT * FROM audit WHERE ?1 IS NULL OR tenant = ?1 ORDER BY id DESC LIMIT ?2",
+        "SELECT * FROM audit WHERE ?1 IS NULL OR (tenant = ?1 AND time >= (SELECT created FROM tenant WHERE name = ?1))
+         ORDER BY id DESC LIMIT ?2",
     )?;
     let lines = query.query_map(params![tenant.map(TenantId::as_str), limit], |row| {
         Ok(AuditLine {
@@ -107,4 +121,33 @@ pub fn latest(
         })
     })?;
     Ok(lines.collect::<rusqlite::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::empty;
+    use super::*;
+
+    #[test]
+    fn only_what_was_changed_before_a_day_is_forgotten() {
+        let catalog = empty();
+        let line = |action| Change {
+            who: "admin/start",
+            tenant: None,
+            action,
+            subject: "x",
+            before: None,
+            after: None,
+        };
+        let kept = catalog.change(|db| {
+            write(db, &line("old"))?;
+            db.execute("UPDATE audit SET time = time - 86400000", [])?;
+            write(db, &line("new"))?;
+            forget_before(db, Timestamp::now().to_zoned(TimeZone::UTC).date())?;
+            latest(db, None, 10)
+        });
+        let kept = kept.expect("a catalog");
+        let actions: Vec<_> = kept.iter().map(|line| line.action.as_str()).collect();
+        assert_eq!(actions, ["new"]);
+    }
 }

@@ -338,6 +338,17 @@ pub fn remove(
     Ok(found)
 }
 
+/// The components of all of a tenant's versions, each once.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn digests(db: &Connection, tenant: &TenantId) -> Result<Vec<Digest>, Refusal> {
+    let mut query =
+        db.prepare_cached("SELECT DISTINCT digest FROM plugin_version WHERE tenant = ?")?;
+    let digests = query.query_map([tenant.as_str()], |row| text(row, "digest"))?;
+    Ok(digests.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Whether any tenant has a version with this component.
 ///
 /// # Errors

@@ -182,6 +182,29 @@ pub fn create(db: &Connection, name: &TenantId, policy: &Policy) -> Result<(), R
     Ok(())
 }
 
+/// Forgets one that has no pipelines, with all that is its own but the audit log.
+///
+/// # Errors
+/// When it has pipelines, or the catalog cannot be written.
+pub fn remove(db: &Connection, name: &TenantId) -> Result<(), Refusal> {
+    // In the order in which they refer to each other.
+    for table in [
+        "usage",
+        "usage_of_runners",
+        "secret",
+        "token",
+        "plugin_version",
+        "plugin",
+    ] {
+        db.execute(
+            &format!("DELETE FROM {table} WHERE tenant = ?"),
+            [name.as_str()],
+        )?;
+    }
+    db.execute("DELETE FROM tenant WHERE name = ?", [name.as_str()])?;
+    Ok(())
+}
+
 /// Changes what it may have.
 ///
 /// # Errors

@@ -57,7 +57,7 @@ pub struct Total {
     pub memory_byte_seconds: u64,
 }
 
-/// Adds what was used on a day.
+/// Adds what was used on a day, by tenants that are still there.
 ///
 /// # Errors
 /// When the catalog cannot be written.
@@ -66,7 +66,7 @@ pub fn add(db: &Connection, day: Date, spent: &Spent) -> Result<(), Refusal> {
         add_node(db, day, spender, counts)?;
     }
     let mut add = db.prepare_cached(
-        "INSERT INTO usage_of_runners (tenant, day, cpu_ms, memory_byte_seconds) VALUES (?, ?, ?, ?)
+        "INSERT INTO usage_of_runners (tenant, day, cpu_ms, memory_byte_seconds) SELECT name, ?2, ?3, ?4 FROM tenant WHERE name = ?1
          ON CONFLICT DO UPDATE SET cpu_ms = cpu_ms + excluded.cpu_ms,
            memory_byte_seconds = memory_byte_seconds + excluded.memory_byte_seconds",
     )?;
@@ -94,8 +94,8 @@ fn add_node(
 ) -> Result<(), Refusal> {
     let mut add = db.prepare_cached(
         "INSERT INTO usage (tenant, day, pipeline, node, plugin, plugin_cpu_us, calls, rows_in, bytes_in)
-         VALUES (?1, ?2, ?3, ?4, coalesce((SELECT plugin || '@' || plugin_version FROM pipeline_plugin
-           WHERE tenant = ?1 AND pipeline = ?3 AND node = ?4 AND version = ?5), ''), ?6, ?7, ?8, ?9)
+         SELECT name, ?2, ?3, ?4, coalesce((SELECT plugin || '@' || plugin_version FROM pipeline_plugin
+           WHERE tenant = ?1 AND pipeline = ?3 AND node = ?4 AND version = ?5), ''), ?6, ?7, ?8, ?9 FROM tenant WHERE name = ?1
          ON CONFLICT DO UPDATE SET plugin_cpu_us = plugin_cpu_us + excluded.plugin_cpu_us, calls = calls + excluded.calls,
            rows_in = rows_in + excluded.rows_in, bytes_in = bytes_in + excluded.bytes_in",
     )?;
