@@ -63,16 +63,19 @@ export const setting = {
   },
 };
 
-/** The entries of a table in the order of their keys' code points, which is that of their bytes. */
+/** The entries of a table in the order of their keys' bytes. */
 function inOrder(table) {
-  const codePoints = (text) => Array.from(text, (char) => char.codePointAt(0));
-  const compare = (a, b) => {
-    const at = a.findIndex((code, at) => code !== b[at]);
-    return at < 0 ? a.length - b.length : a[at] - (b[at] ?? -1);
-  };
-  const entries = Object.entries(table).map((entry) => [codePoints(entry[0]), entry]);
-  return entries.sort(([a], [b]) => compare(a, b)).map(([, entry]) => entry);
+  return Object.entries(table).sort(([a], [b]) => compare(a, b));
 }
+
+function compare(a, b) {
+  let at = 0;
+  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
+  return at < a.length && at < b.length ? rank(a.charCodeAt(at)) - rank(b.charCodeAt(at)) : a.length - b.length;
+}
+
+/** Where UTF-8 has a unit of UTF-16: surrogates, which are halves of the last characters there are, come last. */
+const rank = (unit) => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800);
 
 const DURATION = /^(?:\s*\d+\s*(?:ms|s|m|h|d)(?![a-z])\s*)+$/;
 const MILLIS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };

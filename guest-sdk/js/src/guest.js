@@ -4,6 +4,7 @@ import { log } from 'wasmill:plugin/host@0.1.0';
 
 import { context } from './context.js';
 import { isCallError } from './errors.js';
+import { rehearse } from './rehearsal.js';
 
 const CALLS = {
   transform: ['process'],
@@ -18,6 +19,7 @@ export function exportsOf(plugin, kind) {
     const found = plugin?.kind ? `of a ${plugin.kind}` : 'of no plugin';
     throw new TypeError(`plugin.toml says kind = "${kind}", and the default export is that ${found}`);
   }
+  rehearse(kind);
   let instance;
   const open = (...args) => {
     instance = plugin.open(...args);

@@ -61,3 +61,10 @@ test('a slip of the finger is understood', () => {
   assert.equal(nearest('sttus', known), 'status');
   assert.equal(nearest('banana', known), undefined);
 });
+
+test('a table is in the order of its keys as bytes', () => {
+  const keys = ['b', '\u{1f600}', 'ab', '\uffff', '', 'a', '\ue000', '\ud7ff', 'a\u{1f600}', 'a\uffff', 'é'];
+  const table = Object.fromEntries(keys.map((key) => [key, '']));
+  const bytes = [...keys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  assert.deepEqual([...read({ t: setting.table(setting.text()) }, { t: table }, []).t.keys()], bytes);
+});

@@ -38,7 +38,7 @@ const TABLES: u32 = 4;
 /// Tables of one module.
 const MODULE_TABLES: u32 = 100;
 /// Bytes of a slot that are cleaned and stay; the rest is given back. Most calls write less.
-const RESIDENT: usize = 256 << 10;
+const RESIDENT: usize = 512 << 10;
 /// Slots for each core that are not in use and have not been given back.
 const WARM: u32 = 4;
 /// What the runtime itself may need for an instance: some tens of bytes for each function, import and global of a module.

@@ -13,7 +13,8 @@ from typing import Any
 
 from wit_world.imports import types
 
-from .. import Batch, Columns, Rows, State, keyed, transform
+from .. import Batch, Columns, Field, Rows, State, jsontext, keyed, transform
+from .. import types as data_types
 from .exports import answered, outputs, trapping
 
 _TURNS = 12
@@ -22,6 +23,12 @@ _TURNS = 12
 
 @dataclass
 class _Config:
+    carry: bool = False
+
+
+@dataclass
+class _Schema:
+    schema: dict[str, str]
     carry: bool = False
 
 
@@ -38,6 +45,19 @@ class _Count:
 @transform.columns(carry=lambda config: config.carry)
 def _columns(config: _Config, batch: Batch[_Text]) -> Columns[_Text]:
     return Columns({"text": batch["text"].values()}, list(range(batch.rows)))
+
+
+class _Parser:
+    def __init__(self, config: _Schema) -> None:
+        self.types = [data_types.parse(name) for name in config.schema.values()]
+        self.columns = [Field(name, data_type, True) for name, data_type in config.schema.items()]
+
+
+@transform.map(open=_Parser, columns=lambda parser: parser.columns, carry=lambda parser: False)
+def _parse(parser: _Parser, row: _Text) -> tuple[Any, ...]:
+    members = jsontext.members(_JSON)
+    values = zip(members.values(), parser.types)
+    return tuple(jsontext.read(value, data_type) for value, data_type in values)
 
 
 @transform.map
@@ -62,6 +82,8 @@ def _update(key: _Text, rows: Rows[_Text], state: State[_Count]) -> Iterator[_Co
     yield now
 
 
+_JSON = '{"b": true, "i": 1, "f": 0.5, "d": 1.5, "t": "be", "n": null}'
+_SCHEMA = '{"schema":{"b":"boolean","i":"int64","f":"float64","d":"decimal(3,1)","t":"utf8","n":"utf8"}}'
 _TEXT = [types.Field("text", "utf8", False)]
 
 
@@ -76,9 +98,10 @@ def _context() -> Any:
 
 def transforms() -> None:
     """Of the world `transform-plugin`."""
-    for plugin in (_columns, _map, _flat_map, _filter):
+    configs = {_columns: '{"carry":true}', _parse: _SCHEMA, _map: "{}", _flat_map: "{}", _filter: "{}"}
+    for plugin, config in configs.items():
         for _ in range(_TURNS):
-            instance = answered(plugin.open, '{"carry":true}' if plugin is _columns else "{}", _TEXT)
+            instance = answered(plugin.open, config, _TEXT)
             produced = trapping(instance.process, _context(), 2, _texts(b"to be", b"or not"))
             outputs(produced.outputs)
 
