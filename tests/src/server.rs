@@ -1,6 +1,7 @@
 //! A `wasmill serve` on loopback, asked over HTTP as written here, byte by byte, and through the command line.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -101,13 +102,45 @@ impl Server {
     }
 
     fn restart_at(&mut self, listen: &str, signal: &str, arguments: &[&str]) -> Option<String> {
-        self.running.signal(signal);
-        wait_until("its end", || self.running.has_ended());
+        self.end_by(signal);
         let mut command = wasmill();
         command.envs(&self.environment);
         let (running, address, token) = launch(command, &self.data(), listen, arguments);
         (self.running, self.address) = (running, address);
         token
+    }
+
+    /// Starts one of the same environment and administrator on another machine, which has nothing but this folder of a tenant's files.
+    pub fn successor(&self, arguments: &[&str], tenant: &str, folder: &str) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let mut command = wasmill();
+        command.envs(&self.environment);
+        let data = home.path().join("data");
+        let folder = data.join("tenants").join(tenant).join("files").join(folder);
+        fs::create_dir_all(folder).expect("a temporary folder is writable");
+        let (running, address, _) = launch(command, &data, ANYWHERE, arguments);
+        Self {
+            running,
+            home,
+            address,
+            admin: self.admin.clone(),
+            environment: self.environment.clone(),
+        }
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.end_by("KILL");
+    }
+
+    fn end_by(&mut self, signal: &str) {
+        self.running.signal(signal);
+        wait_until("its end", || self.running.has_ended());
+    }
+
+    /// Waits until it ends by itself.
+    pub fn end(self) -> Ended {
+        self.running.end()
     }
 
     /// The process id.
@@ -133,7 +166,7 @@ impl Server {
     /// Ends it as a person would.
     pub fn stop(self) -> Ended {
         self.running.signal("TERM");
-        self.running.end()
+        self.end()
     }
 
     /// Asks with a token.

@@ -28,11 +28,15 @@ fn counting() -> (Server, String) {
 }
 
 fn counting_on(server: Server) -> (Server, String) {
+    counting_as(COUNTS, server)
+}
+
+fn counting_as(text: &str, server: Server) -> (Server, String) {
     let token = server.tenant("acme");
     fs::create_dir(server.files("acme").join("in")).expect("the folder is writable");
     push(&server, &token, "acme", "split-words", "split-words");
     push(&server, &token, "acme", "running-count", "running-count");
-    let applied = apply(&server, &token, "acme", COUNTS);
+    let applied = apply(&server, &token, "acme", text);
     assert_eq!(applied.status, 200, "{applied:?}");
     (server, token)
 }
@@ -371,18 +375,22 @@ fn what_a_pipeline_says_of_its_files_has_no_path_of_the_server() {
     assert!(!said.contains(root.to_str().unwrap()), "{said}");
 }
 
-#[test]
-fn checkpoints_can_be_in_a_bucket_and_a_killed_server_goes_on_from_there() {
-    let bucket = S3Server::start();
-    let environment = [
+/// With what a server reaches a bucket.
+fn reaching(bucket: &S3Server) -> [(&str, &str); 5] {
+    [
         ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY),
         ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY),
         ("AWS_ENDPOINT", bucket.endpoint()),
         ("AWS_ALLOW_HTTP", "true"),
         ("AWS_REGION", "us-east-1"),
-    ];
-    let there = ["--checkpoints", "s3://bucket/all"];
-    let (mut server, token) = counting_on(Server::knowing(&environment, &there));
+    ]
+}
+
+#[test]
+fn checkpoints_can_be_in_a_bucket_and_a_killed_server_goes_on_from_there() {
+    let bucket = S3Server::start();
+    let there = ["--store", "s3://bucket/all"];
+    let (mut server, token) = counting_on(Server::knowing(&reaching(&bucket), &there));
     give(&server, "1.txt", "a b a\n");
     wait_for_counts(&server, &[("a", 2), ("b", 1)]);
     let records = bucket.file("all/tenants/acme/pipelines/counts/commit");
@@ -404,4 +412,74 @@ fn checkpoints_can_be_in_a_bucket_and_a_killed_server_goes_on_from_there() {
     let left = fs::read_dir(&records).map_or(0, Iterator::count);
     assert_eq!(left, 0, "what a removed pipeline remembered is gone");
     server.stop().succeeded();
+}
+
+#[test]
+fn another_machine_goes_on_from_what_a_lost_one_had_in_its_bucket() {
+    let bucket = S3Server::start();
+    let keys = tempfile::tempdir().unwrap();
+    let path = |name: &str| keys.path().join(name).to_str().unwrap().to_owned();
+    let key = path("secrets.key");
+    let there = ["--store", "s3://bucket/all", "--secrets-key", &key];
+    // What it writes to its machine's disk would be lost with that.
+    let text = COUNTS.replace("type = \"files\"\npath = \"out\"", "type = \"print\"");
+    let (mut first, token) = counting_as(&text, Server::knowing(&reaching(&bucket), &there));
+    let remembered = |server: &Server, name: &str, text: &str, counts: &[(&str, u64)]| {
+        give(server, name, text);
+        let row = |(word, n): &(&str, u64)| format!("{{\"n\":{n},\"word\":\"{word}\"}}");
+        let mut expected: Vec<_> = counts.iter().map(row).collect();
+        expected.sort();
+        let checkpoint = "s3://bucket/all/tenants/acme/pipelines/counts";
+        wait_until(&format!("{counts:?}"), || {
+            let mut export = server.command(&["state", "export", checkpoint, "totals"]);
+            let mut lines: Vec<_> = run(export.envs(reaching(&bucket)))
+                .out
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            lines.sort();
+            lines == expected
+        });
+    };
+    remembered(&first, "1.txt", "a b a\n", &[("a", 2), ("b", 1)]);
+    let secret = json!({ "value": "12345678" });
+    first.done(&token, "PUT", "/v1/tenants/acme/secrets/key", &secret);
+    wait_until("a copy of all that", || {
+        let copies = fs::read_dir(bucket.file("all/server/catalog"));
+        let mut copies = copies.into_iter().flatten().filter_map(Result::ok);
+        copies.any(|copy| {
+            let bytes = fs::read(copy.path()).unwrap_or_default();
+            bytes.windows(10).any(|text| text == b"secret set")
+        })
+    });
+    first.kill();
+
+    let second = first.successor(&there, "acme", "in");
+    let counts = [("a", 2), ("b", 2), ("c", 1)];
+    remembered(&second, "2.txt", "b c\n", &counts);
+    let secrets = second.done(&token, "GET", "/v1/tenants/acme/secrets", &Value::Null);
+    assert_eq!(secrets[0]["name"], "key");
+    let pull = ["plugin", "pull", "split-words", "-o", &path("pulled.wasm")];
+    second.client(&token, &pull).succeeded();
+
+    // Who comes back is told that it is too late, and who is replaced notices.
+    let data = first.data();
+    let back = [
+        &["serve", "--data", data.to_str().unwrap()] as &[&str],
+        &there,
+    ]
+    .concat();
+    let refused = run(first.command(&back).envs(reaching(&bucket)))
+        .failed_with(3)
+        .err;
+    assert!(refused.contains("another server has begun"), "{refused}");
+    let third = second.successor(&there, "acme", "in");
+    let replaced = second.end().failed_with(4).err;
+    assert!(
+        replaced.contains("another server has taken over"),
+        "{replaced}"
+    );
+    let counts = [("a", 2), ("b", 3), ("c", 2)];
+    remembered(&third, "3.txt", "b c\n", &counts);
+    third.stop().succeeded();
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -35,9 +36,10 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     secrets_key: Option<PathBuf>,
 
-    /// Keep pipelines' checkpoints in this bucket instead of the data folder; AWS_... variables say how it is reached
+    /// Keep checkpoints in this bucket instead of the data folder, and in both what was pushed and applied: a server with an empty data folder goes on
+    /// from there; AWS_... variables say how the bucket is reached
     #[arg(long, value_name = "s3://BUCKET/PREFIX", value_parser = bucket)]
-    checkpoints: Option<Bucket>,
+    store: Option<Bucket>,
 
     /// Where to listen
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7070")]
@@ -141,9 +143,9 @@ impl Serve {
         // Before anything runs, so that no signal is missed.
         let mut signals =
             Signals::new([SIGINT, SIGTERM]).context("signals cannot be listened to")?;
-        let server = Server::start(ServerOptions {
+        let options = ServerOptions {
             data: self.data,
-            checkpoints: self.checkpoints,
+            store: self.store,
             listen: self.listen,
             secrets_key: self.secrets_key,
             tls,
@@ -155,7 +157,16 @@ impl Serve {
             request_timeout: self.request_timeout,
             failed_logins: self.failed_logins,
             keep_rejected: self.keep_rejected,
-        })?;
+        };
+        let (failure, waiting) = (Arc::new(OnceLock::new()), signals.handle());
+        let replaced = {
+            let failure = failure.clone();
+            move |why: Failure| {
+                failure.set(why).ok();
+                waiting.close();
+            }
+        };
+        let server = Server::start(options, replaced)?;
         if let Some(token) = server.admin_token() {
             output::write(format!("{token}\n").as_bytes())?;
             tracing::info!(
@@ -164,7 +175,7 @@ impl Serve {
         }
         tracing::info!("listening on {scheme}://{}", server.address());
         signals.forever().next();
-        tracing::warn!("draining; the same again ends at once");
+        tracing::warn!("draining; a signal again ends at once");
         std::thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 // As a shell reports a process that a signal killed.
@@ -173,6 +184,9 @@ impl Serve {
         });
         server.shutdown();
         tracing::info!("every pipeline has ended");
-        Ok(Exit::Done)
+        match failure.get() {
+            Some(failure) => Err(failure.clone().into()),
+            None => Ok(Exit::Done),
+        }
     }
 }

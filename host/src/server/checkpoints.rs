@@ -43,9 +43,8 @@ impl Checkpoints {
                 "the checkpoints of {} are {before}, and not {place}",
                 root.display()
             );
-            return Err(Failure::user(message).help(
-                "say --checkpoints as at the first start, or not at all if it was not said",
-            ));
+            return Err(Failure::user(message)
+                .help("say --store as at the first start, or not at all if it was not said"));
         }
         Ok(Self(wanted))
     }

@@ -11,6 +11,7 @@
 //! tenants/T/pipelines/P/versions/N/             pipeline.toml, and its plugins in plugins/
 //! tenants/T/pipelines/P/checkpoint/             kept over all versions, if it is not in a bucket
 //! checkpoints                                   where they are
+//! identity                                      by which a bucket knows whose it is
 //! tenants/T/pipelines/P/rejected/               rejected rows, as a `files` sink writes them
 //! tenants/T/pipelines/P/again/NODE/             rows that were given back to a node
 //! ```
@@ -22,10 +23,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
+use super::catalog::Catalog;
 use super::checkpoints::{self, Checkpoints};
+use super::refusal::Refusal;
 use crate::checkpoint::storage::{Bucket, Claim, LocalDisk, Location, Storage as _};
 use crate::error::Failure;
 use crate::ids::{Digest, PipelineName, TenantId};
+use crate::key_file;
 
 /// The catalog's file.
 const CATALOG: &str = "catalog.db";
@@ -34,6 +38,7 @@ const CATALOG: &str = "catalog.db";
 #[derive(Debug)]
 pub struct DataFolder {
     root: PathBuf,
+    is_new: bool,
     components: Mutex<Components>,
     checkpoints: Checkpoints,
     _claim: Claim,
@@ -72,6 +77,7 @@ impl DataFolder {
         let checkpoints = Checkpoints::open(&root, is_new, checkpoints)?;
         let folder = Self {
             checkpoints,
+            is_new,
             components: Mutex::new(Components {
                 disk,
                 root: root.clone(),
@@ -90,6 +96,41 @@ impl DataFolder {
     /// The catalog's file.
     pub fn catalog(&self) -> PathBuf {
         self.root.join(CATALOG)
+    }
+
+    /// Whether there was no catalog when it was opened.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Which folder it is, wherever it is moved to.
+    ///
+    /// # Errors
+    /// When it cannot be read or made.
+    pub fn identity(&self) -> io::Result<String> {
+        Ok(Digest::of(&key_file::open(&self.root.join("identity"))?).hex())
+    }
+
+    /// Gives a copy of a catalog its place in a new folder, once it has been changed.
+    ///
+    /// # Errors
+    /// When it is no catalog, or the disk refuses.
+    pub fn take_catalog(
+        &self,
+        bytes: &[u8],
+        change: impl FnOnce(&Catalog) -> Result<(), Refusal>,
+    ) -> Result<(), Failure> {
+        let failed =
+            |error: io::Error| Failure::external(format!("{}: {error}", self.root.display()));
+        let staging = self.stage().map_err(failed)?;
+        let copy = staging.path().join(CATALOG);
+        write(&copy, bytes).map_err(failed)?;
+        let catalog = Catalog::open(&copy)?;
+        change(&catalog).map_err(|refusal| Failure::external(refusal.message))?;
+        // With its last connection it is one file again.
+        drop(catalog);
+        fs::rename(&copy, self.catalog()).map_err(failed)?;
+        sync(&self.root).map_err(failed)
     }
 
     /// The key of secrets, unless another file was named.

@@ -4,6 +4,7 @@
 //! lets callers do it over HTTP. Rows never pass through here: pipelines run as [`crate::jobs`].
 
 pub mod api;
+mod backup;
 pub mod catalog;
 mod checkpoints;
 mod difference;
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use backup::{Backup, Copies};
 use catalog::Catalog;
 use catalog::audit::{self, Change};
 use catalog::token::{self, Secret};
@@ -54,8 +56,8 @@ use crate::trace::Collector;
 pub struct ServerOptions {
     /// The data folder.
     pub data: PathBuf,
-    /// Where checkpoints are, if they are not in it.
-    pub checkpoints: Option<Bucket>,
+    /// Where checkpoints, components and copies of the catalog are, so that another machine can go on.
+    pub store: Option<Bucket>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Certificate and key, each a PEM file; without them the server speaks plain HTTP.
@@ -84,6 +86,8 @@ pub struct ServerOptions {
 #[derive(Debug)]
 pub struct Service {
     folder: DataFolder,
+    backup: Option<Backup>,
+    copies: Mutex<Copies>,
     catalog: Catalog,
     /// Nothing that a tenant sent is read by this process: its children do that.
     program: Bounded,
@@ -104,12 +108,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the data folder, starts what should run, and listens.
+    /// Opens the data folder, starts what should run, and listens. If another server takes over its bucket, it is `replaced`, and has to be shut down.
     ///
     /// # Errors
     /// When the folder, the address or the certificate cannot be used.
-    pub fn start(options: ServerOptions) -> Result<Self, Failure> {
-        let folder = DataFolder::open(&options.data, options.checkpoints.clone())?;
+    pub fn start(
+        options: ServerOptions,
+        replaced: impl FnOnce(Failure) + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let folder = DataFolder::open(&options.data, options.store.clone())?;
+        let backup = options.store.as_ref();
+        let backup = backup
+            .map(|bucket| Backup::open(bucket, &folder))
+            .transpose()?;
+        if let Some(backup) = backup.as_ref().filter(|_| folder.is_new()) {
+            backup.restore(&folder)?;
+        }
         let catalog = Catalog::open(&folder.catalog())?;
         let key = options.secrets_key.clone();
         let vault = Vault::open(&key.unwrap_or_else(|| folder.secrets_key()))?;
@@ -127,6 +141,8 @@ impl Server {
                 ..options.program.clone()
             },
             folder,
+            backup,
+            copies: Mutex::default(),
             catalog,
             history: History::follow(&jobs),
             jobs,
@@ -135,12 +151,17 @@ impl Server {
             vault,
             unwritten: Mutex::default(),
         });
+        if let Some(backup) = &service.backup {
+            backup.complete(&service.folder)?;
+        }
+        backup::follow(&service, replaced);
         trials::watch(&service);
         rejected::watch(&service);
         usage::keep(&service);
         let listener = api::listen(&service, &options)?;
         service
             .sweep()
+            .and_then(|()| service.place_missing())
             .and_then(|()| service.tell_all())
             .map_err(|refusal| Failure::external(refusal.message))?;
         // The last that can fail: a token that nobody has seen would be in the way of the next start's.
@@ -167,6 +188,8 @@ impl Server {
         self.listener.shutdown();
         self.service.jobs.shutdown();
         self.service.keep_usage();
+        // What it says, it has said to the log.
+        self.service.back_up(true).ok();
     }
 }
 

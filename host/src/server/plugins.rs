@@ -7,6 +7,7 @@ use super::catalog::audit::{self, Change};
 use super::catalog::plugin::{self, Component, Pick, PluginVersion, Reference};
 use super::catalog::tenant;
 use super::catalog::token::Caller;
+use super::folder::Components;
 use super::refusal::Refusal;
 use super::signature;
 use crate::config::format_size;
@@ -44,6 +45,9 @@ impl Service {
             signed,
         };
         let mut components = self.folder.components();
+        if let Some(backup) = &self.backup {
+            backup.keep(digest, bytes)?;
+        }
         components.keep(digest, bytes)?;
         self.catalog.change(|db| {
             let (version, is_new) = plugin::push(db, tenant, name, &component, &caller.who)?;
@@ -75,11 +79,24 @@ impl Service {
         let mut components = self.folder.components();
         for digest in components.all()? {
             if !self.catalog.read(|db| plugin::is_used(db, digest))? {
-                components.remove(digest)?;
+                self.drop_component(&mut components, digest)?;
                 tracing::info!(%digest, "a component that nobody names was removed");
             }
         }
         Ok(())
+    }
+
+    /// Removes a component that no version names.
+    pub(super) fn drop_component(
+        &self,
+        components: &mut Components,
+        digest: Digest,
+    ) -> Result<(), Refusal> {
+        components.remove(digest)?;
+        match &self.backup {
+            Some(backup) => Ok(backup.remove(digest)?),
+            None => Ok(()),
+        }
     }
 
     /// Has it compiled in a process of its own: there is code of whatever has a version, and what cannot be compiled never gets one.
@@ -137,7 +154,7 @@ impl Service {
             Ok((version.digest, plugin::is_used(db, version.digest)?))
         })?;
         if !is_used {
-            components.remove(digest)?;
+            self.drop_component(&mut components, digest)?;
             forget(&self.folder.cache(), |other| other == digest)?;
         }
         Ok(())

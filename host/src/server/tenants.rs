@@ -43,7 +43,7 @@ impl Service {
             Ok((self.folder.take_tenant(name)?, digests))
         })?;
         for digest in &unused {
-            components.remove(*digest)?;
+            self.drop_component(&mut components, *digest)?;
         }
         forget(&self.folder.cache(), |digest| unused.contains(&digest))?;
         self.jobs.forget(name);

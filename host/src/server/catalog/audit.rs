@@ -95,6 +95,14 @@ pub fn forget_before(db: &Connection, day: Date) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The number of the last line.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn last(db: &Connection) -> Result<Option<i64>, Refusal> {
+    Ok(db.query_row("SELECT max(id) FROM audit", [], |row| row.get(0))?)
+}
+
 /// The latest lines, latest first: all, or those about a tenant since it is there; one that had its name before was another.
 ///
 /// # Errors

@@ -80,6 +80,16 @@ impl Catalog {
         Ok(changed)
     }
 
+    /// Writes a copy to a file that is not there.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn copy_to(&self, file: &Path) -> Result<(), Refusal> {
+        let name = file.to_string_lossy();
+        self.lock().execute("VACUUM INTO ?", [name])?;
+        Ok(())
+    }
+
     /// A panic under the lock has rolled its transaction back.
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection

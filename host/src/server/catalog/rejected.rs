@@ -200,3 +200,14 @@ pub fn add_dropped(
     )?;
     Ok(())
 }
+
+/// Forgets all that is about files, which another machine had.
+///
+/// # Errors
+/// When the catalog cannot be written.
+pub fn forget_files(db: &Connection) -> Result<(), Refusal> {
+    for table in ["replay", "rejected_mark", "rejected_dropped"] {
+        db.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    Ok(())
+}
