@@ -5,12 +5,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often deadlines are looked at: fine enough for a deadline of 10 ms.
 const TICK: Duration = Duration::from_millis(5);
 /// Ticks without a call after which it rests: calls that follow each other quickly do not have to wake it each time.
 const PATIENCE: u32 = 4;
+
+/// Ticks that are made up for at most. A process that was stopped for longer goes on as if it had not been: its calls are not to blame.
+const MADE_UP: u32 = 20;
 
 /// Shared by the instances of an engine.
 #[derive(Debug)]
@@ -69,17 +72,25 @@ impl Drop for Clock {
 impl State {
     fn run(&self, tick: &mut impl FnMut()) {
         let mut idle = 0;
+        let mut next = Instant::now();
         while !self.is_over.load(Ordering::SeqCst) {
-            tick();
+            // A thread that is woken late makes up for it: deadlines are counted in ticks, and would all be later by as much.
+            let now = Instant::now();
+            next = next.max(now.checked_sub(TICK * MADE_UP).unwrap_or(next));
+            while next <= now {
+                tick();
+                next += TICK;
+            }
             idle = match self.calls.load(Ordering::SeqCst) {
                 0 => idle + 1,
                 _ => 0,
             };
             if idle < PATIENCE {
-                thread::sleep(TICK);
+                thread::sleep(next.saturating_duration_since(Instant::now()));
             } else {
                 self.rest();
                 idle = 0;
+                next = Instant::now();
             }
         }
     }
@@ -132,6 +143,28 @@ mod tests {
             assert!(!clock.state.rests.load(Ordering::SeqCst));
             clock.end();
         }
+    }
+
+    #[test]
+    fn ticks_that_came_late_are_made_up_for() {
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        let began = Instant::now();
+        let clock = Clock::start(move || {
+            if counted.fetch_add(1, Ordering::SeqCst) == 2 {
+                thread::sleep(TICK * (MADE_UP - 2));
+            }
+        });
+        let clock = clock.expect("a thread");
+        clock.begin();
+        let makes_up = || {
+            thread::sleep(TICK);
+            let ticks = began.elapsed().as_nanos() / TICK.as_nanos();
+            count.load(Ordering::SeqCst) > 30
+                && u128::from(count.load(Ordering::SeqCst)) + 3 > ticks
+        };
+        assert!((0..200).any(|_| makes_up()), "they are lost for good");
+        clock.end();
     }
 
     #[test]
