@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -158,15 +158,12 @@ impl Serve {
             failed_logins: self.failed_logins,
             keep_rejected: self.keep_rejected,
         };
-        let (failure, waiting) = (Arc::new(OnceLock::new()), signals.handle());
-        let replaced = {
-            let failure = failure.clone();
-            move |why: Failure| {
-                failure.set(why).ok();
-                waiting.close();
-            }
-        };
-        let server = Server::start(options, replaced)?;
+        let (tell, replaced) = mpsc::channel();
+        let waiting = signals.handle();
+        let server = Server::start(options, move |failure| {
+            tell.send(failure).ok();
+            waiting.close();
+        })?;
         if let Some(token) = server.admin_token() {
             output::write(format!("{token}\n").as_bytes())?;
             tracing::info!(
@@ -184,9 +181,9 @@ impl Serve {
         });
         server.shutdown();
         tracing::info!("every pipeline has ended");
-        match failure.get() {
-            Some(failure) => Err(failure.clone().into()),
-            None => Ok(Exit::Done),
+        match replaced.try_recv() {
+            Ok(failure) => Err(failure.into()),
+            Err(_) => Ok(Exit::Done),
         }
     }
 }

@@ -10,16 +10,20 @@
 //! later one than its own has been replaced, and ends.
 
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use super::Service;
+use super::catalog::pipeline::{self, PipelineVersion};
+use super::catalog::tenant::{self, Tenant};
 use super::catalog::{audit, rejected};
 use super::folder::DataFolder;
 use super::refusal::Refusal;
 use crate::checkpoint::storage::{Bucket, Location, Storage};
 use crate::error::Failure;
-use crate::ids::Digest;
+use crate::ids::{Digest, PipelineName};
 use crate::thread;
 
 /// How often it is looked whether something has changed: a look into the catalog.
@@ -49,7 +53,6 @@ impl Backup {
         let failed = |error: io::Error| unusable(bucket, &error);
         let terms = terms(&*storage).map_err(failed)?;
         let term = terms.last().map_or(1, |last| last + 1);
-        let begun = |by: &[u8]| storage.put_new(&term_name(term), by);
         let mine = folder.identity().map_err(failed)?;
         if let Some(last) = terms.last().filter(|_| !folder.is_new()) {
             let by = storage.get(&term_name(*last)).map_err(failed)?;
@@ -59,7 +62,8 @@ impl Backup {
                 return Err(Failure::user(message).help("what it has done meanwhile is in the bucket: start with an empty data folder to go on from there"));
             }
         }
-        begun(mine.as_bytes()).map_err(|error| match error.kind() {
+        let begun = storage.put_new(&term_name(term), mine.as_bytes());
+        begun.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 Failure::external(format!("another server begins to use {bucket}"))
             }
@@ -206,32 +210,62 @@ pub(super) fn follow(service: &Arc<Service>, replaced: impl FnOnce(Failure) + Se
 fn copy_until_replaced(service: &Weak<Service>) -> Option<Failure> {
     loop {
         let service = service.upgrade()?;
-        match service.back_up(false) {
-            Ok(true) => {}
+        let pause = match service.back_up(false) {
+            Ok(true) => EVERY,
             Ok(false) => {
                 let bucket = &service.backup.as_ref()?.bucket;
                 let message = format!("another server has taken over {bucket}");
                 return Some(Failure::external(message).help("this one has ended all it ran"));
             }
             // The refusal has said to the log that it does not work; it is tried again.
-            Err(_) => {}
-        }
+            Err(_) => REPLACED,
+        };
         drop(service);
-        std::thread::sleep(EVERY);
+        std::thread::sleep(pause);
     }
 }
 
 impl Service {
+    /// Makes the folders of pipelines' versions that another machine had, at the start.
+    pub(super) fn place_missing(&self) -> Result<(), Refusal> {
+        if self.backup.is_none() {
+            return Ok(());
+        }
+        for tenant in self.catalog.read(tenant::list)? {
+            for pipeline in self.catalog.read(|db| pipeline::list(db, &tenant.name))? {
+                let versions =
+                    |db: &Connection| pipeline::versions(db, &tenant.name, &pipeline.name);
+                for version in self.catalog.read(versions)? {
+                    if let Err(refusal) = self.place(&tenant, &pipeline.name, &version) {
+                        tracing::error!(tenant = %tenant.name, pipeline = %pipeline.name, version = version.version, "it cannot be made again: {}", refusal.message);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(
+        &self,
+        tenant: &Tenant,
+        name: &PipelineName,
+        version: &PipelineVersion,
+    ) -> Result<(), Refusal> {
+        let place = self.folder.version(&tenant.name, name, version.version);
+        if place.exists() {
+            return Ok(());
+        }
+        let staged = self.stage(tenant, name, &version.text, &version.plugins)?;
+        Ok(self.folder.place(staged.folder.path(), &place)?)
+    }
+
     /// Copies the catalog if it has changed, or `now`; false if another server has taken over.
     pub(super) fn back_up(&self, now: bool) -> Result<bool, Refusal> {
         let Some(backup) = &self.backup else {
             return Ok(true);
         };
         let failed = |error: io::Error| Refusal::from(unusable(&backup.bucket, &error));
-        let mut copies = self
-            .copies
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due =
             |since: Option<Instant>, after| since.is_none_or(|since| since.elapsed() >= after);
         let line = self.catalog.read(audit::last)?;

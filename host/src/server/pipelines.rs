@@ -298,31 +298,6 @@ impl Service {
             .collect()
     }
 
-    /// Makes the folders of versions that another machine had, at the start.
-    pub(super) fn place_missing(&self) -> Result<(), Refusal> {
-        for tenant in self.catalog.read(tenant::list)? {
-            for pipeline in self.catalog.read(|db| pipeline::list(db, &tenant.name))? {
-                let name = &pipeline.name;
-                let versions = self
-                    .catalog
-                    .read(|db| pipeline::versions(db, &tenant.name, name))?;
-                for version in versions {
-                    let place = self.folder.version(&tenant.name, name, version.version);
-                    if place.exists() {
-                        continue;
-                    }
-                    let placed = self
-                        .stage(&tenant, name, &version.text, &version.plugins)
-                        .and_then(|staged| Ok(self.folder.place(staged.folder.path(), &place)?));
-                    if let Err(refusal) = placed {
-                        tracing::error!(tenant = %tenant.name, pipeline = %name, version = version.version, "it cannot be made again: {}", refusal.message);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Tells the jobs of every pipeline, at the start.
     pub(super) fn tell_all(&self) -> Result<(), Refusal> {
         for tenant in self.catalog.read(tenant::list)? {

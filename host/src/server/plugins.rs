@@ -45,7 +45,9 @@ impl Service {
             signed,
         };
         let mut components = self.folder.components();
-        if let Some(backup) = &self.backup {
+        if let Some(backup) = &self.backup
+            && !self.folder.component(digest).exists()
+        {
             backup.keep(digest, bytes)?;
         }
         components.keep(digest, bytes)?;

@@ -30,17 +30,18 @@ impl Service {
                     "remove them first: `wasmill pipeline stop`, then `wasmill pipeline rm`",
                 ));
             }
-            let mut digests = plugin::digests(db, name)?;
+            let digests = plugin::digests(db, name)?;
             tenant::remove(db, name)?;
             let line = Change::of(caller, name, "tenant rm", name.as_str());
             audit::write(db, &line)?;
-            for digest in std::mem::take(&mut digests) {
+            let mut unused = Vec::new();
+            for digest in digests {
                 if !plugin::is_used(db, digest)? {
-                    digests.push(digest);
+                    unused.push(digest);
                 }
             }
             // In the same transaction, so that no new tenant of the name finds files.
-            Ok((self.folder.take_tenant(name)?, digests))
+            Ok((self.folder.take_tenant(name)?, unused))
         })?;
         for digest in &unused {
             self.drop_component(&mut components, *digest)?;

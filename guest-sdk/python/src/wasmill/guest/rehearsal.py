@@ -29,7 +29,6 @@ class _Config:
 @dataclass
 class _Schema:
     schema: dict[str, str]
-    carry: bool = False
 
 
 @dataclass
@@ -53,7 +52,7 @@ class _Parser:
         self.columns = [Field(name, data_type, True) for name, data_type in config.schema.items()]
 
 
-@transform.map(open=_Parser, columns=lambda parser: parser.columns, carry=lambda parser: False)
+@transform.map(open=_Parser, columns=lambda parser: parser.columns)
 def _parse(parser: _Parser, row: _Text) -> tuple[Any, ...]:
     members = jsontext.members(_JSON)
     values = zip(members.values(), parser.types)
