@@ -24,7 +24,7 @@ use crate::abort::Abort;
 use crate::checkpoint::{Checkpoint, EpochRecord, RecordedRead, Resume};
 use crate::error::Failure;
 use crate::flow::context::{LiveBytes, Waker};
-use crate::flow::plan::{EpochPlan, PlannedRead};
+use crate::flow::plan::EpochPlan;
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId, PipelineName};
 use crate::pipeline::plan::{EpochRules, Trigger};
 use crate::receive::{Budget, Reader, Receiver, Waiting};
@@ -228,17 +228,9 @@ impl Driver {
                     let kept = journal.checkpoint.kept_input(&plan, partition)?;
                     source.reader.load(&read.range, &kept)?;
                 }
-                reads.push(PlannedRead {
-                    source: source.index,
-                    worker: self.placement.place(&read.range),
-                    range: read.range.clone(),
-                });
+                reads.push((source.index, read.range.clone()));
             }
-            let plan = EpochPlan {
-                epoch: plan.epoch,
-                time: plan.time,
-                reads,
-            };
+            let plan = self.placement.plan(plan.epoch, plan.time, reads);
             self.in_flight.push_back(InFlight::new(&plan));
             self.wiring.begin(plan);
         }
@@ -324,11 +316,7 @@ impl Driver {
             left.rows -= offer.rows.min(left.rows);
             for range in offer.ranges {
                 left.bytes = left.bytes.saturating_sub(range.bytes());
-                reads.push(PlannedRead {
-                    source: source.index,
-                    worker: self.placement.place(&range),
-                    range,
-                });
+                reads.push((source.index, range));
             }
         }
         self.batcher.cut(self.started.elapsed(), rows);
@@ -342,7 +330,7 @@ impl Driver {
             return Ok(());
         }
         // The order of partitions is that of the sources in the file, whoever was asked first.
-        reads.sort_by_key(|read| read.source);
+        reads.sort_by_key(|(source, _)| *source);
         let epoch = self.next;
         self.next = Epoch(epoch.0 + 1);
         self.last_time = match dictated {
@@ -355,11 +343,7 @@ impl Driver {
             }
             None => batch_time(now_millis(), self.interval, self.last_time),
         };
-        let plan = EpochPlan {
-            epoch,
-            time: self.last_time,
-            reads,
-        };
+        let plan = self.placement.plan(epoch, self.last_time, reads);
         let began = Instant::now();
         self.record(&plan)?;
         self.wiring.traces.planned(epoch, began);
@@ -506,6 +490,7 @@ impl Driver {
             });
             self.last_delivery = now;
             self.in_flight.pop_front();
+            self.placement.delivered(epoch);
             self.commits.deliver(epoch, time);
             self.wiring.traces.delivered(trace::Delivered {
                 epoch,
