@@ -47,6 +47,17 @@ impl S3Server {
         self.folder.path().join(BUCKET).join(name)
     }
 
+    /// What a program that reaches it has in its environment.
+    pub fn variables(&self) -> [(&str, &str); 5] {
+        [
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_ENDPOINT", &self.endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "us-east-1"),
+        ]
+    }
+
     /// Gives a command the credentials.
     pub fn let_in(command: &mut Command) -> &mut Command {
         command

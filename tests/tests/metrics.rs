@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use wasmill_tests::s3::S3Server;
 use wasmill_tests::server::{Server, apply, push};
 use wasmill_tests::wait_until;
 
@@ -38,7 +39,10 @@ path = "out"
 
 /// A server on which acme and other run a pipeline each, with their tokens, once these have delivered something.
 fn running() -> (Server, String, String) {
-    let server = Server::start(&[]);
+    running_on(Server::start(&[]))
+}
+
+fn running_on(server: Server) -> (Server, String, String) {
     let tokens = ["acme", "other"].map(|tenant| {
         let token = server.tenant(tenant);
         push(&server, &token, tenant, "split-words", "split-words");
@@ -134,9 +138,13 @@ fn documented() -> Metrics {
 
 #[test]
 fn the_documentation_has_every_metric_with_its_type_and_labels_and_prometheus_reads_them() {
-    let (server, ..) = running();
+    let bucket = S3Server::start();
+    let server = Server::knowing(&bucket.variables(), &["--store", "s3://bucket/all"]);
+    let (server, ..) = running_on(server);
     let text = metrics(&server, &server.admin);
     assert_eq!(served(&text), documented());
+    let copied = sum(&text, "wasmill_server_copied_time_seconds");
+    assert!(copied >= sum(&text, "wasmill_server_start_time_seconds"));
 
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])

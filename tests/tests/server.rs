@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wasmill_tests::s3::{self, S3Server};
+use wasmill_tests::s3::S3Server;
 use wasmill_tests::server::{COUNTS, Server, apply, component, push};
 use wasmill_tests::{delivered, run, wait_until, wasmill};
 
@@ -375,22 +375,11 @@ fn what_a_pipeline_says_of_its_files_has_no_path_of_the_server() {
     assert!(!said.contains(root.to_str().unwrap()), "{said}");
 }
 
-/// With what a server reaches a bucket.
-fn reaching(bucket: &S3Server) -> [(&str, &str); 5] {
-    [
-        ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY),
-        ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY),
-        ("AWS_ENDPOINT", bucket.endpoint()),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_REGION", "us-east-1"),
-    ]
-}
-
 #[test]
 fn checkpoints_can_be_in_a_bucket_and_a_killed_server_goes_on_from_there() {
     let bucket = S3Server::start();
     let there = ["--store", "s3://bucket/all"];
-    let (mut server, token) = counting_on(Server::knowing(&reaching(&bucket), &there));
+    let (mut server, token) = counting_on(Server::knowing(&bucket.variables(), &there));
     give(&server, "1.txt", "a b a\n");
     wait_for_counts(&server, &[("a", 2), ("b", 1)]);
     let records = bucket.file("all/tenants/acme/pipelines/counts/commit");
@@ -422,7 +411,7 @@ fn counts_in(bucket: &S3Server, server: &Server, file: (&str, &str), counts: &[(
     let checkpoint = "s3://bucket/all/tenants/acme/pipelines/counts";
     wait_until(&format!("{counts:?}"), || {
         let mut export = server.command(&["state", "export", checkpoint, "totals"]);
-        let lines = run(export.envs(reaching(bucket))).out;
+        let lines = run(export.envs(bucket.variables())).out;
         lines.lines().map(str::to_owned).collect::<BTreeSet<_>>() == counts
     });
 }
@@ -436,7 +425,7 @@ fn another_machine_goes_on_from_what_a_lost_one_had_in_its_bucket() {
     let there = ["--store", "s3://bucket/all", "--secrets-key", &key];
     // What it writes to its machine's disk would be lost with that.
     let text = COUNTS.replace("type = \"files\"\npath = \"out\"", "type = \"print\"");
-    let (mut first, token) = counting_as(&text, Server::knowing(&reaching(&bucket), &there));
+    let (mut first, token) = counting_as(&text, Server::knowing(&bucket.variables(), &there));
     counts_in(&bucket, &first, ("1.txt", "a b a\n"), &[("a", 2), ("b", 1)]);
     let secret = json!({ "value": "12345678" });
     first.done(&token, "PUT", "/v1/tenants/acme/secrets/key", &secret);
@@ -465,7 +454,7 @@ fn another_machine_goes_on_from_what_a_lost_one_had_in_its_bucket() {
         &there,
     ]
     .concat();
-    let refused = run(first.command(&back).envs(reaching(&bucket)))
+    let refused = run(first.command(&back).envs(bucket.variables()))
         .failed_with(3)
         .err;
     assert!(refused.contains("another server has begun"), "{refused}");

@@ -10,9 +10,10 @@
 //! later one than its own has been replaced, and ends.
 
 use std::io;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::Service;
@@ -41,6 +42,8 @@ pub struct Backup {
     storage: Arc<dyn Storage>,
     bucket: Bucket,
     term: u64,
+    /// Every change until then is in the bucket.
+    whole: Mutex<Option<Timestamp>>,
 }
 
 impl Backup {
@@ -76,6 +79,7 @@ impl Backup {
             storage,
             bucket: bucket.clone(),
             term,
+            whole: Mutex::default(),
         })
     }
 
@@ -134,6 +138,11 @@ impl Backup {
             }
         }
         Ok(())
+    }
+
+    /// When it was last sure that the bucket had every change.
+    pub fn whole(&self) -> Option<Timestamp> {
+        *self.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether another server has begun a later term.
@@ -268,6 +277,7 @@ impl Service {
         let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due =
             |since: Option<Instant>, after| since.is_none_or(|since| since.elapsed() >= after);
+        let moment = Timestamp::now();
         let line = self.catalog.read(audit::last)?;
         let has_changed = line != copies.line || is_due(copies.since, AT_LEAST);
         if has_changed || now || is_due(copies.looked, REPLACED) {
@@ -286,6 +296,7 @@ impl Service {
             copies.line = line;
             copies.since = Some(Instant::now());
         }
+        *backup.whole.lock().unwrap_or_else(PoisonError::into_inner) = Some(moment);
         Ok(true)
     }
 }

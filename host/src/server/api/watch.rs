@@ -12,6 +12,7 @@ use super::Api;
 use super::answer::{Answer, PipelineAt, TenantAt};
 use crate::pipeline::outline::{OutlineNode, outline};
 use crate::server::Service;
+use crate::server::backup::Backup;
 use crate::server::catalog::pipeline;
 use crate::server::catalog::tenant;
 use crate::server::catalog::token::Caller;
@@ -26,11 +27,13 @@ pub async fn metrics(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let server = caller.tenant.is_none().then(|| SeenServer {
-        started: api.started,
-        requests: api.requests.counts(),
-    });
+    let (started, requests) = (api.started, api.requests.counts());
     let text = api.run(move |service| {
+        let server = caller.tenant.is_none().then(|| SeenServer {
+            started,
+            copied: service.backup.as_ref().and_then(Backup::whole),
+            requests,
+        });
         let seen = service.seen(&caller)?;
         Ok(metrics::text(&Seen { server, ..seen }))
     });

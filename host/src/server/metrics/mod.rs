@@ -42,6 +42,8 @@ pub struct SeenPipeline {
 pub struct SeenServer {
     /// Since when it runs.
     pub started: Timestamp,
+    /// Until when every change is in its bucket, if it has one.
+    pub copied: Option<Timestamp>,
     /// How many requests it has answered.
     pub requests: Vec<(Route, u64)>,
 }
@@ -331,6 +333,12 @@ fn of_server(text: &mut Exposition, server: &SeenServer) {
         "When the server started, in seconds since 1970.",
     );
     text.sample(name, &[], seconds(server.started));
+    if let Some(copied) = server.copied {
+        let name = "wasmill_server_copied_time_seconds";
+        let help = "Until when every change is in the server's bucket, in seconds since 1970.";
+        text.metric(name, Kind::Gauge, help);
+        text.sample(name, &[], seconds(copied));
+    }
     let name = "wasmill_http_requests_total";
     text.metric(name, Kind::Counter, "Requests answered.");
     for (route, count) in &server.requests {
@@ -430,6 +438,7 @@ mod tests {
         };
         let server = SeenServer {
             started: Timestamp::UNIX_EPOCH,
+            copied: None,
             requests: vec![(route, 5)],
         };
         let count = r#"wasmill_http_requests_total{method="GET",route="/v1/tenants/{tenant}",code="404"} 5"#;
