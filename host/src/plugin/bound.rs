@@ -11,6 +11,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use super::bindings::wasmill::plugin::types::{Error, ErrorKind as GuestErrorKind, FieldParam};
 use super::call::{CallContext, CallError, ErrorKind};
 use super::capture::{Called, Capture, Header};
+use super::clock::InCall;
 use super::columns::Asked;
 use super::engine::{Component, ONLY_COMPUTES, Runtime};
 use super::host::{Log, State, shown_error};
@@ -94,6 +95,11 @@ impl Bound {
         })
     }
 
+    /// A call begins on this thread, which is to return in time.
+    pub fn in_call(&self) -> InCall<'_> {
+        self.runtime.clock.call()
+    }
+
     /// A store for one instance, its clock set for the first call.
     pub fn store(&self) -> Store<State> {
         let wasi = self.wasi(&self.hosts);
@@ -127,8 +133,7 @@ impl Bound {
 
     fn state(&self, limits: &Limits, wasi: Option<Box<Wasi>>, pool: Arc<MemoryPool>) -> State {
         let quota = self.component.engine().quota().clone();
-        let clock = self.runtime.clock.clone();
-        let meter = Meter::new(clock, quota, self.counters.clone());
+        let meter = Meter::new(quota, self.counters.clone());
         let limiter = Limiter::new(limits, pool);
         State::new(limiter, meter, &self.log, wasi)
     }
@@ -163,6 +168,7 @@ impl Bound {
         load: impl FnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<G>,
         call: impl FnOnce(&mut Store<State>, &G) -> Answer<P>,
     ) -> Result<P, Failure> {
+        let _in_call = self.in_call();
         let (mut store, pre, limits) = self.for_describe()?;
         let answer = pre
             .instantiate(&mut store)

@@ -92,7 +92,7 @@ impl Place {
 /// An engine with what components can be linked to.
 pub(super) struct Runtime {
     pub engine: wasmtime::Engine,
-    pub clock: Arc<Clock>,
+    pub clock: Clock,
     /// `host.log`, the stubs of WASI, and in sinks what `grants.http` opens.
     pub calls: Linker<State>,
     /// The same names, where all that leads outside of the plugin traps.
@@ -129,7 +129,7 @@ impl Runtime {
             })?;
         }
         let ticking = engine.clone();
-        let clock = Arc::new(Clock::start(move || ticking.increment_epoch())?);
+        let clock = Clock::start(move || ticking.increment_epoch())?;
         Ok(Self {
             engine,
             clock,

@@ -22,6 +22,7 @@ impl<G> Live<G> {
         load: impl FnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<G>,
         open: impl FnOnce(&mut Store<State>, &G) -> Answer<()>,
     ) -> Result<Self, CallError> {
+        let in_call = bound.in_call();
         let mut store = bound.store();
         let opened = bound
             .pre
@@ -32,6 +33,7 @@ impl<G> Live<G> {
                 Ok((guest, answer))
             });
         store.data_mut().end();
+        drop(in_call);
         match opened {
             Ok((guest, Ok(()))) => Ok(Self(Some((store, guest)))),
             Ok((_, Err(error))) => Err(refused(error, 0)),
@@ -62,11 +64,13 @@ impl<G> Live<G> {
                 "it was called again after it had trapped".into(),
             ));
         };
+        let in_call = bound.in_call();
         begin(&mut store, bound.limits.deadline);
         store.data_mut().log.last_error = None;
         store.data_mut().begin(context);
         let answer = call(&mut store, &guest);
         store.data_mut().end();
+        drop(in_call);
         let result = match answer {
             Ok(Ok(answer)) => check(answer).map_err(CallError::Contract),
             Ok(Err(error)) => Err(refused(error, rows)),

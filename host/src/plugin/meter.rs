@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::{Clock, ticks};
+use super::clock::ticks;
 use super::quota::Quota;
 use crate::telemetry::{NodeCounters, count};
 
@@ -21,7 +21,6 @@ const STALE: Duration = Duration::from_millis(1);
 /// Of one instance.
 #[derive(Debug)]
 pub(super) struct Meter {
-    clock: Arc<Clock>,
     quota: Arc<Quota>,
     counters: Arc<NodeCounters>,
     call: Option<Call>,
@@ -42,9 +41,8 @@ struct Call {
 
 impl Meter {
     /// Of an instance that shares a quota, and counters with those of its node.
-    pub fn new(clock: Arc<Clock>, quota: Arc<Quota>, counters: Arc<NodeCounters>) -> Self {
+    pub fn new(quota: Arc<Quota>, counters: Arc<NodeCounters>) -> Self {
         Self {
-            clock,
             quota,
             counters,
             call: None,
@@ -53,9 +51,6 @@ impl Meter {
 
     /// A call begins, on this thread; says after how many ticks [`Self::goes_on`] is to be asked.
     pub fn begin(&mut self, deadline: Duration) -> u64 {
-        if self.call.is_none() {
-            self.clock.begin();
-        }
         let is_limited = self.quota.is_limited();
         self.call = Some(Call {
             is_limited,
@@ -83,9 +78,7 @@ impl Meter {
     /// The call is over.
     pub fn end(&mut self) {
         self.charge();
-        if self.call.take().is_some() {
-            self.clock.end();
-        }
+        self.call = None;
     }
 
     fn charge(&mut self) {
@@ -100,15 +93,6 @@ impl Meter {
                 self.quota
                     .pay(used, most.saturating_sub(call.began.elapsed()));
             }
-        }
-    }
-}
-
-/// An instance may go in the middle of a call.
-impl Drop for Meter {
-    fn drop(&mut self) {
-        if self.call.is_some() {
-            self.clock.end();
         }
     }
 }

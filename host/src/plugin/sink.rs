@@ -129,6 +129,7 @@ impl SinkPlugin {
             planned,
             ..
         } = &*self.0;
+        let in_call = bound.in_call();
         let mut store = bound.store();
         let opening = async {
             let instance = bound.pre.instantiate_async(&mut store).await?;
@@ -141,6 +142,7 @@ impl SinkPlugin {
         let opened =
             runtime.block_on(async { tokio::time::timeout(bound.limits.deadline, opening).await });
         store.data_mut().end();
+        drop(in_call);
         match opened {
             Ok(Ok((guest, Ok(())))) => Ok(SinkInstance {
                 sink: self.0.clone(),
@@ -156,6 +158,7 @@ impl SinkPlugin {
 }
 
 fn describe(bound: &Bound, indices: &GuestIndices, input: &SchemaRef) -> Result<Plan, Failure> {
+    let _in_call = bound.in_call();
     let (mut store, pre, limits) = bound.for_describe()?;
     let schema = WireSchema::new(input.fields().iter().cloned());
     let answer = at_once(async {
@@ -305,12 +308,14 @@ impl SinkInstance {
         };
         let bound = &self.sink.bound;
         let deadline = bound.limits.deadline;
+        let in_call = bound.in_call();
         begin(&mut store, deadline);
         store.data_mut().log.last_error = None;
         let answer = self
             .runtime
             .block_on(async { tokio::time::timeout(deadline, call(&mut store, &guest)).await });
         store.data_mut().end();
+        drop(in_call);
         let result = match answer {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(refused(error, rows)),

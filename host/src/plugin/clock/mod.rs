@@ -1,9 +1,15 @@
 //! The clock of an engine. It ticks while there are calls, which it keeps from going on for ever, and rests when there have been none for
 //! some ticks: a server has hundreds of pipelines with nothing to do.
+//!
+//! A thread of its own moves it on, and each thread in a call has an [`alarm`] for when that one comes late.
 
+#[cfg(target_os = "linux")]
+mod alarm;
+
+use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -13,7 +19,7 @@ const TICK: Duration = Duration::from_millis(5);
 const PATIENCE: u32 = 4;
 
 /// Ticks that are made up for at most. A process that was stopped for longer goes on as if it had not been: its calls are not to blame.
-const MADE_UP: u32 = 20;
+const MADE_UP: u64 = 20;
 
 /// Shared by the instances of an engine.
 #[derive(Debug)]
@@ -22,9 +28,21 @@ pub(super) struct Clock {
     thread: Thread,
 }
 
-#[derive(Debug, Default)]
+/// While it lives, there is a call on this thread, and the clock ticks.
+#[must_use]
+pub(super) struct InCall<'a> {
+    state: &'a State,
+    #[cfg(target_os = "linux")]
+    _alarm: alarm::Alarm<'a>,
+}
+
 struct State {
-    /// That go on now.
+    /// Moves the engine on. It is called from signal handlers too.
+    tick: Box<dyn Fn() + Send + Sync>,
+    began: Instant,
+    /// Since it began, those among them that it rested through.
+    ticks: AtomicU64,
+    /// Calls that go on now.
     calls: AtomicUsize,
     /// Whether the thread has to be woken.
     rests: AtomicBool,
@@ -32,15 +50,15 @@ struct State {
 }
 
 impl Clock {
-    /// Starts the clock of an engine; `tick` moves it on.
+    /// Starts the clock of an engine; `tick` moves it on, by nothing but atomic operations.
     ///
     /// # Errors
     /// When there can be no more threads.
-    pub fn start(mut tick: impl FnMut() + Send + 'static) -> io::Result<Self> {
-        let state = Arc::new(State::default());
+    pub fn start(tick: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+        let state = Arc::new(State::new(tick));
         let of_thread = state.clone();
         let ticker = thread::Builder::new().name("wasm-ticker".into());
-        let ticker = ticker.spawn(move || of_thread.run(&mut tick))?;
+        let ticker = ticker.spawn(move || of_thread.run())?;
         Ok(Self {
             state,
             thread: ticker.thread().clone(),
@@ -48,16 +66,23 @@ impl Clock {
     }
 
     /// A call begins: from now on it ticks.
-    pub fn begin(&self) {
+    pub fn call(&self) -> InCall<'_> {
         // The thread says that it rests and looks for calls then; this counts the call and looks then whether it rests. One of them sees the other.
         self.state.calls.fetch_add(1, Ordering::SeqCst);
         if self.state.rests.load(Ordering::SeqCst) {
+            self.state.skip();
             self.thread.unpark();
         }
+        InCall {
+            state: &self.state,
+            #[cfg(target_os = "linux")]
+            _alarm: alarm::Alarm::of(&self.state),
+        }
     }
+}
 
-    /// A call has ended.
-    pub fn end(&self) {
+impl Drop for InCall<'_> {
+    fn drop(&mut self) {
         self.state.calls.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -70,27 +95,56 @@ impl Drop for Clock {
 }
 
 impl State {
-    fn run(&self, tick: &mut impl FnMut()) {
+    fn new(tick: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            tick: Box::new(tick),
+            began: Instant::now(),
+            ticks: AtomicU64::new(0),
+            calls: AtomicUsize::new(0),
+            rests: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    fn due(&self) -> u64 {
+        (self.began.elapsed().as_nanos() / TICK.as_nanos()) as u64
+    }
+
+    /// Ticks as often as it is time to. Whoever comes late makes up for it: deadlines are counted in ticks, and would all be later by as much.
+    fn catch_up(&self) {
+        let due = self.due();
+        self.ticks
+            .fetch_max(due.saturating_sub(MADE_UP), Ordering::Relaxed);
+        let next = |told| (told < due).then_some(told + 1);
+        // One after the other: a thread that is held up here holds up one tick.
+        while (self
+            .ticks
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next))
+        .is_ok()
+        {
+            (self.tick)();
+        }
+    }
+
+    /// The time until now has no ticks.
+    fn skip(&self) {
+        self.ticks.fetch_max(self.due(), Ordering::Relaxed);
+    }
+
+    fn run(&self) {
         let mut idle = 0;
-        let mut next = Instant::now();
         while !self.is_over.load(Ordering::SeqCst) {
-            // A thread that is woken late makes up for it: deadlines are counted in ticks, and would all be later by as much.
-            let now = Instant::now();
-            next = next.max(now.checked_sub(TICK * MADE_UP).unwrap_or(next));
-            while next <= now {
-                tick();
-                next += TICK;
-            }
+            self.catch_up();
             idle = match self.calls.load(Ordering::SeqCst) {
                 0 => idle + 1,
                 _ => 0,
             };
             if idle < PATIENCE {
-                thread::sleep(next.saturating_duration_since(Instant::now()));
+                let since = self.began.elapsed().as_nanos() % TICK.as_nanos();
+                thread::sleep(TICK - Duration::from_nanos(since as u64));
             } else {
                 self.rest();
                 idle = 0;
-                next = Instant::now();
             }
         }
     }
@@ -101,6 +155,15 @@ impl State {
             thread::park();
         }
         self.rests.store(false, Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("calls", &self.calls)
+            .field("rests", &self.rests)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,10 +201,10 @@ mod tests {
             let before = count.load(Ordering::SeqCst);
             thread::sleep(TICK * 4);
             assert_eq!(count.load(Ordering::SeqCst), before);
-            clock.begin();
+            let call = clock.call();
             wait_until(|| count.load(Ordering::SeqCst) > before + 10);
             assert!(!clock.state.rests.load(Ordering::SeqCst));
-            clock.end();
+            drop(call);
         }
     }
 
@@ -152,11 +215,11 @@ mod tests {
         let began = Instant::now();
         let clock = Clock::start(move || {
             if counted.fetch_add(1, Ordering::SeqCst) == 2 {
-                thread::sleep(TICK * (MADE_UP - 2));
+                thread::sleep(TICK * (MADE_UP as u32 - 2));
             }
         });
         let clock = clock.expect("a thread");
-        clock.begin();
+        let _call = clock.call();
         let makes_up = || {
             thread::sleep(TICK);
             let ticks = began.elapsed().as_nanos() / TICK.as_nanos();
@@ -164,7 +227,6 @@ mod tests {
                 && u128::from(count.load(Ordering::SeqCst)) + 3 > ticks
         };
         assert!((0..200).any(|_| makes_up()), "they are lost for good");
-        clock.end();
     }
 
     #[test]
@@ -178,10 +240,9 @@ mod tests {
                         thread::sleep(
                             TICK * PATIENCE + Duration::from_micros(worker * 97 + pause * 331),
                         );
-                        clock.begin();
+                        let _call = clock.call();
                         let before = count.load(Ordering::SeqCst);
                         wait_until(|| count.load(Ordering::SeqCst) > before + 1);
-                        clock.end();
                     }
                 });
             }
