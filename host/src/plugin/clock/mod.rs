@@ -40,7 +40,7 @@ struct State {
     /// Moves the engine on. It is called from signal handlers too.
     tick: Box<dyn Fn() + Send + Sync>,
     began: Instant,
-    /// Since it began, those among them that it rested through.
+    /// Since it began, with those that it rested through.
     ticks: AtomicU64,
     /// Calls that go on now.
     calls: AtomicUsize,
@@ -70,9 +70,10 @@ impl Clock {
         // The thread says that it rests and looks for calls then; this counts the call and looks then whether it rests. One of them sees the other.
         self.state.calls.fetch_add(1, Ordering::SeqCst);
         if self.state.rests.load(Ordering::SeqCst) {
-            self.state.skip();
             self.thread.unpark();
         }
+        // Time that passed before it is not its own.
+        self.state.catch_up();
         InCall {
             state: &self.state,
             #[cfg(target_os = "linux")]
@@ -124,11 +125,6 @@ impl State {
         {
             (self.tick)();
         }
-    }
-
-    /// The time until now has no ticks.
-    fn skip(&self) {
-        self.ticks.fetch_max(self.due(), Ordering::Relaxed);
     }
 
     fn run(&self) {
@@ -227,6 +223,31 @@ mod tests {
                 && u128::from(count.load(Ordering::SeqCst)) + 3 > ticks
         };
         assert!((0..200).any(|_| makes_up()), "they are lost for good");
+    }
+
+    #[test]
+    fn a_call_has_all_its_time_however_late_the_clock_is_when_it_begins() {
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        let (stands, stand) = std::sync::mpsc::channel();
+        let clock = Clock::start(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            if thread::current().name() == Some("wasm-ticker") {
+                stands.send(()).ok();
+                thread::sleep(TICK * 100);
+            }
+        });
+        let clock = clock.expect("a thread");
+        stand.recv().expect("it ticks until it rests");
+        thread::sleep(TICK * 10);
+        let _call = clock.call();
+        let (began, before) = (Instant::now(), count.load(Ordering::SeqCst));
+        while began.elapsed() < TICK * 4 {
+            std::hint::spin_loop();
+        }
+        let ticks = count.load(Ordering::SeqCst) - before;
+        let passed = (began.elapsed().as_nanos() / TICK.as_nanos()) as u64;
+        assert!(ticks <= passed + 1, "{ticks} ticks in the time of {passed}");
     }
 
     #[test]
