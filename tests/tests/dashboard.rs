@@ -289,14 +289,45 @@ fn rejected_rows_are_listed_with_step_reason_and_origin_at_a_desk_on_a_phone_and
     browser.wait_for("document.querySelector('.rejected details').open");
     browser.wait_for_text("<img src=/nowhere>!");
     assert_eq!(browser.errors(), [""; 0]);
+}
 
-    let discard = serde_json::json!({ "all": true });
-    let path = "/v1/tenants/acme/pipelines/picky/rejected/discard";
-    server.done(&token, "POST", path, &discard);
-    go(
-        &mut browser,
-        "#/t/acme/pipelines",
-        "2 of 2 pipelines running",
+#[test]
+fn rejected_rows_are_replayed_and_discarded_by_clicking() {
+    let (server, token) = loaded();
+    let path = "/v1/tenants/acme/plugins/picky";
+    assert_eq!(server.ask(&token, "PUT", path, &picky()).status, 200);
+    assert_eq!(apply(&server, &token, "acme", PICKY).status, 200);
+    let files = server.files("acme");
+    fs::write(files.join("a"), "one!\ntwo!\nthree!\n").unwrap();
+    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+    let mut browser = signed_in(&server, &token);
+    go(&mut browser, "#/t/acme/pipelines/picky", "3 open");
+
+    browser.click("#discard-all");
+    browser.click("dialog button:not(#confirm)");
+    browser.wait_for("!document.querySelector('dialog')");
+    browser.click("[aria-label^='Discard ']");
+    browser.click("#confirm");
+    browser.wait_for_text("1 discarded");
+    browser.wait_for_text("2 open");
+    browser.click("[aria-label^='Replay ']");
+    browser.click("#confirm");
+    browser.wait_for_text("1 given back");
+    // The plugin rejects it again, as a row of its own.
+    browser.wait_for_text("2 open · 1 given back");
+    browser.click("#replay-all");
+    browser.click("#confirm");
+    browser.wait_for_text("2 open · 3 given back");
+    browser.click("#discard-all");
+    browser.click("#confirm");
+    browser.wait_for_text("5 discarded");
+    browser.wait_for_text("No rejected row waits for anything.");
+    assert_eq!(
+        browser.evaluate("document.querySelector('#replay-all').checkVisibility()"),
+        false
     );
-    go(&mut browser, page, "No rejected row waits for anything.");
+    assert_eq!(browser.errors(), [""; 0]);
+    let path = "/v1/tenants/acme/pipelines/picky/rejected";
+    let left = server.ask(&token, "GET", path, b"").json;
+    assert_eq!((&left["open"], &left["given_back"]), (&0.into(), &0.into()));
 }

@@ -52,9 +52,11 @@ async function checked(response) {
   throw new Refused(response.status, body?.error);
 }
 
-/** Asks, and gives the JSON that was answered. */
-export async function ask(path, method = "GET", signal = undefined) {
-  const response = await checked(await reached(fetch(path, { method, headers: headers(), signal })));
+/** Asks, perhaps with something to say, and gives the JSON that was answered. */
+export async function ask(path, method = "GET", signal = undefined, said = undefined) {
+  const json = said && { "Content-Type": "application/json" };
+  const body = said && JSON.stringify(said);
+  const response = await checked(await reached(fetch(path, { method, headers: { ...headers(), ...json }, signal, body })));
   return response.status === 204 ? null : response.json();
 }
 

@@ -24,7 +24,7 @@ class Page {
     this.charts = charts();
     this.tiles = tiles();
     this.logs = new Logs();
-    this.rejected = new Rejected(tenant, name, signal);
+    this.rejected = new Rejected(tenant, name, signal, fail);
     this.nodes = nodeTable();
     this.epochTable = epochTable();
     this.build();

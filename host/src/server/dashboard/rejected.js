@@ -1,18 +1,52 @@
-// Rejected rows of a pipeline: how many for which reason, and the latest of them with where they came from.
+// Rejected rows of a pipeline: how many for which reason, the latest of them with where they came from, and what becomes of them.
 
 import { Lost, Refused, ask, of } from "./api.js";
-import { Table, column, h, made, say } from "./dom.js";
+import { Table, column, confirm, h, made, say } from "./dom.js";
 import { count, date } from "./format.js";
 
 /** Rows that are listed. */
 const ROWS = 20;
 
+/** What can be done with rows, and how that is asked and told. */
+const REPLAY = {
+  verb: "Replay",
+  path: "replay",
+  detail: "They come again, once, as input of the steps that have rejected them. What cannot come again stays.",
+  tell: ({ rows, left_out, why }) => {
+    const told = `${count(rows)} given back`;
+    return left_out ? `${told}, ${count(left_out)} cannot come again; of ${why[0].id}: ${why[0].reason}` : told;
+  },
+};
+const DISCARD = {
+  verb: "Discard",
+  path: "discard",
+  detail: "What is kept of them is removed for good, with all also what is kept of those that were given back.",
+  tell: ({ rows }) => `${count(rows)} discarded`,
+};
+
 export class Rejected {
-  constructor(tenant, name, signal) {
-    Object.assign(this, { signal, path: (...rest) => of(tenant, "pipelines", name, "rejected", ...rest) });
-    [this.groups, this.rows, this.note] = [groupTable(), rowTable(), h("p", { class: "quiet" })];
-    this.element = h("div", { class: "rejected" }, this.groups.element, this.note, this.rows.element);
-    this.seen = undefined;
+  constructor(tenant, name, signal, fail) {
+    Object.assign(this, { signal, fail, path: (...rest) => of(tenant, "pipelines", name, "rejected", ...rest) });
+    [this.groups, this.rows, this.note] = [groupTable(), rowTable(this), h("p", { class: "quiet" })];
+    [this.done, this.seen] = [h("p", { role: "status" }), undefined];
+    const all = (action) => h("button", {
+      type: "button", id: `${action.path}-all`,
+      onclick: () => this.act(action, "all rejected rows", { all: true }),
+    }, `${action.verb} all`);
+    this.buttons = h("div", { class: "buttons", hidden: true }, all(REPLAY), all(DISCARD));
+    this.element = h("div", { class: "rejected" },
+      this.groups.element, this.note, this.buttons, this.done, this.rows.element);
+  }
+
+  /** Does something with the rows that are meant, if that is confirmed. */
+  async act({ verb, path, detail, tell }, rows, choice) {
+    if (!(await confirm(`${verb} ${rows}?`, detail, verb))) return;
+    try {
+      say(this.done, tell(await ask(this.path(path), "POST", undefined, choice)));
+      await this.look();
+    } catch (refused) {
+      this.fail(refused);
+    }
   }
 
   /** Asks again if a status says that rows were rejected, or that a run has begun. */
@@ -63,7 +97,7 @@ export class Rejected {
     if (dropped) facts.push(`${count(dropped)} dropped to keep within the limit`);
     if (more_groups) facts.push(`${count(more_groups)} other reasons`);
     say(this.note, facts.join(" · "));
-    this.rows.element.hidden = !open;
+    this.rows.element.hidden = this.buttons.hidden = !open;
   }
 }
 
@@ -85,7 +119,11 @@ function groupTable() {
   ], { key: (row) => `${row.node} ${row.plugin} ${row.reason}`, empty: "No rejected row waits for anything." });
 }
 
-function rowTable() {
+function rowTable(rejected) {
+  const button = (row, action) => h("button", {
+    type: "button", class: "plain", "aria-label": `${action.verb} ${row.id}`,
+    onclick: () => rejected.act(action, row.id, { ids: [row.id] }),
+  }, action.verb);
   return new Table("Latest rejected rows", [
     column("Row", (row) => row.id),
     ...common,
@@ -94,5 +132,6 @@ function rowTable() {
     made("Content", (row) => h("details", {},
       h("summary", { "aria-label": `Content of ${row.id}` }, "show"),
       h("pre", {}, JSON.stringify(row.row, null, 1))), () => {}, "text"),
+    made("Then", (row) => h("div", { class: "buttons" }, button(row, REPLAY), button(row, DISCARD)), () => {}),
   ], { key: (row) => row.id, empty: "" });
 }
