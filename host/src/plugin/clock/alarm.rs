@@ -15,7 +15,7 @@ use libc::{c_int, c_void};
 
 use super::{PATIENCE, State, TICK};
 
-/// Ignored by whom it is sent to by mistake, and sent by nobody but the owner of a socket with urgent data.
+/// The kernel sends it to who asked to hear of a socket's urgent data, and nobody here does. Where nobody listens it is ignored.
 const SIGNAL: c_int = libc::SIGURG;
 
 /// While it lives, its thread is interrupted at every tick.
