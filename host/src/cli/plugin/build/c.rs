@@ -37,7 +37,8 @@ pub fn tool(kit: &Kit) -> Tool {
         name: "ziglang",
         // A script of the package's; the environment's own are there before it.
         file: folder.join("bin").join("python-zig"),
-        install: tool::pip(folder, &format!("ziglang=={ZIG}")),
+        install: tool::pip(&folder, &format!("ziglang=={ZIG}")),
+        folder,
     }
 }
 

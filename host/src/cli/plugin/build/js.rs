@@ -37,6 +37,7 @@ pub fn tool(kit: &Kit) -> anyhow::Result<Tool> {
             .chain([folder.clone().into()])
             .collect(),
         ],
+        folder,
     })
 }
 

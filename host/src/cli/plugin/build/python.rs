@@ -19,7 +19,8 @@ pub fn tool(kit: &Kit) -> Tool {
     Tool {
         name: "componentize-py",
         file: folder.join("bin").join("componentize-py"),
-        install: tool::pip(folder, &format!("componentize-py=={VERSION}")),
+        install: tool::pip(&folder, &format!("componentize-py=={VERSION}")),
+        folder,
     }
 }
 
