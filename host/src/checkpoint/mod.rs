@@ -21,11 +21,13 @@ pub mod storage;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::ids::{Digest, Epoch, Generation, NodeName, PartitionId};
+use crate::thread::SideBySide;
 
 pub use code::{Code, ComponentFile};
 pub use config::CheckpointConfig;
@@ -36,8 +38,11 @@ pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
 use records::{COMMITS, INPUT, PIPELINE, PLANS, Stand, input_name, name, new_id};
 pub use records::{Lineage, Records};
 pub use segment::{MARKS, PartitionState, Segment};
-pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
+pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore, Unwritten};
 use storage::Claim;
+
+/// A bucket answers one request while others are under way.
+const DELETIONS_AT_ONCE: usize = 16;
 
 /// A pipeline, as far as its checkpoint has to know it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -241,9 +246,14 @@ impl Checkpoint {
                 state::superseded(&before, &self.records.state_after(after)?.1)
             }
         };
+        let mut deletions = SideBySide::new(DELETIONS_AT_ONCE);
         for name in superseded {
-            self.records.on_disk(self.records.storage.delete(&name))?;
+            let storage = self.records.storage.clone();
+            let deleted = deletions.start((), "deletion", move || storage.delete(&name));
+            self.records.on_disk(deleted.unwrap_or(Ok(())))?;
         }
+        let deleted = deletions.wait_for(|()| true).into_iter();
+        self.records.on_disk(deleted.collect::<io::Result<()>>())?;
         self.forget(epoch)
     }
 

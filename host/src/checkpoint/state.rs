@@ -161,6 +161,21 @@ fn difference(kept: &[ColumnRecord], now: &[ColumnRecord]) -> String {
     }
 }
 
+/// A segment as it is to be written.
+#[derive(Debug)]
+#[must_use = "a commit that names it is of no use without it"]
+pub struct Unwritten {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Unwritten {
+    /// Its size.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// Where a process writes and reads the state of its partitions. Every partition has one writer.
 #[derive(Debug)]
 pub struct StateStore {
@@ -177,10 +192,11 @@ impl StateStore {
         }
     }
 
-    /// Keeps what an epoch changed of a table, and puts small segments together. `keys` is how many columns the key has.
+    /// Adds what an epoch changed of a table, and puts small segments together: what is to be written of that. `keys` is how many columns the
+    /// key has.
     ///
     /// # Errors
-    /// When it cannot be written, or a segment to be put together cannot be read.
+    /// When a segment to be put together cannot be read.
     pub fn add(
         &self,
         place: (&NodeName, PartitionId),
@@ -189,7 +205,7 @@ impl StateStore {
         delta: &RecordBatch,
         version: u32,
         keys: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<Unwritten, Failure> {
         let of = |first, last, batch: &RecordBatch| Segment {
             first,
             last,
@@ -214,26 +230,26 @@ impl StateStore {
         }
         // Only the last one: no commit would name the others, and nobody remove them.
         let last = segments.pop().expect("it was just added");
-        let (last, bytes) = self.encoded(last, &newest)?;
-        self.put(place, &last, &bytes)?;
+        let (last, unwritten) = self.encoded(place, last, &newest)?;
         segments.push(last);
-        Ok(())
+        Ok(unwritten)
     }
 
-    /// Keeps parts that are new; after them `all` is what there is.
+    /// Adds parts that are new, which are to be written; after them `all` is what there is.
     ///
     /// # Errors
-    /// When one cannot be written, or `all` has one that is neither new nor was there.
+    /// When `all` has one that is neither new nor was there.
     pub fn replace(
         &self,
         place: (&NodeName, PartitionId),
         segments: &mut Vec<Segment>,
         new: Vec<(Segment, RecordBatch)>,
         all: Vec<Segment>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Unwritten>, Failure> {
+        let mut unwritten = Vec::with_capacity(new.len());
         for (segment, batch) in new {
-            let (segment, bytes) = self.encoded(segment, &batch)?;
-            self.put(place, &segment, &bytes)?;
+            let (segment, bytes) = self.encoded(place, segment, &batch)?;
+            unwritten.push(bytes);
             segments.push(segment);
         }
         let written = std::mem::take(segments);
@@ -247,15 +263,16 @@ impl StateStore {
             })?;
             segments.push(known.clone());
         }
-        Ok(())
+        Ok(unwritten)
     }
 
-    /// A segment of this start with its size, and its bytes.
+    /// A segment of this start with its size, and as it is to be written.
     fn encoded(
         &self,
+        place: (&NodeName, PartitionId),
         segment: Segment,
         batch: &RecordBatch,
-    ) -> Result<(Segment, Vec<u8>), Failure> {
+    ) -> Result<(Segment, Unwritten), Failure> {
         let bytes = record::sealed(batch::encode(batch).map_err(bug)?);
         let segment = Segment {
             generation: self.generation,
@@ -263,18 +280,17 @@ impl StateStore {
             bytes: bytes.len() as u64,
             ..segment
         };
-        Ok((segment, bytes))
+        let name = segment_name(place, &segment);
+        Ok((segment, Unwritten { name, bytes }))
     }
 
     /// Writes a segment. Only this process writes the partition's segments of this generation: nobody else's is replaced.
-    fn put(
-        &self,
-        place: (&NodeName, PartitionId),
-        segment: &Segment,
-        bytes: &[u8],
-    ) -> Result<(), Failure> {
-        let name = segment_name(place, segment);
-        self.records.on_disk(self.storage().put(&name, bytes))
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn write(&self, segment: &Unwritten) -> Result<(), Failure> {
+        let written = self.records.storage.put(&segment.name, &segment.bytes);
+        self.records.on_disk(written)
     }
 
     /// The rows of a segment.
@@ -313,10 +329,6 @@ impl StateStore {
             rows.push((segment.clone(), batch));
         }
         Ok(rows)
-    }
-
-    fn storage(&self) -> &dyn Storage {
-        &*self.records.storage
     }
 }
 

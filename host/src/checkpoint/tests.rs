@@ -180,7 +180,8 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
         let partition = step.partitions.entry(PARTITION).or_default();
         let delta = delta(checkpoint.generation(), plan.epoch);
         let place = (&"s".into(), PARTITION);
-        store.add(place, &mut partition.segments, plan.epoch, &delta, 0, 1)?;
+        let segments = &mut partition.segments;
+        store.write(&store.add(place, segments, plan.epoch, &delta, 0, 1)?)?;
         checkpoint.commit(CommitRecord {
             first: plan.epoch,
             epoch: plan.epoch,

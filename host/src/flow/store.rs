@@ -14,10 +14,16 @@ use timely::dataflow::operators::Capability;
 
 use super::context::Waker;
 use crate::abort::Abort;
-use crate::checkpoint::{Manifest, NodeState, PartitionState, Segment, StateStore};
+use crate::checkpoint::{Manifest, NodeState, PartitionState, Segment, StateStore, Unwritten};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
-use crate::thread;
+use crate::thread::{self, SideBySide};
+
+/// How many partitions are written at once: a disk that syncs sixteen files needs little longer than for one, and a bucket answers one request
+/// while others are under way.
+const AT_ONCE: usize = 16;
+/// Bytes that are begun before all of them are written.
+const BYTES_AT_ONCE: usize = 64 << 20;
 
 /// What is kept of a partition of a step after an epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -195,8 +201,11 @@ pub fn start(
     // What waits is the changes of a few epochs, and these are bounded.
     let (writes, queue) = crossbeam_channel::unbounded();
     let mut worker = Thread {
-        store,
+        store: Arc::new(store),
+        abort: abort.clone(),
         states: BTreeMap::new(),
+        writing: SideBySide::new(AT_ONCE),
+        begun: 0,
     };
     for (node, state) in kept {
         for (partition, state) in state.partitions {
@@ -212,47 +221,74 @@ pub fn start(
 }
 
 struct Thread {
-    store: StateStore,
+    store: Arc<StateStore>,
+    abort: Abort,
     states: BTreeMap<(NodeName, PartitionId), PartitionState>,
+    writing: SideBySide<(NodeName, PartitionId), ()>,
+    /// Bytes that were begun since nothing was being written.
+    begun: usize,
 }
 
 impl Thread {
     fn run(&mut self, queue: &Receiver<Write>) -> Result<(), Failure> {
         for write in queue {
-            crate::abort::crash_point!("state");
-            let place = (write.node.clone(), write.partition);
-            let state = self.states.entry(place).or_default();
-            let place = (&write.node, write.partition);
-            let kept = match write.change {
+            let (epoch, partition) = (write.epoch, write.partition);
+            let place = (write.node.clone(), partition);
+            // What was written of the partition before may be put together with what comes now.
+            self.writing.wait_for(|of| *of == place);
+            let state = self.states.entry(place.clone()).or_default();
+            let segments = &mut state.segments;
+            let of = (&place.0, partition);
+            let unwritten = match write.change {
                 Change::Keys(delta, version, keys) => {
-                    let store = &self.store;
-                    store.add(
-                        place,
-                        &mut state.segments,
-                        write.epoch,
-                        &delta,
-                        version,
-                        keys,
-                    )
+                    let added = self.store.add(of, segments, epoch, &delta, version, keys);
+                    added.map(|segment| vec![segment])
                 }
-                Change::Parts(new, all) => self.store.replace(place, &mut state.segments, new, all),
+                Change::Parts(new, all) => self.store.replace(of, segments, new, all),
             };
-            kept.map_err(|failure| {
-                failure
-                    .at_node(&write.node)
-                    .at(write.epoch, write.partition)
-            })?;
+            let unwritten =
+                unwritten.map_err(|failure| failure.at_node(&place.0).at(epoch, partition))?;
             state.next_timer = write.next_timer;
             let stored = Stored {
                 node: write.node,
-                partition: write.partition,
+                partition,
                 state: state.clone(),
             };
-            // The step has gone only when the run has failed.
-            write.done.send((write.epoch, stored)).ok();
-            write.waker.wake();
+            self.begin(place, epoch, unwritten, move || {
+                // The step has gone only when the run has failed.
+                write.done.send((epoch, stored)).ok();
+                write.waker.wake();
+            });
         }
+        self.writing.wait_for(|_| true);
         Ok(())
+    }
+
+    /// Has the segments of a partition written, and then says so.
+    fn begin(
+        &mut self,
+        place: (NodeName, PartitionId),
+        epoch: Epoch,
+        segments: Vec<Unwritten>,
+        say: impl FnOnce() + Send + 'static,
+    ) {
+        if self.begun > BYTES_AT_ONCE {
+            self.writing.wait_for(|_| true);
+            self.begun = 0;
+        }
+        self.begun += segments.iter().map(Unwritten::bytes).sum::<usize>();
+        let (store, abort, of) = (self.store.clone(), self.abort.clone(), place.clone());
+        let write = move || {
+            let written = abort.guard(|| {
+                crate::abort::crash_point!("state");
+                segments.iter().try_for_each(|segment| store.write(segment))
+            });
+            match written {
+                Ok(()) => say(),
+                Err(failure) => abort.fail(failure.at_node(&of.0).at(epoch, of.1)),
+            }
+        };
+        self.writing.start(place, "state writes", write);
     }
 }
 

@@ -15,9 +15,9 @@ mod writer;
 mod tests;
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use publish::Publisher;
@@ -206,8 +206,4 @@ fn epoch_of(name: &str) -> Option<Epoch> {
     let digits = name.strip_prefix(EPOCH_PREFIX)?;
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok().map(Epoch)).flatten()
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::FilesSink;
 use super::manifest::{self, EpochManifest, Listed};
 use super::roll::Rolling;
 use super::staging::{Staged, Staging, Sum};
-use super::{FilesSink, sync_folder};
 use crate::checkpoint::Prepared;
 use crate::deliver::HeldBack;
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, PartitionId};
+use crate::thread::SideBySide;
 
 /// Bytes that are copied at once.
 const COPY_BUFFER: usize = 256 << 10;
@@ -201,27 +202,32 @@ impl Publisher {
         let root = &self.config.path;
         let aside = self.staging.aside();
         let write = || {
-            self.sync(&[folder, root])?;
-            crate::abort::crash_point!("manifest-before");
             let mut file = self.staging.new_aside()?;
             file.write_all(manifest.text()?.as_bytes())?;
-            if self.config.sync {
-                file.sync_data()?;
-            }
+            self.sync([file, File::open(folder)?, File::open(root)?])?;
+            crate::abort::crash_point!("manifest-before");
             fs::create_dir_all(manifest::folder(root))
         };
         write().map_err(|error| self.config.failure(&error))?;
         self.name(&aside, &manifest::path(root, manifest.last), manifest.last)?;
-        let synced = self.sync(&[&manifest::folder(root), root]);
+        let sync = || self.sync([File::open(manifest::folder(root))?, File::open(root)?]);
+        let synced = sync();
         crate::abort::crash_point!("manifest-after");
         synced
             .and_then(|()| fs::remove_file(&aside))
             .map_err(|error| self.config.failure(&error))
     }
 
-    fn sync(&self, folders: &[&Path]) -> io::Result<()> {
-        let mut folders = folders.iter().filter(|_| self.config.sync);
-        folders.try_for_each(|folder| sync_folder(folder))
+    /// Has files and folders on the disk for good.
+    fn sync<const N: usize>(&self, files: [File; N]) -> io::Result<()> {
+        if !self.config.sync {
+            return Ok(());
+        }
+        let mut syncing = SideBySide::new(N);
+        for file in files {
+            syncing.start((), "sync", move || file.sync_all());
+        }
+        syncing.wait_for(|()| true).into_iter().collect()
     }
 }
 

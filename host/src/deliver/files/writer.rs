@@ -7,14 +7,15 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 
+use super::FilesSink;
 use super::publish::Publisher;
 use super::staging::{Staged, Staging, Sum};
-use super::{FilesSink, sync_folder};
 use crate::checkpoint::{Prepared, Tokens};
 use crate::deliver::{EpochInfo, HeldBack, OpenOptions, Refused, Sink};
 use crate::error::Failure;
 use crate::format::Unwritable;
 use crate::ids::{Epoch, Generation, NodeName, PartitionId};
+use crate::thread::SideBySide;
 
 /// Bytes of a part held before they are written: few system calls, and a core's cache still holds them.
 pub const PART_BUFFER: usize = 256 << 10;
@@ -22,6 +23,9 @@ pub const PART_BUFFER: usize = 256 << 10;
 const ALL_BUFFERS: usize = 16 << 20;
 /// Files open at once; systems allow 1,024 to a process and others need some.
 const OPEN_FILES: usize = 128;
+
+/// A disk is through with several files in little more than the time for one.
+const SYNCS_AT_ONCE: usize = 16;
 
 /// A file in the making.
 struct Part {
@@ -32,7 +36,7 @@ struct Part {
     file: Option<File>,
     /// Whether the file exists.
     created: bool,
-    /// Whether all that was written is on the disk for good.
+    /// Whether all that was written is on the disk for good when [`FileWriter::syncing`] is through with its epoch.
     synced: bool,
     /// Rows taken.
     rows: u64,
@@ -51,6 +55,7 @@ pub struct FileWriter {
     /// In process 0.
     publisher: Option<Publisher>,
     parts: BTreeMap<(Epoch, PartitionId), Part>,
+    syncing: SideBySide<Epoch, io::Result<()>>,
     buffered: usize,
     open: usize,
 }
@@ -97,10 +102,9 @@ impl Sink for FileWriter {
                 tokens.insert(key.1, staged.token());
             }
         }
-        if self.keeps_unpublished && self.config.sync && !tokens.is_empty() {
-            // The names, too, are to be there when the commit says that they are.
-            sync_folder(self.staging.folder()).map_err(|error| self.failure(&error))?;
-        }
+        let sync_names = self.keeps_unpublished && self.config.sync && !tokens.is_empty();
+        let synced = self.all_synced(epoch.epoch, sync_names);
+        synced.map_err(|error| self.failure(&error))?;
         Ok(tokens)
     }
 
@@ -129,6 +133,7 @@ impl FileWriter {
             staging,
             publisher,
             parts: BTreeMap::new(),
+            syncing: SideBySide::new(SYNCS_AT_ONCE),
             buffered: 0,
             open: 0,
         }
@@ -212,7 +217,7 @@ impl FileWriter {
         keys.into_iter().try_for_each(|key| self.write_out(key))
     }
 
-    /// Writes all of a part, for good, and closes its file.
+    /// Writes all of a part, and begins to sync its file.
     fn complete(&mut self, key: (Epoch, PartitionId)) -> io::Result<()> {
         self.write_out(key)?;
         let Some(part) = self.parts.get_mut(&key) else {
@@ -222,11 +227,25 @@ impl FileWriter {
         let file = part.file.take();
         self.open -= usize::from(file.is_some());
         if self.config.sync && part.created && !part.synced {
-            file.map_or_else(|| File::open(&part.path), Ok)?
-                .sync_data()?;
+            let file = file.map_or_else(|| File::open(&part.path), Ok)?;
             part.synced = true;
+            self.sync(key.0, file)?;
         }
         Ok(())
+    }
+
+    fn sync(&mut self, epoch: Epoch, file: File) -> io::Result<()> {
+        let earlier = self.syncing.start(epoch, "sync", move || file.sync_all());
+        earlier.unwrap_or(Ok(()))
+    }
+
+    /// Waits until the files of an epoch are on the disk for good, and their names if these are to be there when the commit says so.
+    fn all_synced(&mut self, epoch: Epoch, names: bool) -> io::Result<()> {
+        if names {
+            self.sync(epoch, File::open(self.staging.folder())?)?;
+        }
+        let synced = self.syncing.wait_for(|of| *of == epoch);
+        synced.into_iter().collect()
     }
 
     fn failure(&self, error: &io::Error) -> Failure {

@@ -58,7 +58,8 @@ pub fn put(plan: &Plan, states: &str) -> anyhow::Result<()> {
         let (delta, next_timer) = changes(plan, step, &rows)?;
         let (place, mut segments) = ((&node, partition), Vec::new());
         let version = step.keyed.state().version;
-        store.add(place, &mut segments, epoch, &delta, version, keys.len())?;
+        let segment = store.add(place, &mut segments, epoch, &delta, version, keys.len())?;
+        store.write(&segment)?;
         let state = PartitionState {
             segments,
             next_timer,
