@@ -20,16 +20,17 @@ const KINDS = ['transform', 'reducer', 'keyed', 'sink'];
 async function main([folder, out, wit = witFolder()]) {
   if (!folder || !out) throw new Error('usage: node build.mjs DIR OUT [WIT]');
   const [plugin, target, contract] = [folder, out, wit].map((path) => resolve(path));
-  const kind = await kindOf(plugin);
+  const { kind, http } = await manifestOf(plugin);
   const scratch = await mkdtemp(join(tmpdir(), 'wasmill-js-'));
   try {
     const bundle = join(scratch, 'plugin.js');
-    await bundled(plugin, kind, bundle);
+    const sends = await bundled(plugin, kind, bundle);
+    if (sends && !http) throw new Error('`@wasmill/sdk/http` is for sinks whose plugin.toml says `http = true`');
     process.chdir(scratch); // ComponentizeJS 0.23 does not find the source if this is `/`
     const { component } = await componentize({
       sourcePath: bundle,
       witPath: contract,
-      worldName: `${kind}-plugin`,
+      worldName: `${http ? 'http-' : ''}${kind}-plugin`,
       disableFeatures: FEATURES,
     });
     await writeFile(target, component);
@@ -43,30 +44,34 @@ function witFolder() {
   return ['wit', '../../wit'].map((path) => join(sdk, path)).find((path) => existsSync(path));
 }
 
-async function kindOf(folder) {
+async function manifestOf(folder) {
   const file = join(folder, 'plugin.toml');
-  const [, kind] = /^kind\s*=\s*"([^"]*)"/m.exec(await readFile(file, 'utf8')) ?? [];
+  const text = await readFile(file, 'utf8');
+  const [, kind] = /^kind\s*=\s*"([^"]*)"/m.exec(text) ?? [];
   if (!KINDS.includes(kind)) throw new Error(`${file} needs a \`kind\`: "${KINDS.join('", "')}"`);
-  return kind;
+  return { kind, http: /^http\s*=\s*true\b/m.test(text) };
 }
 
-/** One module of the plugin, what it imports, and this SDK around it. */
+/** One module of the plugin, what it imports, and this SDK around it. Says whether there are requests in it. */
 async function bundled(folder, kind, outfile) {
   const entry = [
     `import plugin from ${JSON.stringify(folder)};`,
     `import { exportsOf } from ${JSON.stringify(join(sdk, 'src/guest.js'))};`,
     `export const ${kind} = exportsOf(plugin, ${JSON.stringify(kind)});`,
   ];
-  await build({
+  const { metafile } = await build({
     stdin: { contents: entry.join('\n'), resolveDir: folder, sourcefile: 'plugin' },
     outfile,
     bundle: true,
     format: 'esm',
     target: 'es2024',
-    alias: { '@wasmill/sdk': join(sdk, 'src/index.js') },
-    external: ['wasmill:*'],
+    alias: { '@wasmill/sdk': join(sdk, 'src/index.js'), '@wasmill/sdk/http': join(sdk, 'src/http.js') },
+    conditions: ['wasmill', 'module'],
+    external: ['wasmill:*', 'wasi:*'],
     logLevel: 'warning',
+    metafile: true,
   });
+  return Object.keys(metafile.inputs).some((input) => input.endsWith('src/http/wasi.js'));
 }
 
 try {

@@ -3,10 +3,12 @@
 //! The tools come from PyPI and npm, into a folder beside the build that stays there.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
-use wasmill_tests::author::{cache, command, output, succeeded};
-use wasmill_tests::{guide, plugins, wasmill};
+use serde_json::Value;
+use wasmill_tests::author::{cache, command, output, succeeded, text};
+use wasmill_tests::http::{Answer, answering};
+use wasmill_tests::{delivered, folder, guide, plugins, wasmill};
 
 /// Rows of the large case: in a debug build, of interpreted languages.
 const ROWS: &str = "20000";
@@ -56,6 +58,100 @@ fn is_whole(language: &str) {
     }
     let example = sdk(language).join("examples").join("parse-json");
     conforms("parse-json", &[example.to_str().expect("text")]);
+    posts_rows_as_in_rust(language);
+}
+
+/// The example of a sink with HTTP sends what its twin in Rust sends, to a server that is not always willing.
+fn posts_rows_as_in_rust(language: &str) {
+    let aside = tempfile::tempdir().expect("a temporary folder");
+    let component = aside.path().join("sink-webhook.wasm");
+    let example = sdk(language).join("examples").join("sink-webhook");
+    let [example, out] = [&example, &component].map(|path| path.to_str().expect("text"));
+    succeeded(command(&["plugin", "build", example, "--out", out]));
+    let answers = [
+        Answer::Status(200),
+        Answer::Later(0),
+        Answer::Status(200),
+        Answer::Status(200),
+        Answer::Status(422),
+    ];
+    let lines = "to be\nor\n\"not\" \u{e9}\n";
+    let expected = Posted::of(&plugins().join("sink-webhook.wasm"), lines, &answers);
+    assert_eq!(expected.requests.len(), 5);
+    assert_eq!(Posted::of(&component, lines, &answers), expected);
+    // What a request leaves behind in its instance is noticed when as many have done so as there is room for.
+    let lines = "to be\n".repeat(10_500);
+    let posted = Posted::of(&component, &lines, &[Answer::Status(200)]);
+    assert_eq!(posted.requests.len(), 10_500);
+    let (_folder, denied) = post(&component, "to be\n", "127.0.0.1:1", "127.0.0.1:2");
+    let denied = text(&denied);
+    assert!(
+        denied.contains("the pipeline file does not grant requests to 127.0.0.1:1"),
+        "{denied}"
+    );
+}
+
+/// What a server got of a run.
+#[derive(Debug, PartialEq, Eq)]
+struct Posted {
+    /// The key of each request, without the run, and the rows.
+    requests: Vec<(String, Value)>,
+    /// Reason and row of what it refused.
+    rejected: Vec<(String, Value)>,
+}
+
+impl Posted {
+    /// Runs a sink on lines of text, a row a request, with a server that answers in this order.
+    fn of(sink: &Path, lines: &str, answers: &[Answer]) -> Self {
+        let (address, received) = answering(answers);
+        let address = address.to_string();
+        let (folder, ended) = post(sink, lines, &address, &address);
+        succeeded(ended);
+        let requests = received.try_iter().map(|request| {
+            let parts: Vec<&str> = request.key.split('/').collect();
+            (parts[2..].join("/"), request.rows)
+        });
+        let rejected = delivered(&folder.path().join("rejected"));
+        let rejected = rejected.iter().map(|row| {
+            let row: Value = serde_json::from_str(row).expect("a row is JSON");
+            let reason = row["reason"].as_str().expect("there is one");
+            (reason.replace(&address, "SERVER"), row["row"].clone())
+        });
+        Self {
+            requests: requests.collect(),
+            rejected: rejected.collect(),
+        }
+    }
+}
+
+/// Runs a sink on lines of text, to a server, with a grant for a host, in a folder that stays.
+fn post(sink: &Path, lines: &str, to: &str, granted: &str) -> (tempfile::TempDir, Output) {
+    let sink = sink.display();
+    let pipeline = format!(
+        r#"
+name = "posts"
+[epoch]
+trigger = "available-now"
+[sources.lines]
+type = "files"
+path = "in.txt"
+[sinks.hook]
+input = "lines"
+type = "plugin"
+plugin = "{sink}"
+config = {{ url = "http://{to}/rows", batch_rows = 1, headers = {{ X-From = "test" }} }}
+grants = {{ http = ["{granted}"] }}
+limits = {{ deadline = "10m" }}
+on_error = "reject"
+[rejected]
+type = "files"
+path = "rejected"
+"#
+    );
+    let folder = folder(&[("pipeline.toml", &pipeline), ("in.txt", lines)]);
+    let file = folder.path().join("pipeline.toml");
+    let ended = command(&["run", file.to_str().expect("text")]);
+    (folder, ended)
 }
 
 /// What a component's code is in: one, and what binds it to the host.
@@ -228,7 +324,7 @@ fn examples(language: &str) -> Vec<PathBuf> {
     let examples: Vec<PathBuf> = entries
         .map(|entry| entry.expect("readable").path())
         .collect();
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     examples
 }
 

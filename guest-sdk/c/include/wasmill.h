@@ -36,6 +36,7 @@ typedef struct { const char *data; size_t length; } wm_json;
 /* Of a string literal, or of any string that ends with a NUL. */
 static inline wm_text wm_text_of(const char *string) { return (wm_text){ string, strlen(string) }; }
 static inline bool wm_text_equal(wm_text a, wm_text b) { return a.length == b.length && memcmp(a.data, b.data, a.length) == 0; }
+static inline wm_bytes wm_bytes_of(wm_text text) { return (wm_bytes){ (const uint8_t *)text.data, text.length }; }
 /* How many characters, not bytes. */
 size_t wm_text_characters(wm_text text);
 
@@ -48,6 +49,10 @@ typedef struct { int32_t days; } wm_date;
 typedef struct { int64_t micros; } wm_timestamp;
 /* A setting written as "30s", "1h 30m" or "250ms". */
 typedef struct { int64_t ms; } wm_duration;
+/* Texts by their names: a setting that is a table of them, or the headers of a request. */
+typedef struct { wm_text name, value; } wm_entry;
+typedef struct { const wm_entry *entries; size_t count; } wm_entries;
+#define WM_ENTRIES(...) { (const wm_entry[]){ __VA_ARGS__ }, WM_COUNT(wm_entry, __VA_ARGS__) }
 
 /* Values that may be missing, as members of a row's struct. */
 typedef struct { bool some; bool value; } wm_opt_bool;
@@ -155,8 +160,7 @@ typedef struct { wm_texts texts; } wm_binaries;
 wm_binaries wm_binary(const wm_batch *batch, uint32_t column);
 static inline wm_bytes wm_bytes_at(wm_binaries binaries, uint32_t row)
 {
-    wm_text text = wm_text_at(binaries.texts, row);
-    return (wm_bytes){ (const uint8_t *)text.data, text.length };
+    return wm_bytes_of(wm_text_at(binaries.texts, row));
 }
 
 static inline bool wm_is_null(const wm_batch *batch, uint32_t column, uint32_t row)
@@ -170,6 +174,8 @@ void wm_read(const wm_batch *batch, uint32_t row, void *into);
 
 /* A row as a JSON object, {"word":"a","n":1}, as the host's own sinks write it. */
 wm_text wm_row_json(const wm_batch *batch, uint32_t row);
+/* The rows from `start` to before `end`, as a JSON array of such objects. */
+wm_text wm_rows_json(const wm_batch *batch, uint32_t start, uint32_t end);
 
 /* ---- Words ---------------------------------------------------------------------------------------------------- */
 
@@ -336,7 +342,7 @@ wm_text wm_keep_text(wm_text text);
 
 /* ---- Configuration -------------------------------------------------------------------------------------------- */
 
-typedef enum { WM_SET_BOOL, WM_SET_INT64, WM_SET_FLOAT64, WM_SET_TEXT, WM_SET_DURATION, WM_SET_JSON } wm_setting_type;
+typedef enum { WM_SET_BOOL, WM_SET_INT64, WM_SET_FLOAT64, WM_SET_TEXT, WM_SET_DURATION, WM_SET_ENTRIES, WM_SET_JSON } wm_setting_type;
 
 /* A setting, read into a member of the configuration's struct. */
 typedef struct {
@@ -349,11 +355,12 @@ typedef struct {
 typedef struct { const wm_setting *settings; uint32_t count; uint32_t size; } wm_config;
 
 /* The struct's settings: WM_CONFIG(struct config, WM_SETTING(struct config, limit, .required = true), ...). A key that is none of them is
- * an error that names the nearest. A member of type wm_json takes any value, for wm_json_members and its like to read. */
+ * an error that names the nearest. A member of type wm_entries takes a table of texts, in the order of their names; one of type wm_json any
+ * value, for wm_json_members and its like to read. */
 #define WM_CONFIG(type, ...) { (const wm_setting[]){ __VA_ARGS__ }, WM_COUNT(wm_setting, __VA_ARGS__), sizeof(type) }
 #define WM_SETTING(config, member, ...) { \
     .name = #member, .type = _Generic(((config *)0)->member, bool: WM_SET_BOOL, int64_t: WM_SET_INT64, double: WM_SET_FLOAT64, \
-        wm_text: WM_SET_TEXT, wm_duration: WM_SET_DURATION, wm_json: WM_SET_JSON), \
+        wm_text: WM_SET_TEXT, wm_duration: WM_SET_DURATION, wm_entries: WM_SET_ENTRIES, wm_json: WM_SET_JSON), \
     .offset = offsetof(config, member), __VA_ARGS__ }
 
 /* What `plan` may add to what the plugin's tables say. */

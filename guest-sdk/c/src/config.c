@@ -55,6 +55,28 @@ static bool read_duration(wm_text text, int64_t *sum)
     }
 }
 
+static bool not_of_its_type(const wm_setting *setting, wm_json json, const char *expected)
+{
+    wm_text kind = wm_json_kind(json);
+    return wrong(wm_format("`%s`: invalid type: %.*s, expected %s", setting->name, WM_ARG(kind), expected));
+}
+
+static bool read_entries(const wm_setting *setting, wm_json table, wm_entries *entries)
+{
+    wm_text why;
+    wm_members members;
+    if (!wm_json_members((wm_text){ table.data, table.length }, &members, &why)) return not_of_its_type(setting, table, "a map");
+    members = wm_json_sorted(members);
+    wm_entry *kept = wm_keep(members.count * sizeof *kept);
+    *entries = (wm_entries){ kept, members.count };
+    for (size_t at = 0; at < members.count; at++) {
+        const wm_member *member = &members.members[at];
+        if (!wm_json_text(member->value, &kept[at].value)) return not_of_its_type(setting, member->value, "a string");
+        kept[at] = (wm_entry){ wm_keep_text(member->name), wm_keep_text(kept[at].value) };
+    }
+    return true;
+}
+
 static bool read_setting(const wm_setting *setting, wm_json json, void *member)
 {
     const char *expected = "";
@@ -81,13 +103,14 @@ static bool read_setting(const wm_setting *setting, wm_json json, void *member)
         expected = "a string";
         if (wm_json_text(json, &text)) return *(wm_text *)member = wm_keep_text(text), true;
         break;
+    case WM_SET_ENTRIES:
+        return read_entries(setting, json, member);
     case WM_SET_JSON:
         text = wm_keep_text((wm_text){ json.data, json.length });
         *(wm_json *)member = (wm_json){ text.data, text.length };
         return true;
     }
-    wm_text kind = wm_json_kind(json);
-    return wrong(wm_format("`%s`: invalid type: %.*s, expected %s", setting->name, WM_ARG(kind), expected));
+    return not_of_its_type(setting, json, expected);
 }
 
 /* What the keys may be: the struct's settings, then those that name columns. */

@@ -10,6 +10,8 @@
 #define coreJSON_ASSERT(condition)  /* its proofs hold, and an assertion a byte is dear */
 #include "../third-party/core_json.c"
 
+#define QUOTED 40               /* characters of a value in a message */
+
 static wm_json trimmed(const char *data, size_t length)
 {
     size_t start = 0;
@@ -316,17 +318,6 @@ static bool push_value(wm_builder *column, wm_json json)
     return false;
 }
 
-/* Bytes of the first characters, as many as messages quote of a value. */
-static size_t quoted_bytes(wm_json json)
-{
-    const size_t most = 40;
-    size_t characters = 0, at = 0;
-    for (; at < json.length; at++) {
-        if (((uint8_t)json.data[at] & 0xc0) != 0x80 && characters++ == most) break;
-    }
-    return at;
-}
-
 bool wm_push_from_json(wm_builder *column, wm_json json, wm_text *why)
 {
     if (wm_json_is_null(json) && column->field.nullable) {
@@ -335,8 +326,8 @@ bool wm_push_from_json(wm_builder *column, wm_json json, wm_text *why)
     }
     if (push_value(column, json)) return true;
     wm_text type = wm_field_type_name(&column->field);
-    size_t quoted = quoted_bytes(json);
-    *why = wm_format("%.*s%s is not %.*s", (int)quoted, json.data, quoted < json.length ? "..." : "", WM_ARG(type));
+    wm_text quoted = wm_first_characters((wm_text){ json.data, json.length }, QUOTED);
+    *why = wm_format("%.*s%s is not %.*s", WM_ARG(quoted), quoted.length < json.length ? "..." : "", WM_ARG(type));
     return false;
 }
 
@@ -392,4 +383,22 @@ wm_text wm_row_json(const wm_batch *batch, uint32_t row)
     }
     *to++ = '}';
     return (wm_text){ object, (size_t)(to - object) };
+}
+
+wm_text wm_rows_json(const wm_batch *batch, uint32_t start, uint32_t end)
+{
+    wm_text *rows = wm_take((end - start) * sizeof *rows);
+    size_t length = 2;
+    for (uint32_t row = start; row < end; row++) {
+        rows[row - start] = wm_row_json(batch, row);
+        length += rows[row - start].length + 1;
+    }
+    char *array = wm_take(length), *to = array;
+    *to++ = '[';
+    for (uint32_t row = 0; row < end - start; row++) {
+        if (row > 0) *to++ = ',';
+        to = (char *)memcpy(to, rows[row].data, rows[row].length) + rows[row].length;
+    }
+    *to++ = ']';
+    return (wm_text){ array, (size_t)(to - array) };
 }

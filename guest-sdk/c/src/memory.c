@@ -15,8 +15,8 @@ struct wm_chunk {
 
 struct wm_span wm_call_memory;
 wm_arena *wm_keeper;
-static wm_arena call_arena;
-static bool over;
+static wm_arena call_arena, other_arena;   /* the other is that of requests, and while one is sent that of the call */
+static bool over, other_over;
 
 static struct wm_chunk *add_chunk(wm_arena *arena, size_t size)
 {
@@ -89,6 +89,30 @@ void *wm_take(size_t size)
 void wm_call_ends(void)
 {
     over = true;
+}
+
+static void swap_memory(void)
+{
+    wm_arena arena = call_arena;
+    bool was_over = over;
+    call_arena = other_arena;
+    over = other_over;
+    other_arena = arena;
+    other_over = was_over;
+    if (call_arena.chunks != NULL) note_memory();
+}
+
+void wm_begin_request(void)
+{
+    other_over = true;
+    swap_memory();
+}
+
+bool wm_end_request(bool ok)
+{
+    swap_memory();
+    if (!ok) wm_last_error.message.data = wm_copy(wm_last_error.message.data, wm_last_error.message.length);
+    return ok;
 }
 
 void *wm_alloc(size_t size)

@@ -100,6 +100,9 @@ void wm_arena_free(wm_arena *arena);
 void *wm_take(size_t size);
 void *wm_copy(const void *from, size_t size);
 void wm_call_ends(void);
+/* What is taken between these two goes when the next request begins, for a call may send thousands; but for the error, if it failed. */
+void wm_begin_request(void);
+bool wm_end_request(bool ok);
 /* What wm_keep takes from. */
 extern wm_arena *wm_keeper;
 
@@ -142,6 +145,7 @@ _Noreturn void wm_panic(const char *message, ...) WM_PRINTF(1, 2);
 extern bool wm_silent;              /* while `describe` runs, which may call no import */
 void wm_host_log(wm_level level, const char *message, size_t length);
 
+wm_text wm_first_characters(wm_text text, size_t most);
 wm_text wm_nearest(wm_text word, const wm_text *known, size_t count);       /* NULL data if none is near */
 wm_text wm_suggestion(wm_text word, const wm_text *known, size_t count);    /* "; did you mean `x`?", or nothing */
 

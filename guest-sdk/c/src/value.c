@@ -92,6 +92,15 @@ size_t wm_text_characters(wm_text text)
     return characters;
 }
 
+wm_text wm_first_characters(wm_text text, size_t most)
+{
+    size_t characters = 0, at = 0;
+    for (; at < text.length; at++) {
+        if (((uint8_t)text.data[at] & 0xc0) != 0x80 && characters++ == most) break;
+    }
+    return (wm_text){ text.data, at };
+}
+
 /* A number in at least so many digits; answers where they end. There is one for each column of each row of a text: printf would be most of the work. */
 static char *put_digits(char *to, uint64_t number, int least)
 {

@@ -436,6 +436,15 @@ wm_run *wm_run_reducer(wm_test test)
 
 /* ---- Sinks ---- */
 
+static bool write_partition(const wm_run *run, wm_instance *instance, const strings *rows, wm_rejects *rejects)
+{
+    const wm_test *test = &run->test;
+    if (!wm_sink_begin(instance, &test->context, wm_text_of(test->key == NULL ? "test-0-0" : test->key))) return false;
+    wm_call_ends();
+    const wm_buffers *columns = buffers_of(run->planned, rows->items, rows->count);
+    return wm_sink_write(instance, &test->context, (uint32_t)rows->count, columns, rejects);
+}
+
 wm_run *wm_run_sink(wm_test test)
 {
     const wm_sink *plugin = plugin_of(test.plugin, &wasmill_sink);
@@ -450,10 +459,10 @@ wm_run *wm_run_sink(wm_test test)
     run->planned = picked(input, plan.inputs->names, plan.inputs->count);
     if (!wm_sink_open(plugin, config_of(test.config), wire(run->planned), &instance)) return failed(run);
     wm_call_ends();
-    if (!wm_sink_begin(instance, &test.context, wm_text_of(test.key == NULL ? "test-0-0" : test.key))) return failed(run);
-    wm_call_ends();
-    const wm_buffers *columns = buffers_of(run->planned, rows.items, rows.count);
-    if (!wm_sink_write(instance, &test.context, (uint32_t)rows.count, columns, &rejects)) return failed(run);
+    while (!write_partition(run, instance, &rows, &rejects)) {
+        if (wm_last_error.kind != WM_ERROR_RETRYABLE || test.retries-- == 0) return failed(run);
+        wm_call_ends();
+    }
     take_rejects(run, 0, &rejects, NULL, (uint32_t)rows.count);
     wm_call_ends();
     if (!wm_sink_prepare(instance, &test.context, &run->token)) return failed(run);
@@ -785,6 +794,11 @@ void wm_expect_error(const char *file, int line, const wm_run *run, const char *
     if (run->error.message.data == NULL) fail(file, line, "expected an error: %s", message);
     if (strcmp(kinds[run->error.kind], kind) != 0) fail(file, line, "expected a %s error, not a %s one", kind, kinds[run->error.kind]);
     if (strcmp(run->error.message.data, message) != 0) fail(file, line, "expected: %s\n   found: %s", message, run->error.message.data);
+}
+
+void wm_expect_after(const char *file, int line, const wm_run *run, uint32_t ms)
+{
+    if (run->error.after_ms != ms) fail(file, line, "expected a retry after %u ms, not %u", (unsigned)ms, (unsigned)run->error.after_ms);
 }
 
 void wm_expect_token(const char *file, int line, const wm_run *run, const char *token)

@@ -1,11 +1,15 @@
-/* Between the bindings of a world and the SDK: a world's file includes its bindings' header, defines WORLD, and then includes this.
- * What both call the same is laid out the same, so lists of it pass without a copy. */
+/* Between the bindings of a world and the SDK: a world's file includes its bindings' header, defines WORLD, and INTERFACE if what it exports
+ * is called otherwise, and then includes this. What both call the same is laid out the same, so lists of it pass without a copy. */
 #include "../src/sdk.h"
+
+#ifndef INTERFACE
+#define INTERFACE WORLD
+#endif
 
 #define PASTE(a, b, c) a##b##c
 #define NAME(a, b, c) PASTE(a, b, c)
 #define LOCAL(type) NAME(WORLD, _plugin_, type)             /* transform_plugin_list_u8_t */
-#define EXPORT(name) NAME(exports_wasmill_plugin_, WORLD, _##name)  /* exports_wasmill_plugin_transform_open */
+#define EXPORT(name) NAME(exports_wasmill_plugin_, INTERFACE, _##name)  /* exports_wasmill_plugin_transform_open */
 #define ERROR EXPORT(error_t)
 #define STRING LOCAL(string_t)
 #define FIELDS EXPORT(list_field_t)
@@ -22,9 +26,9 @@ _Static_assert(offsetof(wasmill_plugin_types_context_t, seed) == offsetof(wm_con
 #define STRINGIFY(x) #x
 #define TEXT(x) STRINGIFY(x)
 #define POST_RETURN(function, name) \
-    __attribute__((export_name("cabi_post_wasmill:plugin/" TEXT(WORLD) "@0.1.0#" name))) \
-    void NAME(__wasm_export_exports_wasmill_plugin_, WORLD, _##function##_post_return)(uint8_t *answer); \
-    void NAME(__wasm_export_exports_wasmill_plugin_, WORLD, _##function##_post_return)(uint8_t *answer) \
+    __attribute__((export_name("cabi_post_wasmill:plugin/" TEXT(INTERFACE) "@0.1.0#" name))) \
+    void NAME(__wasm_export_exports_wasmill_plugin_, INTERFACE, _##function##_post_return)(uint8_t *answer); \
+    void NAME(__wasm_export_exports_wasmill_plugin_, INTERFACE, _##function##_post_return)(uint8_t *answer) \
     { \
         (void)answer; \
         wm_call_ends(); \

@@ -33,6 +33,7 @@ typedef struct {
     const char *rows[WM_MOST_ROWS];
     uint32_t groups[WM_MOST_ROWS];                  /* a reducer: the rows of each group; nothing is one of all */
     const char *key;                                /* a sink: the idempotency key */
+    uint32_t retries;                               /* a sink: how often the partition is given again after a retryable error */
     wm_context context;
     const void *plugin;                             /* the program's own, unless given */
 } wm_test;
@@ -71,6 +72,19 @@ const char *wm_start_error(wm_keyed_test test, const wm_keyed_run *before);
 /* Rows of each input, and the keys whose timers are due at the batch time. */
 wm_run *wm_run_epoch(wm_keyed_run *run, int64_t batch_time, wm_epoch_rows rows);
 
+/* A server on loopback, for sinks that send requests: it gives each of its answers to one request, and ends. An answer is "200 OK", or with
+ * headers and a body "503 Busy\r\nRetry-After: 7\r\n\r\nbecause". */
+typedef struct {
+    char url[32];                                   /* "http://127.0.0.1:41234" */
+    int process;                                    /* the server's, from here on */
+    void *seen;
+} wm_server;
+
+#define WM_SERVE(...) wm_serve(WM_STRINGS(__VA_ARGS__))
+wm_server *wm_serve(const char *const *answers);
+/* Waits for its end. The requests as they came, from "POST / HTTP/1.0" to the end of the body, and a NULL. */
+const char *const *wm_requests(wm_server *server);
+
 /* ---- What is expected ---- */
 
 #define WM_TEST(name) \
@@ -88,6 +102,8 @@ wm_run *wm_run_epoch(wm_keyed_run *run, int64_t batch_time, wm_epoch_rows rows);
 /* Of an input: pairs of row and reason. No pairs say that nothing was rejected. */
 #define WM_EXPECT_REJECTED(run, input, ...) wm_expect_rejected(WM_HERE, run, input, (const wm_test_reject[]){ __VA_ARGS__ __VA_OPT__(,) { 0, NULL } })
 #define WM_EXPECT_ERROR(run, kind, message) wm_expect_error(WM_HERE, run, kind, message)
+/* When the failed function said that it may be called again; 0 if it said nothing. */
+#define WM_EXPECT_AFTER(run, ms) wm_expect_after(WM_HERE, run, ms)
 #define WM_EXPECT_TOKEN(run, token) wm_expect_token(WM_HERE, run, token)
 /* Lines of the log since the test began. */
 #define WM_EXPECT_LOG(...) wm_expect_log(WM_HERE, WM_STRINGS(__VA_ARGS__))
@@ -103,6 +119,7 @@ void wm_expect_parents(const char *file, int line, const wm_run *run, const char
 void wm_expect_rejected(const char *file, int line, const wm_run *run, uint32_t input, const wm_test_reject *rejects);
 /* The kind is "retryable", "rejected" or "fatal"; the message is a whole one. */
 void wm_expect_error(const char *file, int line, const wm_run *run, const char *kind, const char *message);
+void wm_expect_after(const char *file, int line, const wm_run *run, uint32_t ms);
 void wm_expect_token(const char *file, int line, const wm_run *run, const char *token);
 void wm_expect_log(const char *file, int line, const char *const *lines);
 void wm_expect_state(const char *file, int line, const wm_keyed_run *run, const char *const *states);

@@ -60,10 +60,31 @@ export function startKeyed(
   },
 ): KeyedRun;
 
+/** A request of a plugin's. */
+export interface TestRequest {
+  method: string;
+  url: string;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** The answer to it. */
+export interface TestAnswer {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string;
+}
+
 /** Writes all rows as one partition and prepares it. */
 export function runSink(
   plugin: Plugin<'sink'>,
-  given?: Given & { key?: string; retries?: number; context?: Partial<Context> },
+  given?: Given & {
+    key?: string;
+    retries?: number;
+    context?: Partial<Context>;
+    /** Answers the requests that the plugin sends. */
+    http?: (request: TestRequest) => TestAnswer;
+  },
 ): {
   plan: any;
   rejected: Rejected;

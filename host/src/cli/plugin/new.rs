@@ -125,7 +125,7 @@ fn own_tests(language: Language) -> &'static str {
         }
         Language::Js => "Its own tests: npm install $(wasmill plugin sdk js) && node --test",
         Language::C => {
-            "Its own tests: SDK=$(wasmill plugin sdk c)\n  cc -I$SDK/include src/*.c tests/*.c $SDK/src/*.c $SDK/testing/testing.c -o test && ./test"
+            "Its own tests: SDK=$(wasmill plugin sdk c)\n  cc -I$SDK/include src/*.c tests/*.c $SDK/src/*.c $SDK/testing/*.c -o test && ./test"
         }
     }
 }

@@ -42,8 +42,8 @@ def _close_gaps() -> None:
     """Takes all memory that is free between what there is, for good. What a running plugin makes then lies together
     behind it, on few pages of its own: every page of the snapshot that an instance writes to, the host has to copy."""
     behind = id(bytes(1 << 20))
-    # The largest first, and each as large as a gap can be: those of the allocator differ by 16 bytes, of which the last that
-    # can hold bytes holds 11.
+    # The largest first, and each as large as a gap can be: those of the allocator differ by 16 bytes, of which the last
+    # that can hold bytes holds 11.
     for size in [*(1 << bits for bits in range(17, 12, -1)), *range((1 << 12) + 11, 0, -16)]:
         while id(filler := bytes(size)) < behind:
             _gaps.append(filler)

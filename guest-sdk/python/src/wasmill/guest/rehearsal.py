@@ -97,7 +97,7 @@ def _context() -> Any:
 
 def transforms() -> None:
     """Of the world `transform-plugin`."""
-    configs = {_columns: '{"carry":true}', _parse: _SCHEMA, _map: "{}", _flat_map: "{}", _filter: "{}"}
+    configs: dict[Any, str] = {_columns: '{"carry":true}', _parse: _SCHEMA, _map: "{}", _flat_map: "{}", _filter: "{}"}
     for plugin, config in configs.items():
         for _ in range(_TURNS):
             instance = answered(plugin.open, config, _TEXT)

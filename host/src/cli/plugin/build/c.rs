@@ -44,7 +44,8 @@ pub fn tool(kit: &Kit) -> Tool {
 
 /// The core module of a folder's `src/*.c`.
 pub fn build(folder: &Folder, kit: &Kit, debug: bool) -> anyhow::Result<Vec<u8>> {
-    let (compiler, kind) = (compiler(kit)?, folder.world()?);
+    let (compiler, world) = (compiler(kit)?, folder.world()?.replace('-', "_"));
+    let exports = world.trim_end_matches("_plugin");
     let folder = &folder.path;
     let sdk = kit.sdk("c");
     let aside = tempfile::tempdir()?;
@@ -71,9 +72,9 @@ pub fn build(folder: &Folder, kit: &Kit, debug: bool) -> anyhow::Result<Vec<u8>>
         .args(sources(&folder.join("src"))?)
         .args(sources(&sdk.join("src"))?)
         .arg(sdk.join("worlds/guest.c"))
-        .arg(sdk.join(format!("worlds/{kind}.c")))
-        .arg(sdk.join(format!("bindings/{kind}_plugin.c")))
-        .arg(sdk.join(format!("bindings/{kind}_plugin_component_type.o")))
+        .arg(sdk.join(format!("worlds/{exports}.c")))
+        .arg(sdk.join(format!("bindings/{world}.c")))
+        .arg(sdk.join(format!("bindings/{world}_component_type.o")))
         .arg("-o")
         .arg(&out);
     tool::run(command)?;

@@ -50,6 +50,8 @@ pub struct Folder {
     pub name: String,
     /// The world, where the file says it.
     pub kind: Option<World>,
+    /// Whether it is a sink that sends requests.
+    pub http: bool,
     /// How it is built.
     pub recipe: Recipe,
 }
@@ -73,6 +75,8 @@ struct Manifest {
     name: String,
     kind: World,
     language: String,
+    #[serde(default)]
+    http: bool,
     build: Option<Vec<String>>,
     component: Option<PathBuf>,
 }
@@ -100,6 +104,7 @@ impl Folder {
             return Ok(Self {
                 name: name.into_owned(),
                 kind: None,
+                http: false,
                 recipe: Recipe::Of(Language::Rust),
                 path,
             });
@@ -109,10 +114,16 @@ impl Folder {
         Self::from_manifest(path, &text).with_context(|| format!("{} is wrong", file.display()))
     }
 
-    /// The world's name, which plugins that are no crates have to say.
-    pub fn world(&self) -> anyhow::Result<&'static str> {
+    /// The kind's name, which plugins that are no crates have to say.
+    pub fn kind(&self) -> anyhow::Result<&'static str> {
         let kind = self.kind.map(World::interface);
         kind.with_context(|| format!("{FILE} says no `kind`"))
+    }
+
+    /// The name of its world in `wit/worlds.wit`.
+    pub fn world(&self) -> anyhow::Result<String> {
+        let http = if self.http { "http-" } else { "" };
+        Ok(format!("{http}{}-plugin", self.kind()?))
     }
 
     fn from_manifest(path: PathBuf, text: &str) -> anyhow::Result<Self> {
@@ -120,6 +131,9 @@ impl Folder {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         if manifest.name.is_empty() || !manifest.name.chars().all(plain) {
             bail!("`name` has other characters than letters, digits, `-` and `_`");
+        }
+        if manifest.http && manifest.kind != World::Sink {
+            bail!("`http` is for sinks: no other plugin may send requests");
         }
         let known = <Language as clap::ValueEnum>::from_str(&manifest.language, false);
         let recipe = match (known, manifest.build, manifest.component) {
@@ -133,10 +147,14 @@ impl Folder {
                 manifest.language
             ),
         };
+        if manifest.http && recipe == Recipe::Of(Language::Rust) {
+            bail!("`http` is for other languages: in Rust it is the SDK's feature of that name");
+        }
         Ok(Self {
             path,
             name: manifest.name,
             kind: Some(manifest.kind),
+            http: manifest.http,
             recipe,
         })
     }
@@ -164,6 +182,19 @@ mod tests {
         assert_eq!(command.recipe, Recipe::Command { build, component });
         assert!(read(zig).unwrap_err().contains("how they are built"));
         assert!(read(&format!("{zig}build = []\ncomponent = 'x'")).is_err());
+    }
+
+    #[test]
+    fn sinks_may_have_http_and_no_others() {
+        let of = |kind: &str| {
+            read(&format!(
+                "name = 'a'\nkind = '{kind}'\nlanguage = 'c'\nhttp = true"
+            ))
+        };
+        assert_eq!(of("sink").unwrap().world().unwrap(), "http-sink-plugin");
+        assert!(of("transform").unwrap_err().contains("for sinks"));
+        let rust = read("name = 'a'\nkind = 'sink'\nlanguage = 'rust'\nhttp = true");
+        assert!(rust.unwrap_err().contains("the SDK's feature"));
     }
 
     #[test]

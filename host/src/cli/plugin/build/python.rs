@@ -13,6 +13,12 @@ use super::tool::{self, Tool};
 /// Of the tool that the SDK's README names.
 const VERSION: &str = "0.25.1";
 
+/// Modules of the bindings that the SDK imports: two interfaces of a sink with HTTP are called `types`.
+const MODULES: [&str; 2] = [
+    "wasmill:plugin/types@0.1.0=types",
+    "wasi:http/types@0.2.12=http_types",
+];
+
 /// The tool.
 pub fn tool(kit: &Kit) -> Tool {
     let folder = kit.tool("componentize-py", VERSION);
@@ -26,7 +32,7 @@ pub fn tool(kit: &Kit) -> Tool {
 
 /// The component of a folder's `plugin.py`.
 pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
-    let kind = folder.world()?;
+    let (kind, world) = (folder.kind()?, folder.world()?);
     let tool = tool(kit).find("python")?;
     // The tool writes beside what it reads.
     let aside = tempfile::tempdir()?;
@@ -39,13 +45,20 @@ pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
         .arg("--quiet")
         .arg("--wit-path")
         .arg(kit.wit())
-        .args(["--world", &format!("{kind}-plugin")])
+        .args(["--world", &world])
+        .args(
+            MODULES
+                .iter()
+                .flat_map(|module| ["--import-interface-name", module]),
+        )
         .args(["componentize", &format!("wasmill.guest.{kind}")])
         .arg("--python-path")
         .arg(&plugin)
         .arg("--python-path")
         .arg(&sdk)
-        .args(["--stub-wasi", "--output"])
+        // It would take `wasi:http` for Python's own need too. What Python then imports beside that, the host answers.
+        .args((!folder.http).then_some("--stub-wasi"))
+        .arg("--output")
         .arg(&out)
         // Else the packages of an active environment come in too.
         .env_remove("VIRTUAL_ENV");
