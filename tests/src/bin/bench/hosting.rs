@@ -248,25 +248,24 @@ fn harm(wasmill: &Wasmill, report: &mut Report) -> anyhow::Result<()> {
         bytes: hostile::stalls_the_compiler(),
         expected: "",
     });
-    // All of them, again and again, as new ones that nobody has compiled yet.
-    let again = |meeting: usize| (meeting, &suite[meeting % suite.len()]);
-    let mut meetings = (0..).map(again);
     let mut fatal = BTreeSet::new();
-    let mut meet = || {
-        let (meeting, component) = meetings.next().expect("there is no end of them");
-        if !survives(&server, &mallory, &neighbour, meeting, component) {
+    let mut met = 0;
+    // All of them, again and again, as new ones that nobody has compiled yet.
+    let mut meet = |met: &mut usize| {
+        let component = &suite[*met % suite.len()];
+        if !survives(&server, &mallory, &neighbour, *met, component) {
             fatal.insert(component.name);
         }
-        meeting
+        *met += 1;
     };
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         alone.extend(watch(&checkpoint, || ())?);
-        beside.extend(watch(&checkpoint, || {
-            meet();
-        })?);
+        beside.extend(watch(&checkpoint, || meet(&mut met))?);
     }
-    while meet() + 1 < suite.len() {}
+    while met < suite.len() {
+        meet(&mut met);
+    }
     let (alone, beside) = (percentile(&mut alone, 0.99), percentile(&mut beside, 0.99));
     report.add("neighbour_p99_ms", alone, "ms");
     report.add("neighbour_p99_ratio", beside / alone, "");

@@ -45,7 +45,7 @@ pub fn tool(kit: &Kit) -> Tool {
 /// The core module of a folder's `src/*.c`.
 pub fn build(folder: &Folder, kit: &Kit, debug: bool) -> anyhow::Result<Vec<u8>> {
     let (compiler, world) = (compiler(kit)?, folder.world()?.replace('-', "_"));
-    let exports = world.trim_end_matches("_plugin");
+    let exports = world.strip_suffix("_plugin").unwrap_or(&world);
     let folder = &folder.path;
     let sdk = kit.sdk("c");
     let aside = tempfile::tempdir()?;

@@ -24,10 +24,10 @@ use toolchain::Toolchain;
 
 /// Make a component of a plugin's folder
 ///
-/// Reads plugin.toml there: `name`, `kind` and `language`, and `http = true` for a sink that sends requests. A plugin in rust is compiled by cargo, one in python by componentize-py, one in js by
-/// componentize-js, one in c by Zig's or Debian's Clang, all with the SDKs of this version of wasmill; `wasmill plugin setup` installs the
-/// tools. One in any other language says how: `build`, a command and its arguments, and `component`, the file that it makes. A crate needs
-/// no plugin.toml.
+/// Reads plugin.toml there: `name`, `kind` and `language`, and `http = true` for a sink that sends requests. A plugin in rust is compiled
+/// by cargo, one in python by componentize-py, one in js by componentize-js, one in c by Zig's or Debian's Clang, all with the SDKs of
+/// this version of wasmill; `wasmill plugin setup` installs the tools. One in any other language says how: `build`, a command and its
+/// arguments, and `component`, the file that it makes. A crate needs no plugin.toml.
 ///
 /// The component is checked to implement one of Wasmill's worlds, and written to target/plugins/NAME.wasm in the folder, for a crate
 /// in cargo's target folder.
