@@ -1,11 +1,12 @@
 //! What nobody can do on a server: name what is another's, leave a tenant's folder, or hold the server up.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use wasmill_tests::PATIENCE;
 use wasmill_tests::server::{Server, apply, component, push, read};
+use wasmill_tests::{PATIENCE, wait_until};
 
 #[test]
 fn names_stay_in_their_place() {
@@ -130,17 +131,26 @@ fn what_comes_too_slowly_is_given_up() {
         (408, &json!("timeout"))
     );
 
-    // Nor does a request that never comes to its end keep a connection.
-    let mut stream = server.connect();
-    stream
-        .write_all(b"GET /v1/whoami HTTP/1.1\r\nHost: te")
-        .unwrap();
-    let mut rest = Vec::new();
-    let ended = std::io::Read::read_to_end(&mut stream, &mut rest);
-    assert!(
-        ended.is_ok()
-            || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
-    );
+    // Nor does a connection stay where a request never comes to its end, where none begins, and where no further one does.
+    for sent in [
+        "GET /v1/whoami HTTP/1.1\r\nHost: te",
+        "",
+        "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n",
+    ] {
+        let mut stream = server.connect();
+        stream.write_all(sent.as_bytes()).unwrap();
+        is_hung_up(&mut stream);
+    }
+}
+
+/// Waits until the server closes a connection; what it said before.
+fn is_hung_up(stream: &mut TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Ok(_) => (),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    said
 }
 
 /// What a plan of this file is refused for, each with its line.
@@ -370,6 +380,44 @@ fn a_tenant_hears_of_its_own_pipelines_alone() {
 }
 
 #[test]
+fn an_address_has_so_many_connections_and_gets_back_what_it_closes() {
+    // A quarter of them: two.
+    let server = Server::start(&["--connections", "8"]);
+    let is_answered = |stream: &mut TcpStream| {
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n");
+        let answer = asked.and_then(|()| stream.read(&mut [0; 4096]));
+        answer.is_ok_and(|read| read > 0)
+    };
+    let mut held = [server.connect(), server.connect()];
+    assert!(held.iter_mut().all(is_answered));
+    assert_eq!(is_hung_up(&mut server.connect()), b"");
+    let [mut first, second] = held;
+    drop(second);
+    wait_until("a place that is free again", || {
+        is_answered(&mut server.connect())
+    });
+    write!(
+        first,
+        "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+        server.admin
+    )
+    .unwrap();
+    let metrics = String::from_utf8(is_hung_up(&mut first)).unwrap();
+    let count = |name: &str| {
+        let count = metrics.lines().find_map(|line| line.strip_prefix(name));
+        count.and_then(|count| count.trim().parse::<u64>().ok())
+    };
+    assert!(
+        matches!(count("wasmill_http_connections "), Some(1..=2)),
+        "{metrics}"
+    );
+    assert!(
+        matches!(count("wasmill_http_connections_refused_total "), Some(1..)),
+        "{metrics}"
+    );
+}
+
+#[test]
 fn a_tenant_has_so_many_streams_and_another_its_own() {
     let server = Server::start(&[]);
     let (acme, other) = (server.tenant("acme"), server.tenant("other"));
@@ -392,7 +440,7 @@ fn a_tenant_has_so_many_streams_and_another_its_own() {
     assert_eq!(status_of("acme", &acme).0.as_deref(), Some("503"));
     assert_eq!(status_of("other", &other).0.as_deref(), Some("200"));
     drop(opened);
-    wasmill_tests::wait_until("a stream that is free again", || {
+    wait_until("a stream that is free again", || {
         status_of("acme", &acme).0.as_deref() == Some("200")
     });
 }

@@ -73,6 +73,10 @@ pub struct Serve {
     #[arg(long, value_name = "N", default_value_t = 10)]
     failed_logins: u32,
 
+    /// So many connections may be open at once, and a quarter of them from one address; more are closed at once
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(4..))]
+    connections: u32,
+
     /// So much room may the rejected rows of a pipeline take; beyond it the oldest are dropped, and counted
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     keep_rejected: u64,
@@ -110,17 +114,24 @@ fn cgroups(wanted: Option<&Path>) -> Result<Option<Cgroups>, Failure> {
 
 /// As many files and connections as the system lets it and its runners have: what a shell gives a program is a fraction of that.
 #[cfg(unix)]
-fn open_many_files() {
+fn open_many_files(connections: u32) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files stays");
     }
+    if let Some(most) = getrlimit(Resource::Nofile).current
+        && most < 2 * u64::from(connections)
+    {
+        tracing::warn!(
+            "{most} files may be open at once, connections among them: {connections} connections leave too few; raise it (ulimit -n, LimitNOFILE), or lower --connections"
+        );
+    }
 }
 
 #[cfg(not(unix))]
-fn open_many_files() {}
+fn open_many_files(_: u32) {}
 
 impl Serve {
     /// Serves until a signal comes.
@@ -129,7 +140,7 @@ impl Serve {
     /// When it cannot start.
     pub fn run(self, log: LogFormat) -> anyhow::Result<Exit> {
         log.start("info", std::io::stderr);
-        open_many_files();
+        open_many_files(self.connections);
         let tls = self.tls_cert.zip(self.tls_key);
         let scheme = if tls.is_some() { "https" } else { "http" };
         if tls.is_none() && !self.insecure && !self.listen.ip().is_loopback() {
@@ -156,6 +167,7 @@ impl Serve {
             new_admin_token: self.new_admin_token,
             request_timeout: self.request_timeout,
             failed_logins: self.failed_logins,
+            connections: self.connections,
             keep_rejected: self.keep_rejected,
         };
         let (tell, replaced) = mpsc::channel();

@@ -78,6 +78,8 @@ pub struct ServerOptions {
     pub request_timeout: Duration,
     /// So many wrong tokens from one address within a minute get an answer.
     pub failed_logins: u32,
+    /// So many connections at once, and a quarter of them from one address.
+    pub connections: u32,
     /// So many bytes may the rejected rows of a pipeline take.
     pub keep_rejected: u64,
 }

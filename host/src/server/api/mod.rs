@@ -6,6 +6,7 @@
 mod answer;
 mod attempts;
 mod body;
+mod connections;
 mod dashboard;
 mod document;
 mod events;
@@ -36,6 +37,7 @@ use utoipa_axum::routes;
 use super::Service;
 use super::refusal::{Code, Refusal};
 use attempts::Attempts;
+use connections::Connections;
 use document::Document;
 use requests::Requests;
 use turns::Turns;
@@ -49,6 +51,7 @@ pub use serve::{Listener, listen};
 pub struct Api {
     service: Arc<Service>,
     attempts: Attempts,
+    connections: Connections,
     requests: Requests,
     started: Timestamp,
     /// Components that come in: each is held in memory, as large as it may be.

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::attempts::Attempts;
+use super::connections::Connections;
 use super::requests::Requests;
 use super::turns::Turns;
 use super::{Api, routes};
@@ -57,9 +58,12 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
     socket.set_nonblocking(true).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    let most = options.connections as usize;
+    let connections = Connections::new(most, most / 4);
     let api = Arc::new(Api {
         service: service.clone(),
         attempts: Attempts::new(options.failed_logins),
+        connections: connections.clone(),
         requests: Requests::default(),
         started: Timestamp::now(),
         uploads: Turns::new(UPLOADS, UPLOADS_OF_A_TENANT),
@@ -75,7 +79,9 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
     let task = match &options.tls {
         None => {
             let server = axum_server::from_tcp(socket).map_err(failed)?;
-            let mut server = server.http1_only().handle(handle.clone());
+            // In this order: an acceptor makes the server forget that it speaks HTTP/1 alone.
+            let server = server.acceptor(connections).handle(handle.clone());
+            let mut server = server.http1_only();
             let mut http = server.http_builder().http1();
             http.timer(TokioTimer::new()).header_read_timeout(timeout);
             runtime.spawn(server.serve(app))
@@ -93,7 +99,8 @@ pub fn listen(service: &Arc<Service>, options: &ServerOptions) -> Result<Listene
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             let config = RustlsConfig::from_config(Arc::new(config));
             let server = axum_server::from_tcp_rustls(socket, config).map_err(failed)?;
-            let mut server = server.http1_only().handle(handle.clone());
+            let server = server.map(|tls| tls.acceptor(connections));
+            let mut server = server.handle(handle.clone()).http1_only();
             let mut http = server.http_builder().http1();
             http.timer(TokioTimer::new()).header_read_timeout(timeout);
             runtime.spawn(server.serve(app))

@@ -28,11 +28,13 @@ pub async fn metrics(
     Extension(caller): Extension<Caller>,
 ) -> Result<impl IntoResponse, Refusal> {
     let (started, requests) = (api.started, api.requests.counts());
+    let connections = api.connections.counts();
     let text = api.run(move |service| {
         let server = caller.tenant.is_none().then(|| SeenServer {
             started,
             copied: service.backup.as_ref().and_then(Backup::whole),
             requests,
+            connections,
         });
         let seen = service.seen(&caller)?;
         Ok(metrics::text(&Seen { server, ..seen }))

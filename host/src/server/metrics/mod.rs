@@ -46,6 +46,8 @@ pub struct SeenServer {
     pub copied: Option<Timestamp>,
     /// How many requests it has answered.
     pub requests: Vec<(Route, u64)>,
+    /// How many connections are open, and how many it has refused.
+    pub connections: (usize, u64),
 }
 
 /// Requests that are counted as one.
@@ -350,6 +352,14 @@ fn of_server(text: &mut Exposition, server: &SeenServer) {
         ];
         text.sample(name, &labels, *count as f64);
     }
+    let (open, refused) = server.connections;
+    let name = "wasmill_http_connections";
+    text.metric(name, Kind::Gauge, "Connections that are open.");
+    text.sample(name, &[], open as f64);
+    let name = "wasmill_http_connections_refused_total";
+    let help = "Connections closed at once, as there were too many of them.";
+    text.metric(name, Kind::Counter, help);
+    text.sample(name, &[], refused as f64);
 }
 
 impl SeenPipeline {
@@ -440,13 +450,21 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             copied: None,
             requests: vec![(route, 5)],
+            connections: (3, 7),
         };
         let count = r#"wasmill_http_requests_total{method="GET",route="/v1/tenants/{tenant}",code="404"} 5"#;
         let of_admin = Seen {
             server: Some(server),
             ..Seen::default()
         };
-        assert!(text(&of_admin).contains(count));
+        let text_of_admin = text(&of_admin);
+        for count in [
+            count,
+            "wasmill_http_connections 3",
+            "wasmill_http_connections_refused_total 7",
+        ] {
+            assert!(text_of_admin.contains(count), "{text_of_admin}");
+        }
         let of_tenant = Seen {
             pipelines: vec![pipeline()],
             ..Seen::default()
