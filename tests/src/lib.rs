@@ -7,6 +7,7 @@
 
 pub mod author;
 pub mod browser;
+pub mod collector;
 pub mod golden;
 #[path = "../../host/src/plugin/tests/guests.rs"]
 pub mod guests;

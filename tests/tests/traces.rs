@@ -1,73 +1,13 @@
-//! Traces: what a collector gets to know of each epoch. No collector can be had from the registries: a socket and OpenTelemetry's own
-//! message types take its place.
-
-#![expect(clippy::unwrap_used, reason = "what a test unwraps is what it asserts")]
+//! Traces: what a collector gets to know of each epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
-use wasmill_tests::http::read_raw;
+use wasmill_tests::collector::{Collector, Span, text, value};
 use wasmill_tests::pipeline::{Pipeline, WORDS};
 use wasmill_tests::server::{Server, apply, push};
 use wasmill_tests::wait_until;
-
-/// Takes spans until the test ends.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
-
-impl Collector {
-    /// One that listens, and its address.
-    fn start() -> (Self, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
-        let collector = Self::default();
-        let spans = collector.0.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let request = read_raw(&stream).unwrap();
-                assert_eq!((&*request.method, &*request.path), ("POST", "/v1/traces"));
-                assert_eq!(request.headers["content-type"], "application/x-protobuf");
-                let sent = ExportTraceServiceRequest::decode(&*request.body).unwrap();
-                for resource in sent.resource_spans {
-                    let service = resource.resource.unwrap().attributes;
-                    assert_eq!(text(&service, "service.name"), "wasmill");
-                    let scopes = resource.scope_spans.into_iter();
-                    let new = scopes.flat_map(|scope| scope.spans);
-                    spans.lock().unwrap().extend(new);
-                }
-                stream
-                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                    .unwrap();
-            }
-        });
-        (collector, url)
-    }
-
-    fn spans(&self) -> Vec<Span> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-fn value<'a>(attributes: &'a [KeyValue], key: &str) -> &'a Value {
-    let found = attributes.iter().find(|attribute| attribute.key == key);
-    let found = found.unwrap_or_else(|| panic!("no {key} in {attributes:?}"));
-    found.value.as_ref().unwrap().value.as_ref().unwrap()
-}
-
-fn text<'a>(attributes: &'a [KeyValue], key: &str) -> &'a str {
-    match value(attributes, key) {
-        Value::StringValue(text) => text,
-        other => panic!("{key} is {other:?}"),
-    }
-}
 
 #[test]
 fn an_epoch_is_a_trace_with_a_part_for_each_node_that_worked_on_it() {
