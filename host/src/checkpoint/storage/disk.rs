@@ -32,14 +32,19 @@ impl LocalDisk {
     ) -> io::Result<()> {
         let target = self.root.join(name);
         let folder = target.parent().expect("every name is below the root");
-        if !folder.exists() {
-            make_folder(folder)?;
-        }
         // One writer, so one file aside is enough.
         let aside = folder.join(UNFINISHED);
         // A crash may have left it as a second name of a record that is whole: never write into it.
         unless_missing(fs::remove_file(&aside))?;
-        let mut file = File::create_new(&aside)?;
+        let mut file = loop {
+            if !folder.exists() {
+                make_folder(folder)?;
+            }
+            // Meanwhile it may have gone with its last file.
+            if let Some(file) = unless_missing(File::create_new(&aside))? {
+                break file;
+            }
+        };
         file.write_all(bytes)?;
         file.sync_data()?;
         drop(file);
@@ -126,6 +131,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn the_folder_of_what_was_removed_goes_even_if_a_crash_has_left_it() {
@@ -137,6 +143,26 @@ mod tests {
         fs::create_dir(disk.root.join("a")).unwrap();
         disk.delete("a/2").unwrap();
         assert!(!disk.root.join("a").exists());
+    }
+
+    #[test]
+    fn a_folder_that_goes_with_its_last_file_is_no_trouble_to_who_writes_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path());
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    disk.delete("a/1").unwrap();
+                }
+            });
+            let written = (0..300).try_for_each(|_| {
+                disk.put("a/2", b"")?;
+                disk.delete("a/2")
+            });
+            is_over.store(true, Ordering::Relaxed);
+            written.unwrap();
+        });
     }
 
     #[test]
