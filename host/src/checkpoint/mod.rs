@@ -181,7 +181,7 @@ impl Checkpoint {
         self.records.content(&name)
     }
 
-    /// Makes the end of some epochs durable, and forgets epochs that need not be remembered any more.
+    /// Makes the end of some epochs durable.
     ///
     /// # Errors
     /// When it cannot be written, or another writer has committed the epoch.
@@ -194,6 +194,14 @@ impl Checkpoint {
         }
         self.committed.insert(commit.epoch, None);
         self.state = commit.state;
+        Ok(())
+    }
+
+    /// Forgets epochs that need not be remembered any more. After a commit, and when everyone has been told of it: nobody waits for this.
+    ///
+    /// # Errors
+    /// When the storage does not do it.
+    pub fn forget_surplus(&mut self) -> Result<(), Failure> {
         self.sweep()?;
         let surplus = protocol::surplus(self.committed.keys().copied(), self.retain);
         for _ in 0..surplus {

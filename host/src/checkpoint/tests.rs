@@ -191,7 +191,7 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
             pending: Pending::new(),
         })?;
         life.committed.push(plan.epoch);
-        Ok::<_, Failure>(())
+        checkpoint.forget_surplus()
     };
     for plan in &resume.planned {
         life.begun.push(plan.epoch);

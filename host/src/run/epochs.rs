@@ -437,13 +437,17 @@ impl Driver {
         }
     }
 
-    /// Commits what is delivered.
+    /// Commits what is delivered, and then forgets what is older than need be.
     fn commit(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
-        if let Some(epoch) = self.commits.commit(self.journal.as_mut())? {
-            self.wiring.traces.committed(epoch, began);
+        let Some(epoch) = self.commits.commit(self.journal.as_mut())? else {
+            return Ok(());
+        };
+        self.wiring.traces.committed(epoch, began);
+        match &mut self.journal {
+            Some(journal) => journal.checkpoint.forget_surplus(),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Ends time, and says to sinks how it has ended.
