@@ -37,8 +37,8 @@ use record::IdentityRecord;
 pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
 use records::{COMMITS, INPUT, PIPELINE, PLANS, Stand, input_name, name, new_id};
 pub use records::{Lineage, Records};
-pub use segment::{MARKS, PartitionState, Segment};
-pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore, Unwritten};
+pub use segment::{InPack, MARKS, PartitionState, Segment};
+pub use state::{ColumnRecord, Manifest, NodeState, Object, StateRecord, StateStore, Unwritten};
 use storage::Claim;
 
 /// A bucket answers one request while others are under way.

@@ -1,6 +1,7 @@
 //! The records of a pipeline as anyone may read them, and how they are named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -327,7 +328,20 @@ impl Records {
 
     /// What was sealed under a name that must be there.
     pub(super) fn content(&self, name: &str) -> Result<Vec<u8>, Failure> {
-        let bytes = self.on_disk(self.storage.get(name))?;
+        self.unsealed(name, self.storage.get(name))
+    }
+
+    /// The same of what was sealed as these bytes of it.
+    pub(super) fn part(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, Failure> {
+        self.unsealed(name, self.storage.get_range(name, range))
+    }
+
+    fn unsealed(
+        &self,
+        name: &str,
+        read: std::io::Result<Option<Vec<u8>>>,
+    ) -> Result<Vec<u8>, Failure> {
+        let bytes = self.on_disk(read)?;
         let mut bytes = bytes.ok_or_else(|| self.damaged(&format!("`{name}` is not there")))?;
         let content = record::unsealed(&bytes).map(<[u8]>::len);
         bytes.truncate(content.map_err(|wrong| self.damaged(&format!("`{name}` {wrong}")))?);

@@ -11,7 +11,7 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Epoch, Generation};
+use crate::ids::{Epoch, Generation, PartitionId};
 
 /// What is kept of one partition of a step, after an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,23 +38,44 @@ pub struct Segment {
     pub pane: Option<i64>,
     /// Keys.
     pub rows: u64,
-    /// Of the object.
+    /// Of the object, or of its part of a pack.
     pub bytes: u64,
+    /// Where it lies with others; nothing if it is an object of its own. Never left out, like the pane.
+    #[serde(default)]
+    pub pack: Option<InPack>,
+}
+
+/// The place of a segment among those of its step that were written together, in its last epoch and by the same start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InPack {
+    /// The partition of the first segment in it, in whose folder it is. No other pack of the epoch begins with this one.
+    pub first: PartitionId,
+    /// Bytes before it.
+    pub offset: u64,
 }
 
 impl Segment {
-    /// Its name below its partition's.
-    pub fn name(&self) -> String {
+    /// The name of its object below its step's, in the folder of its partition or of the pack's first.
+    pub fn object(&self, partition: PartitionId) -> String {
         let Self {
             first,
             last,
             generation,
             ..
         } = self;
-        format!("{:020}-{:020}-{:020}", first.0, last.0, generation.0)
+        match self.pack {
+            None => format!(
+                "{:010}/{:020}-{:020}-{:020}",
+                partition.0, first.0, last.0, generation.0
+            ),
+            Some(pack) => format!(
+                "{:010}/pack-{:020}-{:020}",
+                pack.first.0, last.0, generation.0
+            ),
+        }
     }
 
-    /// The epoch that has written the segment of a name, which is its last one, and the start.
+    /// The epoch that has written the object of such a name, which is its last one, and the start.
     pub fn written(name: &str) -> Option<(Epoch, Generation)> {
         let mut numbers = name.split('-').skip(1).map(str::parse);
         match (numbers.next()?, numbers.next()?) {
@@ -212,6 +233,7 @@ mod tests {
                 pane: None,
                 rows: 100,
                 bytes: 0,
+                pack: None,
             });
             written += 100;
             while should_merge(&segments) {

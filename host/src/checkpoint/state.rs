@@ -8,7 +8,7 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use super::segment::{self, PartitionState, Segment};
+use super::segment::{self, InPack, PartitionState, Segment};
 use super::storage::Storage;
 use super::{Records, record};
 use crate::batch::{self, name_of};
@@ -161,18 +161,101 @@ fn difference(kept: &[ColumnRecord], now: &[ColumnRecord]) -> String {
     }
 }
 
-/// A segment as it is to be written.
+/// A segment of more bytes is an object of its own: what lies with others is kept for as long as one of them is needed.
+const PACKED_BYTES: usize = 64 << 10;
+/// A pack of more bytes takes no more segments.
+const PACK_BYTES: usize = 1 << 20;
+
+/// What is to be written of a step and an epoch. Small segments are packed into one object: a disk syncs each file for itself, and a bucket answers
+/// each request for itself.
 #[derive(Debug)]
 #[must_use = "a commit that names it is of no use without it"]
 pub struct Unwritten {
+    node: NodeName,
+    epoch: Epoch,
+    objects: BTreeMap<PartitionId, Vec<Object>>,
+    pack: Option<Pack>,
+}
+
+/// Sealed bytes and their name.
+#[derive(Debug)]
+pub struct Object {
     name: String,
     bytes: Vec<u8>,
 }
 
+#[derive(Debug)]
+struct Pack {
+    first: PartitionId,
+    last: PartitionId,
+    object: Object,
+}
+
 impl Unwritten {
-    /// Its size.
+    /// Nothing yet.
+    pub fn new(node: &NodeName, epoch: Epoch) -> Self {
+        Self {
+            node: node.clone(),
+            epoch,
+            objects: BTreeMap::new(),
+            pack: None,
+        }
+    }
+
+    /// Bytes of it.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        let packed = self.pack.iter().map(|pack| &pack.object);
+        let objects = self.objects.values().flatten().chain(packed);
+        objects.map(|object| object.bytes.len()).sum()
+    }
+
+    /// What is to be written. Each folder is a partition's, and has one writer at a time.
+    pub fn folders(mut self) -> BTreeMap<PartitionId, Vec<Object>> {
+        self.close();
+        self.objects
+    }
+
+    /// Puts a segment into an object. All of a partition come one after the other.
+    fn put(&mut self, partition: PartitionId, segment: &mut Segment, bytes: Vec<u8>) {
+        segment.bytes = bytes.len() as u64;
+        // Which pack it is in can be seen by its last epoch.
+        if bytes.len() > PACKED_BYTES || segment.last != self.epoch {
+            let name = object_name((&self.node, partition), segment);
+            let folder = self.objects.entry(partition).or_default();
+            folder.push(Object { name, bytes });
+            return;
+        }
+        let is_full = |pack: &Pack| pack.object.bytes.len() > PACK_BYTES;
+        // Two packs never begin with the same partition.
+        if self
+            .pack
+            .as_ref()
+            .is_some_and(|pack| is_full(pack) && pack.last != partition)
+        {
+            self.close();
+        }
+        let (first, offset) = match &self.pack {
+            Some(pack) => (pack.first, pack.object.bytes.len() as u64),
+            None => (partition, 0),
+        };
+        segment.pack = Some(InPack { first, offset });
+        let pack = self.pack.get_or_insert_with(|| Pack {
+            first,
+            last: partition,
+            object: Object {
+                name: object_name((&self.node, partition), segment),
+                bytes: Vec::new(),
+            },
+        });
+        pack.last = partition;
+        pack.object.bytes.extend(bytes);
+    }
+
+    fn close(&mut self) {
+        if let Some(pack) = self.pack.take() {
+            let folder = self.objects.entry(pack.first).or_default();
+            folder.push(pack.object);
+        }
     }
 }
 
@@ -192,20 +275,21 @@ impl StateStore {
         }
     }
 
-    /// Adds what an epoch changed of a table, and puts small segments together: what is to be written of that. `keys` is how many columns the
-    /// key has.
+    /// Adds what the epoch changed of a table of the step, and puts small segments together. `keys` is how many columns the key has.
     ///
     /// # Errors
     /// When a segment to be put together cannot be read.
     pub fn add(
         &self,
-        place: (&NodeName, PartitionId),
+        unwritten: &mut Unwritten,
+        partition: PartitionId,
         segments: &mut Vec<Segment>,
-        epoch: Epoch,
         delta: &RecordBatch,
         version: u32,
         keys: usize,
-    ) -> Result<Unwritten, Failure> {
+    ) -> Result<(), Failure> {
+        let (node, epoch) = (unwritten.node.clone(), unwritten.epoch);
+        let place = (&node, partition);
         let of = |first, last, batch: &RecordBatch| Segment {
             first,
             last,
@@ -214,6 +298,7 @@ impl StateStore {
             pane: None,
             rows: batch.num_rows() as u64,
             bytes: 0,
+            pack: None,
         };
         let mut newest = delta.clone();
         segments.push(of(epoch, epoch, &newest));
@@ -230,27 +315,24 @@ impl StateStore {
         }
         // Only the last one: no commit would name the others, and nobody remove them.
         let last = segments.pop().expect("it was just added");
-        let (last, unwritten) = self.encoded(place, last, &newest)?;
-        segments.push(last);
-        Ok(unwritten)
+        segments.push(self.put(unwritten, partition, last, &newest)?);
+        Ok(())
     }
 
-    /// Adds parts that are new, which are to be written; after them `all` is what there is.
+    /// Adds parts that are new; after them `all` is what there is.
     ///
     /// # Errors
     /// When `all` has one that is neither new nor was there.
     pub fn replace(
         &self,
-        place: (&NodeName, PartitionId),
+        unwritten: &mut Unwritten,
+        partition: PartitionId,
         segments: &mut Vec<Segment>,
         new: Vec<(Segment, RecordBatch)>,
         all: Vec<Segment>,
-    ) -> Result<Vec<Unwritten>, Failure> {
-        let mut unwritten = Vec::with_capacity(new.len());
+    ) -> Result<(), Failure> {
         for (segment, batch) in new {
-            let (segment, bytes) = self.encoded(place, segment, &batch)?;
-            unwritten.push(bytes);
-            segments.push(segment);
+            segments.push(self.put(unwritten, partition, segment, &batch)?);
         }
         let written = std::mem::take(segments);
         for one in all {
@@ -263,34 +345,36 @@ impl StateStore {
             })?;
             segments.push(known.clone());
         }
-        Ok(unwritten)
+        Ok(())
     }
 
-    /// A segment of this start with its size, and as it is to be written.
-    fn encoded(
+    /// A segment of this start, as it is when it is written.
+    fn put(
         &self,
-        place: (&NodeName, PartitionId),
+        unwritten: &mut Unwritten,
+        partition: PartitionId,
         segment: Segment,
         batch: &RecordBatch,
-    ) -> Result<(Segment, Unwritten), Failure> {
+    ) -> Result<Segment, Failure> {
         let bytes = record::sealed(batch::encode(batch).map_err(bug)?);
-        let segment = Segment {
+        let mut segment = Segment {
             generation: self.generation,
             rows: batch.num_rows() as u64,
-            bytes: bytes.len() as u64,
             ..segment
         };
-        let name = segment_name(place, &segment);
-        Ok((segment, Unwritten { name, bytes }))
+        unwritten.put(partition, &mut segment, bytes);
+        Ok(segment)
     }
 
-    /// Writes a segment. Only this process writes the partition's segments of this generation: nobody else's is replaced.
+    /// Writes what is for a partition's folder. Only this process writes its partitions' segments of this generation: nobody else's is replaced.
     ///
     /// # Errors
     /// When that fails.
-    pub fn write(&self, segment: &Unwritten) -> Result<(), Failure> {
-        let written = self.records.storage.put(&segment.name, &segment.bytes);
-        self.records.on_disk(written)
+    pub fn write(&self, folder: &[Object]) -> Result<(), Failure> {
+        folder.iter().try_for_each(|object| {
+            let written = self.records.storage.put(&object.name, &object.bytes);
+            self.records.on_disk(written)
+        })
     }
 
     /// The rows of a segment.
@@ -302,8 +386,7 @@ impl StateStore {
         place: (&NodeName, PartitionId),
         segment: &Segment,
     ) -> Result<RecordBatch, Failure> {
-        let name = segment_name(place, segment);
-        let content = self.records.content(&name)?;
+        let (name, content) = content(&self.records, place, segment)?;
         batch::decode(content).map_err(|wrong| self.records.damaged(&format!("`{name}` {wrong}")))
     }
 
@@ -332,7 +415,7 @@ impl StateStore {
     }
 }
 
-/// The segments that starts before `own` wrote of epochs after `committed`, which they never committed.
+/// The objects that starts before `own` wrote of epochs after `committed`, which they never committed.
 pub(super) fn orphans(
     storage: &dyn Storage,
     own: Generation,
@@ -340,16 +423,16 @@ pub(super) fn orphans(
 ) -> io::Result<Vec<String>> {
     let mut orphans = Vec::new();
     for node in storage.list(STATE)? {
-        for partition in storage.list(&format!("{STATE}/{node}"))? {
-            let folder = format!("{STATE}/{node}/{partition}");
-            let segments = storage.list(&folder)?.into_iter();
+        for below in storage.list(&format!("{STATE}/{node}"))? {
+            let folder = format!("{STATE}/{node}/{below}");
+            let objects = storage.list(&folder)?.into_iter();
             let is_orphan = |name: &String| {
                 let written = Segment::written(name);
                 written.is_some_and(|(epoch, by)| {
                     by < own && committed.is_none_or(|last| epoch > last)
                 })
             };
-            let found = segments.filter(is_orphan);
+            let found = objects.filter(is_orphan);
             orphans.extend(found.map(|name| format!("{folder}/{name}")));
         }
     }
@@ -365,9 +448,10 @@ pub(super) fn copied(
     for (node, kept) in &mut state {
         for (partition, of_partition) in &mut kept.partitions {
             for segment in &mut of_partition.segments {
-                let bytes = records.content(&segment_name((node, *partition), segment))?;
-                segment.generation = own;
-                let name = segment_name((node, *partition), segment);
+                let place = (node, *partition);
+                let (_, bytes) = content(records, place, segment)?;
+                (segment.generation, segment.pack) = (own, None);
+                let name = object_name(place, segment);
                 records.on_disk(records.storage.put(&name, &record::sealed(bytes)))?;
             }
         }
@@ -375,27 +459,43 @@ pub(super) fn copied(
     Ok(state)
 }
 
-/// The segments of a manifest that a later one does not have.
+/// The objects of a manifest that a later one does not need.
 pub(super) fn superseded(before: &Manifest, after: &Manifest) -> Vec<String> {
     let (mut names, needed) = (names(before), names(after));
     names.retain(|name| !needed.contains(name));
     names.into_iter().collect()
 }
 
-/// The names of all segments of a manifest.
+/// The names of all objects of a manifest.
 pub(super) fn names(manifest: &Manifest) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (node, state) in manifest {
         for (partition, state) in &state.partitions {
             let segments = state.segments.iter();
-            names.extend(segments.map(|segment| segment_name((node, *partition), segment)));
+            names.extend(segments.map(|segment| object_name((node, *partition), segment)));
         }
     }
     names
 }
 
-fn segment_name((node, partition): (&NodeName, PartitionId), segment: &Segment) -> String {
-    format!("{STATE}/{node}/{:010}/{}", partition.0, segment.name())
+/// What a segment holds, and the name of its object.
+fn content(
+    records: &Records,
+    place: (&NodeName, PartitionId),
+    segment: &Segment,
+) -> Result<(String, Vec<u8>), Failure> {
+    let name = object_name(place, segment);
+    let content = match segment.pack {
+        None => records.content(&name)?,
+        Some(InPack { offset, .. }) => {
+            records.part(&name, offset..offset.saturating_add(segment.bytes))?
+        }
+    };
+    Ok((name, content))
+}
+
+fn object_name((node, partition): (&NodeName, PartitionId), segment: &Segment) -> String {
+    format!("{STATE}/{node}/{}", segment.object(partition))
 }
 
 fn bug(error: ArrowError) -> Failure {
@@ -424,6 +524,7 @@ mod tests {
             pane: None,
             rows: 1,
             bytes: 1,
+            pack: None,
         };
         let state = PartitionState {
             segments: vec![segment],

@@ -1,6 +1,6 @@
 //! Where the steps of a process put what they remember: a thread that writes it down, and the barrier behind it.
 //!
-//! A step hands over what an epoch changed, and its [`Barrier`] keeps the epoch's capability on the *stored* output until the thread has written it. That output
+//! A step hands over what an epoch changed once it is through with it, and its [`Barrier`] keeps the epoch's capability on the *stored* output until the thread has written it. That output
 //! carries what is kept now to worker 0, which [passes it on](super::collect) to the epoch driver for the commit record. So the frontier behind it says that
 //! the state of an epoch is durable everywhere, as the frontier behind a sink says that the epoch is delivered.
 
@@ -14,15 +14,17 @@ use timely::dataflow::operators::Capability;
 
 use super::context::Waker;
 use crate::abort::Abort;
-use crate::checkpoint::{Manifest, NodeState, PartitionState, Segment, StateStore, Unwritten};
+use crate::checkpoint::{
+    Manifest, NodeState, Object, PartitionState, Segment, StateStore, Unwritten,
+};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, NodeName, PartitionId};
 use crate::thread::{self, SideBySide};
 
-/// How many partitions are written at once: a disk that syncs sixteen files needs little longer than for one, and a bucket answers one request
+/// How many folders are written to at once: a disk that syncs sixteen files needs little longer than for one, and a bucket answers one request
 /// while others are under way.
 const AT_ONCE: usize = 16;
-/// Bytes that are begun before all of them are written.
+/// Bytes that are encoded before they are written.
 const BYTES_AT_ONCE: usize = 64 << 20;
 
 /// What is kept of a partition of a step after an epoch.
@@ -44,17 +46,24 @@ pub enum Change {
     Parts(Vec<(Segment, RecordBatch)>, Vec<Segment>),
 }
 
-/// Something to write down.
+/// What an epoch changed of the partitions of a step that one worker has.
 struct Write {
-    node: NodeName,
-    partition: PartitionId,
     epoch: Epoch,
-    change: Change,
-    next_timer: Option<i64>,
+    changes: Vec<Changed>,
     /// Who waits for it.
-    done: Sender<(Epoch, Stored)>,
+    done: Sender<(Epoch, Vec<Stored>)>,
     waker: Arc<Waker>,
 }
+
+struct Changed {
+    node: NodeName,
+    partition: PartitionId,
+    change: Change,
+    next_timer: Option<i64>,
+}
+
+/// What is to be written below a partition of a step.
+type Folder = (NodeName, PartitionId, Vec<Object>);
 
 /// The way to the thread. Without a checkpoint there is none.
 #[derive(Clone)]
@@ -67,8 +76,8 @@ pub struct Barrier {
     store: Option<Store>,
     epochs: BTreeMap<Epoch, Storing>,
     /// Given to the thread with every write.
-    tell: Sender<(Epoch, Stored)>,
-    done: Receiver<(Epoch, Stored)>,
+    tell: Sender<(Epoch, Vec<Stored>)>,
+    done: Receiver<(Epoch, Vec<Stored>)>,
     waker: Arc<Waker>,
 }
 
@@ -100,8 +109,10 @@ impl Kept {
 struct Storing {
     capability: Capability<u64>,
     stored: Vec<Stored>,
-    /// Writes under way, and one more until the step is through with the epoch.
-    open: usize,
+    /// To be written when the step is through with the epoch.
+    changes: Vec<Changed>,
+    /// Until all is written.
+    is_open: bool,
 }
 
 impl Barrier {
@@ -123,7 +134,8 @@ impl Barrier {
         let storing = Storing {
             capability,
             stored: Vec::new(),
-            open: 1,
+            changes: Vec::new(),
+            is_open: true,
         };
         self.epochs.insert(epoch, storing);
     }
@@ -144,21 +156,13 @@ impl Barrier {
     ) {
         let node = node.clone();
         let storing = self.epochs.get_mut(&epoch).expect("it has begun");
-        match self.store.as_ref().zip(change) {
-            Some((store, change)) => {
-                storing.open += 1;
-                let write = Write {
-                    node,
-                    partition,
-                    epoch,
-                    change,
-                    next_timer,
-                    done: self.tell.clone(),
-                    waker: self.waker.clone(),
-                };
-                // The thread has gone only when the run has failed.
-                store.writes.send(write).ok();
-            }
+        match change.filter(|_| self.store.is_some()) {
+            Some(change) => storing.changes.push(Changed {
+                node,
+                partition,
+                change,
+                next_timer,
+            }),
             None => storing.stored.push(Stored {
                 node,
                 partition,
@@ -173,22 +177,35 @@ impl Barrier {
     /// The step is through with an epoch.
     pub fn end(&mut self, epoch: Epoch) {
         let storing = self.epochs.get_mut(&epoch).expect("it has begun");
-        storing.open -= 1;
+        let changes = std::mem::take(&mut storing.changes);
+        match &self.store {
+            Some(store) if !changes.is_empty() => {
+                let write = Write {
+                    epoch,
+                    changes,
+                    done: self.tell.clone(),
+                    waker: self.waker.clone(),
+                };
+                // The thread has gone only when the run has failed.
+                store.writes.send(write).ok();
+            }
+            _ => storing.is_open = false,
+        }
     }
 
     /// Passes on what is durable, and lets go of epochs of which all is.
     pub fn pass_on(&mut self, give: &mut dyn FnMut(&Capability<u64>, Stored)) {
         for (epoch, stored) in self.done.try_iter() {
             let storing = self.epochs.get_mut(&epoch).expect("it has begun");
-            storing.stored.push(stored);
-            storing.open -= 1;
+            storing.stored.extend(stored);
+            storing.is_open = false;
         }
         for storing in self.epochs.values_mut() {
             for stored in storing.stored.drain(..) {
                 give(&storing.capability, stored);
             }
         }
-        self.epochs.retain(|_, storing| storing.open > 0);
+        self.epochs.retain(|_, storing| storing.is_open);
     }
 }
 
@@ -204,8 +221,6 @@ pub fn start(
         store: Arc::new(store),
         abort: abort.clone(),
         states: BTreeMap::new(),
-        writing: SideBySide::new(AT_ONCE),
-        begun: 0,
     };
     for (node, state) in kept {
         for (partition, state) in state.partitions {
@@ -224,77 +239,109 @@ struct Thread {
     store: Arc<StateStore>,
     abort: Abort,
     states: BTreeMap<(NodeName, PartitionId), PartitionState>,
-    writing: SideBySide<(NodeName, PartitionId), ()>,
-    /// Bytes that were begun since nothing was being written.
-    begun: usize,
 }
 
 impl Thread {
     fn run(&mut self, queue: &Receiver<Write>) -> Result<(), Failure> {
-        for write in queue {
-            let (epoch, partition) = (write.epoch, write.partition);
-            let place = (write.node.clone(), partition);
-            // What was written of the partition before may be put together with what comes now.
-            self.writing.wait_for(|of| *of == place);
-            let state = self.states.entry(place.clone()).or_default();
-            let segments = &mut state.segments;
-            let of = (&place.0, partition);
-            let unwritten = match write.change {
-                Change::Keys(delta, version, keys) => {
-                    let added = self.store.add(of, segments, epoch, &delta, version, keys);
-                    added.map(|segment| vec![segment])
-                }
-                Change::Parts(new, all) => self.store.replace(of, segments, new, all),
-            };
-            let unwritten =
-                unwritten.map_err(|failure| failure.at_node(&place.0).at(epoch, partition))?;
-            state.next_timer = write.next_timer;
-            let stored = Stored {
-                node: write.node,
-                partition,
-                state: state.clone(),
-            };
-            self.begin(place, epoch, unwritten, move || {
-                // The step has gone only when the run has failed.
-                write.done.send((epoch, stored)).ok();
-                write.waker.wake();
-            });
+        while let Ok(first) = queue.recv() {
+            // What has come since the last time is written together, each epoch for itself as it may be put together with the one before.
+            let mut epochs = BTreeMap::<Epoch, Vec<Write>>::new();
+            for write in std::iter::once(first).chain(queue.try_iter()) {
+                epochs.entry(write.epoch).or_default().push(write);
+            }
+            for (epoch, writes) in epochs {
+                self.write(epoch, writes)?;
+            }
         }
-        self.writing.wait_for(|_| true);
         Ok(())
     }
 
-    /// Has the segments of a partition written, and then says so.
-    fn begin(
-        &mut self,
-        place: (NodeName, PartitionId),
-        epoch: Epoch,
-        segments: Vec<Unwritten>,
-        say: impl FnOnce() + Send + 'static,
-    ) {
-        if self.begun > BYTES_AT_ONCE {
-            self.writing.wait_for(|_| true);
-            self.begun = 0;
-        }
-        self.begun += segments.iter().map(Unwritten::bytes).sum::<usize>();
-        let (store, abort, of) = (self.store.clone(), self.abort.clone(), place.clone());
-        let write = move || {
-            let written = abort.guard(|| {
-                crate::abort::crash_point!("state");
-                segments.iter().try_for_each(|segment| store.write(segment))
-            });
-            match written {
-                Ok(()) => say(),
-                Err(failure) => abort.fail(failure.at_node(&of.0).at(epoch, of.1)),
+    fn write(&mut self, epoch: Epoch, writes: Vec<Write>) -> Result<(), Failure> {
+        let mut unwritten = BTreeMap::new();
+        let mut done = Vec::new();
+        for write in writes {
+            let mut stored = Vec::with_capacity(write.changes.len());
+            for changed in write.changes {
+                let new = || Unwritten::new(&changed.node, epoch);
+                let of_node = unwritten.entry(changed.node.clone()).or_insert_with(new);
+                stored.push(self.change(epoch, changed, of_node)?);
+                if unwritten.values().map(Unwritten::bytes).sum::<usize>() > BYTES_AT_ONCE {
+                    self.write_out(epoch, std::mem::take(&mut unwritten))?;
+                }
             }
+            done.push((write.done, write.waker, stored));
+        }
+        self.write_out(epoch, unwritten)?;
+        for (done, waker, stored) in done {
+            // The step has gone only when the run has failed.
+            done.send((epoch, stored)).ok();
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Adds a change to what is to be written; what is kept of its partition after it.
+    fn change(
+        &mut self,
+        epoch: Epoch,
+        changed: Changed,
+        unwritten: &mut Unwritten,
+    ) -> Result<Stored, Failure> {
+        let Changed {
+            node, partition, ..
+        } = changed;
+        let state = self.states.entry((node.clone(), partition)).or_default();
+        let segments = &mut state.segments;
+        let added = match changed.change {
+            Change::Keys(delta, version, keys) => {
+                let store = &self.store;
+                store.add(unwritten, partition, segments, &delta, version, keys)
+            }
+            Change::Parts(new, all) => self.store.replace(unwritten, partition, segments, new, all),
         };
-        self.writing.start(place, "state writes", write);
+        added.map_err(|failure| failure.at_node(&node).at(epoch, partition))?;
+        state.next_timer = changed.next_timer;
+        Ok(Stored {
+            node,
+            partition,
+            state: state.clone(),
+        })
+    }
+
+    fn write_out(
+        &self,
+        epoch: Epoch,
+        unwritten: BTreeMap<NodeName, Unwritten>,
+    ) -> Result<(), Failure> {
+        let write = move |store: &StateStore, (node, partition, folder): Folder| {
+            crate::abort::crash_point!("state");
+            let written = store.write(&folder);
+            written.map_err(|failure| failure.at_node(&node).at(epoch, partition))
+        };
+        let folders = unwritten.into_iter().flat_map(|(node, unwritten)| {
+            let folders = unwritten.folders().into_iter();
+            folders.map(move |(partition, folder)| (node.clone(), partition, folder))
+        });
+        let mut folders: Vec<Folder> = folders.collect();
+        // The last one here: there seldom is another.
+        let last = folders.pop();
+        let mut writing = SideBySide::new(AT_ONCE);
+        let mut written = Vec::new();
+        for folder in folders {
+            let (store, abort) = (self.store.clone(), self.abort.clone());
+            let work = move || abort.guard(|| write(&store, folder));
+            written.extend(writing.start((), "state writes", work));
+        }
+        written.extend(last.map(|folder| write(&self.store, folder)));
+        written.extend(writing.wait_for(|()| true));
+        written.into_iter().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::InPack;
     use crate::ids::Generation;
 
     /// timely encodes what goes from process to process field by field: a field that is left out shifts all others.
@@ -308,6 +355,10 @@ mod tests {
             pane,
             rows: 4,
             bytes: 5,
+            pack: pane.map(|_| InPack {
+                first: PartitionId(9),
+                offset: 10,
+            }),
         };
         let stored = Stored {
             node: "step".into(),

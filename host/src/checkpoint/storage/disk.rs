@@ -1,7 +1,8 @@
 //! Records on a local or shared disk: files that are written aside, synced and named at once.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::{Claim, Storage, unless_missing};
@@ -36,15 +37,19 @@ impl LocalDisk {
         let aside = folder.join(UNFINISHED);
         // A crash may have left it as a second name of a record that is whole: never write into it.
         unless_missing(fs::remove_file(&aside))?;
-        let mut file = loop {
-            if !folder.exists() {
-                make_folder(folder)?;
+        let (mut file, made) = loop {
+            let missing = folder.ancestors().take_while(|folder| !folder.exists());
+            let missing: Vec<&Path> = missing.collect();
+            if !missing.is_empty() {
+                fs::create_dir_all(folder)?;
             }
-            // Meanwhile it may have gone with its last file.
+            // Meanwhile it may have gone with its last file; with this one in it, it stays.
             if let Some(file) = unless_missing(File::create_new(&aside))? {
-                break file;
+                break (file, missing);
             }
         };
+        let above = made.iter().filter_map(|folder| folder.parent());
+        above.rev().try_for_each(sync_folder)?;
         file.write_all(bytes)?;
         file.sync_data()?;
         drop(file);
@@ -86,6 +91,17 @@ impl Storage for LocalDisk {
         unless_missing(fs::read(self.root.join(name)))
     }
 
+    fn get_range(&self, name: &str, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        let Some(mut file) = unless_missing(File::open(self.root.join(name)))? else {
+            return Ok(None);
+        };
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut part = Vec::new();
+        file.take(range.end.saturating_sub(range.start))
+            .read_to_end(&mut part)?;
+        Ok(Some(part))
+    }
+
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let Some(entries) = unless_missing(fs::read_dir(self.root.join(folder)))? else {
             return Ok(Vec::new());
@@ -112,16 +128,6 @@ impl Storage for LocalDisk {
         }
         Ok(())
     }
-}
-
-/// Makes a folder, for good.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    let above = folder.parent().filter(|above| !above.exists());
-    if let Some(above) = above {
-        make_folder(above)?;
-    }
-    fs::create_dir_all(folder)?;
-    folder.parent().map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

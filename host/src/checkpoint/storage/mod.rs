@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -31,6 +32,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
     /// Reads it, if it is there.
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Reads these bytes of it, as far as it has them.
+    fn get_range(&self, name: &str, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        let at = |at| usize::try_from(at).unwrap_or(usize::MAX);
+        let part = |mut all: Vec<u8>| {
+            all.truncate(at(range.end));
+            all.drain(..at(range.start).min(all.len()));
+            all
+        };
+        Ok(self.get(name)?.map(part))
+    }
     /// What there is directly below a folder, without the folder's name, sorted; nothing if there is no such folder.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
     /// Removes it, if it is there.

@@ -7,6 +7,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -263,6 +264,13 @@ impl Storage for S3 {
             let size = usize::try_from(object.meta.size).map_err(io::Error::other)?;
             self.wait(size, object.bytes())
         });
+        Ok(unless_missing(read)?.map(Vec::from))
+    }
+
+    fn get_range(&self, name: &str, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        let (path, size) = (self.path(name), range.end.saturating_sub(range.start));
+        let size = usize::try_from(size).map_err(io::Error::other)?;
+        let read = self.wait(size, self.store.get_range(&path, range));
         Ok(unless_missing(read)?.map(Vec::from))
     }
 

@@ -97,6 +97,7 @@ impl Panes {
                 pane: Some(pane),
                 rows: 0,
                 bytes: 0,
+                pack: None,
             };
             if !self.written.contains(&(part.first, part.last)) {
                 new.push((segment.clone(), part.content.rows()?));

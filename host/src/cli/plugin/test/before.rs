@@ -11,7 +11,9 @@ use arrow::json::ReaderBuilder;
 
 use super::case::NODE;
 use crate::aggregate::key_group::by_partition;
-use crate::checkpoint::{Checkpoint, CommitRecord, EpochRecord, PartitionState, Pending};
+use crate::checkpoint::{
+    Checkpoint, CommitRecord, EpochRecord, PartitionState, Pending, Unwritten,
+};
 use crate::error::Failure;
 use crate::ids::{BatchTime, Epoch, NodeName};
 use crate::pipeline::plan::KeyedStep;
@@ -54,18 +56,29 @@ pub fn put(plan: &Plan, states: &str) -> anyhow::Result<()> {
     let mut state = resume.state;
     let kept = state.entry(node.clone()).or_default();
     let by_key = by_partition(&rows, &rows.columns()[keys.clone()], plan.partitions);
+    let mut unwritten = Unwritten::new(&node, epoch);
     for (partition, rows) in by_key.map_err(unusable)? {
         let (delta, next_timer) = changes(plan, step, &rows)?;
-        let (place, mut segments) = ((&node, partition), Vec::new());
+        let mut segments = Vec::new();
         let version = step.keyed.state().version;
-        let segment = store.add(place, &mut segments, epoch, &delta, version, keys.len())?;
-        store.write(&segment)?;
+        store.add(
+            &mut unwritten,
+            partition,
+            &mut segments,
+            &delta,
+            version,
+            keys.len(),
+        )?;
         let state = PartitionState {
             segments,
             next_timer,
         };
         kept.partitions.insert(partition, state);
     }
+    let folders = unwritten.folders();
+    folders
+        .values()
+        .try_for_each(|folder| store.write(folder))?;
     checkpoint.commit(CommitRecord {
         first: epoch,
         epoch,
