@@ -214,6 +214,42 @@ fn plugins_in_python_are_begun_built_and_conform() {
     the_page_is_true("python");
 }
 
+/// Every page that a count lies on would be copied for an instance that only reads the object.
+#[test]
+fn python_does_not_count_who_uses_what_the_snapshot_holds() {
+    succeeded(command(&["plugin", "setup", "--lang", "python"]));
+    let plugin = r#"
+import sys
+from dataclasses import dataclass
+from wasmill import transform
+
+@dataclass
+class Line:
+    line: str
+
+SAMPLES = [Line, Line("made at the top"), {"a": ("b", 1 << 40)}, lambda: "of a constant"]
+
+@transform.filter
+def keep(row: Line) -> bool:
+    held = [SAMPLES, *SAMPLES, *SAMPLES[2]["a"], SAMPLES[3].__code__.co_consts[0], sys.modules, transform]
+    return all(map(sys._is_immortal, held)) and not sys._is_immortal(row)
+"#;
+    let rows = "{\"line\":\"to be\"}\n";
+    let folder = folder(&[
+        (
+            "plugin.toml",
+            "name = \"counted\"\nkind = \"transform\"\nlanguage = \"python\"\n",
+        ),
+        ("plugin.py", plugin),
+        ("fixtures/one/case.toml", "schema = { line = \"utf8\" }\n"),
+        ("fixtures/one/input/1000.jsonl", rows),
+        ("fixtures/one/expected/out/1000.jsonl", rows),
+    ]);
+    let path = folder.path().to_str().expect("text");
+    let tested = succeeded(command(&["plugin", "test", path]));
+    assert!(tested.contains("passed  one"), "{tested}");
+}
+
 #[test]
 fn plugins_in_javascript_are_begun_built_and_conform() {
     is_whole("js");

@@ -6,7 +6,6 @@
 function fails.
 """
 
-import gc
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from ..plugin import Plugin
 from ..reducer import Reducer
 from ..sink import Sink
 from ..transform import Transform
+from . import snapshot
 
 # `datetime.strptime` imports it when it is first called.
 importlib.import_module("_strptime")
@@ -27,28 +27,10 @@ _KINDS = {Transform: "transform", Reducer: "reducer", Keyed: "keyed plugin", Sin
 
 
 def load(kind: Any) -> Any:
-    """The plugin of `plugin.py`; then everything there is so far is not looked at again by the garbage collector."""
+    """The plugin of `plugin.py`, the last that is made before the snapshot."""
     found = find(importlib.import_module("plugin"), kind)
-    gc.collect()
-    _close_gaps()
-    gc.freeze()
+    snapshot.settle()
     return found
-
-
-_gaps: list[object] = []
-
-
-def _close_gaps() -> None:
-    """Takes all memory that is free between what there is, for good. What a running plugin makes then lies together
-    behind it, on few pages of its own: every page of the snapshot that an instance writes to, the host has to copy."""
-    behind = id(bytes(1 << 20))
-    # The largest first, and each as large as a gap can be: those of the allocator differ by 16 bytes, of which the last
-    # that can hold bytes holds 11.
-    for size in [*(1 << bits for bits in range(17, 12, -1)), *range((1 << 12) + 11, 0, -16)]:
-        while id(filler := bytes(size)) < behind:
-            _gaps.append(filler)
-    while id(smallest := object()) < behind:
-        _gaps.append(smallest)
 
 
 def find(module: ModuleType, kind: Any) -> Any:

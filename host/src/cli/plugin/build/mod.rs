@@ -3,6 +3,7 @@
 mod c;
 pub mod folder;
 mod fuse;
+mod immortal;
 mod js;
 pub mod kit;
 mod python;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::folder::{Folder, is_made};
 use super::fuse::fuse;
+use super::immortal::immortalize;
 use super::kit::Kit;
 use super::tool::{self, Tool};
 
@@ -64,10 +65,17 @@ pub fn build(folder: &Folder, kit: &Kit) -> anyhow::Result<Vec<u8>> {
         .env_remove("VIRTUAL_ENV");
     tool::run(command)?;
     let component = std::fs::read(&out).context("componentize-py made no component")?;
-    Ok(fuse(&component).unwrap_or_else(|unfit| {
-        eprintln!("warning: its instances take longer to make than they could: {unfit}");
+    let slower = |why: &dyn std::fmt::Display| {
+        eprintln!("warning: its instances take longer to make than they could: {why}");
+    };
+    let mut component = fuse(&component).unwrap_or_else(|unfit| {
+        slower(&unfit);
         component
-    }))
+    });
+    if let Err(unlisted) = immortalize(&mut component) {
+        slower(&unlisted);
+    }
+    Ok(component)
 }
 
 /// The author's files below a folder.
