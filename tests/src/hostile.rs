@@ -83,7 +83,7 @@ impl Hostile {
         };
         let began = Instant::now();
         let result = transform
-            .open()
+            .open(&context)
             .and_then(|mut instance| instance.process(&context, &rows));
         Met {
             took: began.elapsed(),

@@ -70,7 +70,7 @@ fn split_words_finds_the_words_of_any_text() {
     proptest!(|(lines in lines())| {
         let column = Arc::new(StringArray::from(lines.clone()));
         let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
-        let produced = transform.open().unwrap().process(&CONTEXT, &batch).unwrap();
+        let produced = transform.open(&CONTEXT).unwrap().process(&CONTEXT, &batch).unwrap();
         let of_line = |(at, line): (usize, &String)| {
             line.split_ascii_whitespace().map(|word| (at as u32, word.to_owned())).collect::<Vec<_>>()
         };
@@ -105,7 +105,7 @@ fn open_webhook(url: &str, granted: SocketAddr) -> SinkInstance {
         .enable_all()
         .build()
         .unwrap();
-    sink.open(&Arc::new(runtime)).unwrap()
+    sink.open(&Arc::new(runtime), &CONTEXT).unwrap()
 }
 
 fn counts() -> RecordBatch {

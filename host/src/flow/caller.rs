@@ -72,9 +72,13 @@ impl Caller<'_> {
     }
 
     fn call(&mut self, rows: &Range<usize>) -> Result<Produced, CallError> {
+        let context = CallContext {
+            call: *self.calls,
+            ..self.context
+        };
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
-            None => self.step.transform.open()?,
+            None => self.step.transform.open(&context)?,
         };
         let whole = rows.start == 0 && rows.end == self.batch.num_rows();
         let slice;
@@ -83,10 +87,6 @@ impl Caller<'_> {
         } else {
             slice = self.batch.slice(rows.start, rows.len());
             &slice
-        };
-        let context = CallContext {
-            call: *self.calls,
-            ..self.context
         };
         *self.calls += 1;
         count(&self.counters.calls, 1);

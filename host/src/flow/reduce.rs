@@ -150,7 +150,7 @@ impl Reducing {
         let result = with_retries(|| {
             let mut instance = match self.instance.take() {
                 Some(instance) => instance,
-                None => self.step.reducer.open()?,
+                None => self.step.reducer.open(&context)?,
             };
             let result = instance.reduce(&context, ends, values, reduced);
             if matches!(result, Ok(_) | Err(CallError::Refused { .. })) {

@@ -10,7 +10,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::wasmill::plugin::types::{Error, ErrorKind as GuestErrorKind, FieldParam};
 use super::call::{CallContext, CallError, ErrorKind};
-use super::capture::{Called, Capture, Header};
+use super::capture::{Called, Capture, Function, Header};
 use super::clock::InCall;
 use super::columns::Asked;
 use super::engine::{Component, ONLY_COMPUTES, Runtime};
@@ -217,6 +217,15 @@ impl Bound {
                 })
             }
         }
+    }
+
+    /// Keeps that no instance could be opened for a call, where that is wanted.
+    pub fn capture_open(&self, error: &CallError, context: &CallContext, bound: Vec<SchemaRef>) {
+        self.capture(error, context, 0, || Called {
+            function: Function::Open,
+            bound,
+            batches: Vec::new(),
+        });
     }
 
     /// Keeps a call on `rows` rows that failed, where that is wanted.

@@ -243,11 +243,11 @@ impl Keyed {
         self.component().digest()
     }
 
-    /// A fresh instance, `open` called.
+    /// A fresh instance for a call, `open` called.
     ///
     /// # Errors
     /// When the plugin refuses, traps or exceeds a limit.
-    pub fn open(&self) -> Result<KeyedInstance, CallError> {
+    pub fn open(&self, context: &CallContext) -> Result<KeyedInstance, CallError> {
         let Described {
             bound,
             indices,
@@ -261,7 +261,10 @@ impl Keyed {
             bound,
             |store, instance| indices.load(store, instance),
             |store, guest| guest.call_open(store, &bound.config, &keys.fields(), &schemas),
-        )?;
+        );
+        let live = live.inspect_err(|error| {
+            bound.capture_open(error, context, self.0.bound_to());
+        })?;
         Ok(KeyedInstance {
             keyed: self.0.clone(),
             live,

@@ -149,11 +149,11 @@ impl Reducer {
         self.component().digest()
     }
 
-    /// A fresh instance, `open` called.
+    /// A fresh instance for a call, `open` called.
     ///
     /// # Errors
     /// When the plugin refuses, traps or exceeds a limit.
-    pub fn open(&self) -> Result<ReducerInstance, CallError> {
+    pub fn open(&self, context: &CallContext) -> Result<ReducerInstance, CallError> {
         let Described {
             bound,
             indices,
@@ -164,7 +164,10 @@ impl Reducer {
             bound,
             |store, instance| indices.load(store, instance),
             |store, guest| guest.call_open(store, &bound.config, &planned.schema.fields()),
-        )?;
+        );
+        let live = live.inspect_err(|error| {
+            bound.capture_open(error, context, vec![planned.input.clone()]);
+        })?;
         Ok(ReducerInstance {
             reducer: self.0.clone(),
             live,

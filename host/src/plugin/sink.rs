@@ -118,11 +118,15 @@ impl SinkPlugin {
         self.component().digest()
     }
 
-    /// A fresh instance, `open` called. Its calls wait on `runtime`; none may be made from inside of it.
+    /// A fresh instance for a call, `open` called. Its calls wait on `runtime`; none may be made from inside of it.
     ///
     /// # Errors
     /// When the plugin refuses, traps or exceeds a limit.
-    pub fn open(&self, runtime: &Arc<Runtime>) -> Result<SinkInstance, CallError> {
+    pub fn open(
+        &self,
+        runtime: &Arc<Runtime>,
+        context: &CallContext,
+    ) -> Result<SinkInstance, CallError> {
         let Described {
             bound,
             indices,
@@ -143,7 +147,7 @@ impl SinkPlugin {
             runtime.block_on(async { tokio::time::timeout(bound.limits.deadline, opening).await });
         store.data_mut().end();
         drop(in_call);
-        match opened {
+        let opened = match opened {
             Ok(Ok((guest, Ok(())))) => Ok(SinkInstance {
                 sink: self.0.clone(),
                 runtime: runtime.clone(),
@@ -153,7 +157,10 @@ impl SinkPlugin {
             Ok(Ok((_, Err(error)))) => Err(refused(error, 0)),
             Ok(Err(error)) => Err(bound.classify(&mut store, &error, &bound.limits)),
             Err(_elapsed) => Err(CallError::Deadline(bound.limits.deadline)),
-        }
+        };
+        opened.inspect_err(|error| {
+            bound.capture_open(error, context, vec![planned.input.clone()]);
+        })
     }
 }
 

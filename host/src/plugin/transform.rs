@@ -116,11 +116,11 @@ impl Transform {
         self.0.bound.component.digest()
     }
 
-    /// A fresh instance, `open` called.
+    /// A fresh instance for a call, `open` called.
     ///
     /// # Errors
     /// When the plugin refuses, traps or exceeds a limit.
-    pub fn open(&self) -> Result<TransformInstance, CallError> {
+    pub fn open(&self, context: &CallContext) -> Result<TransformInstance, CallError> {
         let Described {
             bound,
             indices,
@@ -131,7 +131,10 @@ impl Transform {
             bound,
             |store, instance| indices.load(store, instance),
             |store, guest| guest.call_open(store, &bound.config, &planned.schema.fields()),
-        )?;
+        );
+        let live = live.inspect_err(|error| {
+            bound.capture_open(error, context, vec![planned.input.clone()]);
+        })?;
         Ok(TransformInstance {
             transform: self.0.clone(),
             live,

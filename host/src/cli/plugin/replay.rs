@@ -97,6 +97,7 @@ fn answered(answer: &Answer) -> String {
                 rejects(&produced.rejected)
             )
         }
+        Answer::Opened => "now      opened\n".to_owned(),
         Answer::Rows(rows) => format!("now      {} rows\n{}", rows.num_rows(), table(rows)),
         Answer::Changed(ports, changes) => {
             let rejected: Vec<_> = changes.rejected.iter().flatten().cloned().collect();

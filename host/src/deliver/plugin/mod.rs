@@ -326,7 +326,8 @@ impl Writer {
     ) -> Result<R, Failure> {
         let mut tries = 0;
         loop {
-            let result = self.idle_instance().and_then(|mut instance| {
+            let opened = self.idle_instance(&CallContext::NONE);
+            let result = opened.and_then(|mut instance| {
                 let result = call(&mut instance);
                 self.idle.extend(instance.is_live().then_some(instance));
                 result
@@ -372,7 +373,7 @@ impl Writer {
     ) -> (Option<SinkInstance>, Result<R, Trouble>) {
         let mut instance = match part.instance.take() {
             Some(instance) => instance,
-            None => match self.idle_instance() {
+            None => match self.idle_instance(&part.context) {
                 Ok(mut instance) => match begin(&mut instance, part) {
                     Ok(()) => instance,
                     Err(trouble) => return (Some(instance), Err(trouble)),
@@ -384,10 +385,10 @@ impl Writer {
         (Some(instance), result.map_err(Trouble::Call))
     }
 
-    fn idle_instance(&mut self) -> Result<SinkInstance, CallError> {
+    fn idle_instance(&mut self, context: &CallContext) -> Result<SinkInstance, CallError> {
         match self.idle.pop() {
             Some(instance) => Ok(instance),
-            None => self.sink.plugin.open(&self.runtime),
+            None => self.sink.plugin.open(&self.runtime, context),
         }
     }
 

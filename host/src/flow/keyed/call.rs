@@ -119,14 +119,14 @@ impl Keyed {
         batch: &KeyedBatch,
     ) -> Result<KeyedChanges, CallError> {
         caller::with_retries(|| {
-            let mut instance = match session.instance.take() {
-                Some(instance) => instance,
-                None => self.step.keyed.open()?,
-            };
             let (epoch, partition) = (running.epoch, session.partition);
             let context = CallContext {
                 call: session.calls,
                 ..self.context.call(epoch, running.time, partition)
+            };
+            let mut instance = match session.instance.take() {
+                Some(instance) => instance,
+                None => self.step.keyed.open(&context)?,
             };
             session.calls += 1;
             count(&self.counters.calls, 1);

@@ -21,7 +21,8 @@ pub fn migrated(
     let old = delta.project(&columns).map_err(bug)?;
     let old = filter_record_batch(&old, live).map_err(bug)?;
     let columns: Vec<usize> = (0..old.num_columns()).collect();
-    let mut instance = step.keyed.open().map_err(|error| caller::failure(&error))?;
+    let opened = step.keyed.open(&CallContext::NONE);
+    let mut instance = opened.map_err(|error| caller::failure(&error))?;
     let new = &step.keyed.state().columns;
     let mut made: Vec<Vec<ArrayRef>> = vec![Vec::new(); new.fields().len()];
     for rows in chunks(&old, &columns) {

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::ids::NodeName;
 use crate::plugin::{
     CallError, Component, Grants, Keyed, KeyedBatch, KeyedChanges, Limits, Port, Produced, Reduced,
-    Reducer, Rejected, SinkPlugin, Transform,
+    Reducer, Rejected, SinkPlugin, Transform, World,
 };
 
 /// What the plugin gives now.
@@ -24,6 +24,8 @@ pub enum Answer {
     Rows(RecordBatch),
     /// A keyed plugin's, with its ports.
     Changed(Vec<Port>, KeyedChanges),
+    /// An instance.
+    Opened,
     /// A sink's: the rows that its receiver refused.
     Written(Vec<Rejected>),
 }
@@ -43,6 +45,7 @@ impl Capture {
             grants,
         };
         match &self.called.function {
+            Function::Open => again.open(),
             Function::Process => again.process(),
             Function::Reduce { ends, reduced } => again.reduce(ends, *reduced),
             Function::Keys { status, ends } => again.keys(status, ends),
@@ -77,6 +80,20 @@ impl Repeat<'_> {
         )
     }
 
+    fn open(&self) -> Again {
+        let context = &self.capture.header.context;
+        let opened = match self.capture.header.world {
+            World::Transform => self.bind(Transform::new)?.open(context).map(drop),
+            World::Reducer => self.bind(Reducer::new)?.open(context).map(drop),
+            World::Keyed => self.keyed()?.open(context).map(drop),
+            World::Sink => {
+                let sink = self.bind(SinkPlugin::new)?;
+                sink.open(&runtime()?, context).map(drop)
+            }
+        };
+        Ok(opened.map(|()| Answer::Opened))
+    }
+
     fn process(&self) -> Again {
         let header = &self.capture.header;
         let (input, rows) = (self.bound(0)?, self.batch(0)?);
@@ -84,7 +101,7 @@ impl Repeat<'_> {
         self.has(rows, input, transform.columns())?;
         let transform = transform.narrowed(&rows.schema());
         let produced = transform
-            .open()
+            .open(&header.context)
             .and_then(|mut instance| instance.process(&header.context, rows));
         Ok(produced.map(|produced| Answer::Produced(transform.ports().to_vec(), produced)))
     }
@@ -101,7 +118,7 @@ impl Repeat<'_> {
             Reduced::Already => reducer,
         };
         let columns = reducer
-            .open()
+            .open(&header.context)
             .and_then(|mut instance| instance.reduce(&header.context, ends, rows, reduced));
         Ok(columns.map(|columns| Answer::Rows(rows_of(reducer.result(), columns))))
     }
@@ -146,7 +163,7 @@ impl Repeat<'_> {
         };
         let context = &self.capture.header.context;
         let changes = keyed
-            .open()
+            .open(context)
             .and_then(|mut instance| instance.process(context, &batch));
         Ok(changes.map(|changes| Answer::Changed(keyed.ports().to_vec(), changes)))
     }
@@ -155,7 +172,7 @@ impl Repeat<'_> {
         let (keyed, old) = (self.keyed()?, self.batch(0)?);
         let context = &self.capture.header.context;
         let columns = keyed
-            .open()
+            .open(context)
             .and_then(|mut instance| instance.migrate(context, version, old));
         Ok(columns.map(|columns| Answer::Rows(rows_of(&keyed.state().columns, columns))))
     }
@@ -164,11 +181,10 @@ impl Repeat<'_> {
         let header = &self.capture.header;
         let rows = self.batch(0)?;
         let sink = self.bind(SinkPlugin::new)?;
-        let runtime = Runtime::new()
-            .map_err(|error| Failure::external(format!("threads cannot be started: {error}")))?;
-        let written = sink.open(&Arc::new(runtime)).and_then(|mut instance| {
-            instance.begin(&header.context, idempotency_key)?;
-            instance.write(&header.context, rows)
+        let context = &header.context;
+        let written = sink.open(&runtime()?, context).and_then(|mut instance| {
+            instance.begin(context, idempotency_key)?;
+            instance.write(context, rows)
         });
         Ok(written.map(Answer::Written))
     }
@@ -199,6 +215,13 @@ impl Repeat<'_> {
             }
         }
     }
+}
+
+/// For a sink to wait on.
+fn runtime() -> Result<Arc<Runtime>, Failure> {
+    let runtime = Runtime::new();
+    let runtime = runtime.map_err(|error| format!("threads cannot be started: {error}"));
+    runtime.map(Arc::new).map_err(Failure::external)
 }
 
 fn incomplete() -> Failure {

@@ -75,6 +75,8 @@ pub(super) struct Called {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "function", rename_all = "snake_case")]
 pub(super) enum Function {
+    /// `open` of any world, for a call that was to follow.
+    Open,
     /// `transform.process` of one batch.
     Process,
     /// `reducer.reduce` of one batch.
@@ -90,13 +92,14 @@ pub(super) enum Function {
     Write { idempotency_key: String },
 }
 
-/// Whether a call that failed like this will fail again; what is asked to be tried again may not.
+/// Whether a call that failed like this will fail again; what is asked to be tried again may not, nor what others left no room for.
 fn is_lasting(error: &CallError) -> bool {
     !matches!(
         error,
-        CallError::Refused {
-            kind: ErrorKind::Retryable,
-            ..
-        }
+        CallError::Quota(_)
+            | CallError::Refused {
+                kind: ErrorKind::Retryable,
+                ..
+            }
     )
 }

@@ -21,6 +21,18 @@ fn bound(engine: &Engine, process: Option<&str>) -> Transform {
         process,
         ..Guest::default()
     };
+    of(engine, &guest)
+}
+
+fn opening(engine: &Engine, open: &str) -> Transform {
+    let guest = Guest {
+        open,
+        ..Guest::default()
+    };
+    of(engine, &guest)
+}
+
+fn of(engine: &Engine, guest: &Guest<'_>) -> Transform {
     let component = engine.load_bytes("guest", &guest.module()).unwrap();
     let config = serde_json::json!({"a": 1});
     let (limits, grants) = (Limits::default(), Grants::default());
@@ -49,7 +61,7 @@ fn a_call_that_fails_is_kept_and_fails_again_in_the_same_way() {
     let (folder, engine) = capturing();
     let transform = bound(&engine, Some("unreachable"));
     let error = transform
-        .open()
+        .open(&context())
         .unwrap()
         .process(&context(), &batch())
         .unwrap_err();
@@ -67,11 +79,26 @@ fn a_call_that_fails_is_kept_and_fails_again_in_the_same_way() {
 }
 
 #[test]
+fn an_instance_that_cannot_be_opened_is_kept_with_its_call_and_is_opened_again() {
+    let (folder, engine) = capturing();
+    let broken = opening(&engine, "unreachable");
+    let error = broken.open(&context()).err().unwrap();
+    assert_eq!(files(folder.path()), [FILE]);
+    let capture = Capture::read(&folder.path().join("captures").join(FILE)).unwrap();
+    assert_eq!(capture.header.error, error.to_string());
+    assert_eq!(capture.header.context, context());
+    let again = |component| capture.again(component, &Grants::default()).unwrap();
+    assert_eq!(again(broken.component()).unwrap_err(), error);
+    let mended = opening(&engine, "");
+    assert!(matches!(again(mended.component()), Ok(Answer::Opened)));
+}
+
+#[test]
 fn a_captured_call_of_a_mended_plugin_gives_its_rows() {
     let (folder, engine) = capturing();
     let broken = bound(&engine, Some("unreachable"));
     broken
-        .open()
+        .open(&context())
         .unwrap()
         .process(&context(), &batch())
         .unwrap_err();
@@ -94,7 +121,7 @@ fn of_a_partition_the_failing_call_with_the_fewest_rows_stays() {
     let fail = |rows| {
         let rows = batch().slice(0, rows);
         transform
-            .open()
+            .open(&context())
             .unwrap()
             .process(&context(), &rows)
             .unwrap_err();
@@ -107,7 +134,7 @@ fn of_a_partition_the_failing_call_with_the_fewest_rows_stays() {
         ..context()
     };
     transform
-        .open()
+        .open(&context())
         .unwrap()
         .process(&other, &batch())
         .unwrap_err();
@@ -118,7 +145,7 @@ fn of_a_partition_the_failing_call_with_the_fewest_rows_stays() {
 fn a_call_that_succeeds_leaves_no_file() {
     let (folder, engine) = capturing();
     bound(&engine, None)
-        .open()
+        .open(&context())
         .unwrap()
         .process(&context(), &batch())
         .unwrap();

@@ -166,7 +166,7 @@ fn a_value_that_does_not_fit_is_refused_and_not_made_null() {
     .unwrap();
     let batch = RecordBatch::try_from_iter([("time", seconds)]).unwrap();
     let transform = bind(&load(&Guest::default().module()), &batch.schema()).unwrap();
-    let mut instance = transform.open().unwrap();
+    let mut instance = transform.open(&super::context()).unwrap();
     let error = instance.process(&super::context(), &batch).unwrap_err();
     assert!(
         error

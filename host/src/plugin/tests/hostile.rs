@@ -10,7 +10,7 @@ fn error_of(guest: Guest<'_>, limits: Limits) -> CallError {
     let batch = batch();
     let transform = bind_with(&load(&guest.module()), &batch.schema(), limits)
         .expect("the guest describes itself");
-    let mut instance = match transform.open() {
+    let mut instance = match transform.open(&context()) {
         Ok(instance) => instance,
         Err(error) => return error,
     };

@@ -43,12 +43,12 @@ fn keys(keyed: &Keyed) -> KeyedBatch {
 }
 
 fn process(keyed: &Keyed) -> Result<KeyedChanges, CallError> {
-    keyed.open()?.process(&context(), &keys(keyed))
+    keyed.open(&context())?.process(&context(), &keys(keyed))
 }
 
 fn error_of(guest: &KeyedGuest<'_>, limits: Limits) -> CallError {
     let keyed = bind(guest, limits).expect("the guest describes itself");
-    let mut instance = match keyed.open() {
+    let mut instance = match keyed.open(&context()) {
         Ok(instance) => instance,
         Err(error) => return error,
     };
@@ -292,7 +292,7 @@ fn migrated_states_of_another_number_are_refused_and_a_trap_is_one() {
             ..KeyedGuest::default()
         };
         let keyed = bind(&guest, Limits::default()).unwrap();
-        let mut instance = keyed.open().unwrap();
+        let mut instance = keyed.open(&context()).unwrap();
         instance.migrate(&context(), 1, &rows())
     };
     // The old columns, of numbers as well.

@@ -34,13 +34,13 @@ fn bind(guest: &ReducerGuest<'_>, limits: Limits) -> Result<Reducer, Failure> {
 }
 
 fn reduce(reducer: &Reducer) -> Result<Vec<ArrayRef>, CallError> {
-    let mut instance = reducer.open()?;
+    let mut instance = reducer.open(&context())?;
     instance.reduce(&context(), &ENDS, &rows(), Reduced::Not)
 }
 
 fn error_of(guest: &ReducerGuest<'_>, limits: Limits) -> CallError {
     let reducer = bind(guest, limits).expect("the guest describes itself");
-    let mut instance = match reducer.open() {
+    let mut instance = match reducer.open(&context()) {
         Ok(instance) => instance,
         Err(error) => return error,
     };

@@ -81,7 +81,7 @@ fn context() -> CallContext {
 }
 
 fn process(transform: &Transform, batch: &RecordBatch) -> Result<Produced, CallError> {
-    transform.open()?.process(&context(), batch)
+    transform.open(&context())?.process(&context(), batch)
 }
 
 /// Two rows of one column of utf8 without nulls.

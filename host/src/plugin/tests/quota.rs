@@ -57,9 +57,12 @@ fn instances_share_the_memory_that_there_is_and_give_it_back() {
         CallError::Quota(what) => what,
         other => panic!("{other:?}"),
     };
-    assert_eq!(error(transform.open().err().unwrap()), "1B of memory");
+    assert_eq!(
+        error(transform.open(&context()).err().unwrap()),
+        "1B of memory"
+    );
     engine.memory().set(Some(4 << 20));
-    let waiting = transform.open().unwrap();
+    let waiting = transform.open(&context()).unwrap();
     let held = engine.memory().held();
     assert!(held > 0);
     assert_eq!(

@@ -38,7 +38,9 @@ fn an_instance_finds_nothing_of_those_before_it() {
     let batch = batch();
     let transform = bind(&load(&guest.module()), &batch.schema()).unwrap();
     for _ in 0..3 {
-        let mut all: Vec<_> = (0..3).map(|_| transform.open().unwrap()).collect();
+        let mut all: Vec<_> = (0..3)
+            .map(|_| transform.open(&context()).unwrap())
+            .collect();
         for instance in &mut all {
             let produced = instance.process(&context(), &batch).unwrap();
             assert_eq!(produced.outputs[0].rows, 2);
@@ -68,9 +70,11 @@ fn the_instance_after_the_last_is_refused_and_no_fault_of_the_plugin() {
         .load_bytes("guest", &Guest::default().module())
         .unwrap();
     let transform = bind(&component, &batch().schema()).unwrap();
-    let all: Vec<_> = (0..INSTANCES).map(|_| transform.open().unwrap()).collect();
+    let all: Vec<_> = (0..INSTANCES)
+        .map(|_| transform.open(&context()).unwrap())
+        .collect();
     let refused = CallError::Quota(format!("{INSTANCES} instances at a time"));
-    assert_eq!(transform.open().err(), Some(refused));
+    assert_eq!(transform.open(&context()).err(), Some(refused));
     drop(all);
-    transform.open().unwrap();
+    transform.open(&context()).unwrap();
 }

@@ -45,7 +45,7 @@ fn call(transform: &Transform, context: &CallContext) -> Result<i64, CallError> 
     let row = Int64Array::from(vec![0]);
     let rows =
         RecordBatch::try_new(numbers(), vec![Arc::new(row)]).expect("the schema is the row's");
-    let produced = transform.open()?.process(context, &rows)?;
+    let produced = transform.open(context)?.process(context, &rows)?;
     let columns = &produced.outputs[0].columns;
     Ok(columns[0].as_primitive::<Int64Type>().value(0))
 }

@@ -32,8 +32,8 @@ pub fn measure(options: &Options, wasmill: &Wasmill, report: &mut Report) -> any
     let transform = Transform::new(&component, &node, &config, &one.schema(), &limits, &grants)?;
     let mut figures: [Vec<f64>; 3] = Default::default();
     for _ in 0..options.runs.unwrap_or(RUNS) {
-        let open = nanoseconds(INSTANCES, || transform.open().map(drop))?;
-        let mut instance = transform.open()?;
+        let open = nanoseconds(INSTANCES, || transform.open(&CallContext::NONE).map(drop))?;
+        let mut instance = transform.open(&CallContext::NONE)?;
         let call = nanoseconds(CALLS, || process(&mut instance, &one))?;
         let large = nanoseconds(MANY_CALLS, || process(&mut instance, &many))?;
         let row = (large - call) / (MANY_ROWS - 1) as f64;

@@ -69,11 +69,12 @@ impl Subject {
 
     /// A fresh instance.
     pub fn open(&self) -> anyhow::Result<Instance<'_>> {
+        let context = &CallContext::NONE;
         Ok(match self {
-            Self::Transform(transform) => Instance::Transform(transform.open()?),
-            Self::Reducer(reducer) => Instance::Reducer(reducer.open()?),
-            Self::Keyed(keyed) => Instance::Keyed(keyed, keyed.open()?),
-            Self::Sink(sink, runtime) => Instance::Sink(sink, sink.open(runtime)?),
+            Self::Transform(transform) => Instance::Transform(transform.open(context)?),
+            Self::Reducer(reducer) => Instance::Reducer(reducer.open(context)?),
+            Self::Keyed(keyed) => Instance::Keyed(keyed, keyed.open(context)?),
+            Self::Sink(sink, runtime) => Instance::Sink(sink, sink.open(runtime, context)?),
         })
     }
 }
