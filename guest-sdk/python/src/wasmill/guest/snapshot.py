@@ -6,6 +6,9 @@ import struct
 import sys
 from types import CodeType, FrameType
 
+_LARGEST_GAP_BITS = 22
+"""What listing the objects leaves behind takes less."""
+
 _filled: list[object] = []
 _listed: list[object] = []
 _list = b""
@@ -52,10 +55,10 @@ def _of_code(code: CodeType) -> tuple[object, ...]:
 def _close_gaps() -> None:
     """Takes all memory that is free between what there is, for good. What a running plugin makes then lies together
     behind it, on few pages of its own."""
-    behind = id(bytes(1 << 20))
+    behind = id(bytes(1 << _LARGEST_GAP_BITS))
     # The largest first, and each as large as a gap can be: those of the allocator differ by 16 bytes, of which the last
     # that can hold bytes holds 11.
-    for size in [*(1 << bits for bits in range(17, 12, -1)), *range((1 << 12) + 11, 0, -16)]:
+    for size in [*(1 << bits for bits in range(_LARGEST_GAP_BITS, 12, -1)), *range((1 << 12) + 11, 0, -16)]:
         while id(filler := bytes(size)) < behind:
             _filled.append(filler)
     while id(smallest := object()) < behind:
