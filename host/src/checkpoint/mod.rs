@@ -19,6 +19,7 @@ mod state;
 pub mod storage;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -38,8 +39,9 @@ pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
 use records::{COMMITS, INPUT, PIPELINE, PLANS, Stand, input_name, name, new_id};
 pub use records::{Lineage, Records};
 pub use segment::{InPack, MARKS, PartitionState, Segment};
-pub use state::{ColumnRecord, Manifest, NodeState, Object, StateRecord, StateStore, Unwritten};
+pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
 use storage::Claim;
+pub use unwritten::{Object, Unwritten};
 
 /// A bucket answers one request while others are under way.
 const DELETIONS_AT_ONCE: usize = 16;

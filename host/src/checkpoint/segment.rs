@@ -11,7 +11,10 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Epoch, Generation, PartitionId};
+use crate::ids::{Epoch, Generation, NodeName, PartitionId};
+
+/// The folder of all segments.
+pub(super) const STATE: &str = "state";
 
 /// What is kept of one partition of a step, after an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +58,8 @@ pub struct InPack {
 }
 
 impl Segment {
-    /// The name of its object below its step's, in the folder of its partition or of the pack's first.
-    pub fn object(&self, partition: PartitionId) -> String {
+    /// The name of its object, in the folder of its partition or of the pack's first.
+    pub fn object(&self, (node, partition): (&NodeName, PartitionId)) -> String {
         let Self {
             first,
             last,
@@ -65,11 +68,11 @@ impl Segment {
         } = self;
         match self.pack {
             None => format!(
-                "{:010}/{:020}-{:020}-{:020}",
+                "{STATE}/{node}/{:010}/{:020}-{:020}-{:020}",
                 partition.0, first.0, last.0, generation.0
             ),
             Some(pack) => format!(
-                "{:010}/pack-{:020}-{:020}",
+                "{STATE}/{node}/{:010}/pack-{:020}-{:020}",
                 pack.first.0, last.0, generation.0
             ),
         }

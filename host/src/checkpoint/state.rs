@@ -8,15 +8,13 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use super::segment::{self, InPack, PartitionState, Segment};
+use super::segment::{self, InPack, PartitionState, STATE, Segment};
 use super::storage::Storage;
+use super::unwritten::{Object, Unwritten};
 use super::{Records, record};
 use crate::batch::{self, name_of};
 use crate::error::Failure;
 use crate::ids::{Epoch, Generation, NodeName, PartitionId};
-
-/// The folder of all segments.
-const STATE: &str = "state";
 
 /// What every step of a pipeline remembers, after an epoch.
 pub type Manifest = BTreeMap<NodeName, NodeState>;
@@ -161,104 +159,6 @@ fn difference(kept: &[ColumnRecord], now: &[ColumnRecord]) -> String {
     }
 }
 
-/// A segment of more bytes is an object of its own: what lies with others is kept for as long as one of them is needed.
-const PACKED_BYTES: usize = 64 << 10;
-/// A pack of more bytes takes no more segments.
-const PACK_BYTES: usize = 1 << 20;
-
-/// What is to be written of a step and an epoch. Small segments are packed into one object: a disk syncs each file for itself, and a bucket answers
-/// each request for itself.
-#[derive(Debug)]
-#[must_use = "a commit that names it is of no use without it"]
-pub struct Unwritten {
-    node: NodeName,
-    epoch: Epoch,
-    objects: BTreeMap<PartitionId, Vec<Object>>,
-    pack: Option<Pack>,
-}
-
-/// Sealed bytes and their name.
-#[derive(Debug)]
-pub struct Object {
-    name: String,
-    bytes: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Pack {
-    first: PartitionId,
-    last: PartitionId,
-    object: Object,
-}
-
-impl Unwritten {
-    /// Nothing yet.
-    pub fn new(node: &NodeName, epoch: Epoch) -> Self {
-        Self {
-            node: node.clone(),
-            epoch,
-            objects: BTreeMap::new(),
-            pack: None,
-        }
-    }
-
-    /// Bytes of it.
-    pub fn bytes(&self) -> usize {
-        let packed = self.pack.iter().map(|pack| &pack.object);
-        let objects = self.objects.values().flatten().chain(packed);
-        objects.map(|object| object.bytes.len()).sum()
-    }
-
-    /// What is to be written. Each folder is a partition's, and has one writer at a time.
-    pub fn folders(mut self) -> BTreeMap<PartitionId, Vec<Object>> {
-        self.close();
-        self.objects
-    }
-
-    /// Puts a segment into an object. All of a partition come one after the other.
-    fn put(&mut self, partition: PartitionId, segment: &mut Segment, bytes: Vec<u8>) {
-        segment.bytes = bytes.len() as u64;
-        // Which pack it is in can be seen by its last epoch.
-        if bytes.len() > PACKED_BYTES || segment.last != self.epoch {
-            let name = object_name((&self.node, partition), segment);
-            let folder = self.objects.entry(partition).or_default();
-            folder.push(Object { name, bytes });
-            return;
-        }
-        let is_full = |pack: &Pack| pack.object.bytes.len() > PACK_BYTES;
-        // Two packs never begin with the same partition.
-        if self
-            .pack
-            .as_ref()
-            .is_some_and(|pack| is_full(pack) && pack.last != partition)
-        {
-            self.close();
-        }
-        let (first, offset) = match &self.pack {
-            Some(pack) => (pack.first, pack.object.bytes.len() as u64),
-            None => (partition, 0),
-        };
-        segment.pack = Some(InPack { first, offset });
-        let pack = self.pack.get_or_insert_with(|| Pack {
-            first,
-            last: partition,
-            object: Object {
-                name: object_name((&self.node, partition), segment),
-                bytes: Vec::new(),
-            },
-        });
-        pack.last = partition;
-        pack.object.bytes.extend(bytes);
-    }
-
-    fn close(&mut self) {
-        if let Some(pack) = self.pack.take() {
-            let folder = self.objects.entry(pack.first).or_default();
-            folder.push(pack.object);
-        }
-    }
-}
-
 /// Where a process writes and reads the state of its partitions. Every partition has one writer.
 #[derive(Debug)]
 pub struct StateStore {
@@ -366,6 +266,15 @@ impl StateStore {
         Ok(segment)
     }
 
+    /// Writes all of it, one folder after the other.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn write_all(&self, unwritten: Unwritten) -> Result<(), Failure> {
+        let folders = unwritten.folders();
+        folders.values().try_for_each(|folder| self.write(folder))
+    }
+
     /// Writes what is for a partition's folder. Only this process writes its partitions' segments of this generation: nobody else's is replaced.
     ///
     /// # Errors
@@ -451,7 +360,7 @@ pub(super) fn copied(
                 let place = (node, *partition);
                 let (_, bytes) = content(records, place, segment)?;
                 (segment.generation, segment.pack) = (own, None);
-                let name = object_name(place, segment);
+                let name = segment.object(place);
                 records.on_disk(records.storage.put(&name, &record::sealed(bytes)))?;
             }
         }
@@ -472,7 +381,7 @@ pub(super) fn names(manifest: &Manifest) -> BTreeSet<String> {
     for (node, state) in manifest {
         for (partition, state) in &state.partitions {
             let segments = state.segments.iter();
-            names.extend(segments.map(|segment| object_name((node, *partition), segment)));
+            names.extend(segments.map(|segment| segment.object((node, *partition))));
         }
     }
     names
@@ -484,7 +393,7 @@ fn content(
     place: (&NodeName, PartitionId),
     segment: &Segment,
 ) -> Result<(String, Vec<u8>), Failure> {
-    let name = object_name(place, segment);
+    let name = segment.object(place);
     let content = match segment.pack {
         None => records.content(&name)?,
         Some(InPack { offset, .. }) => {
@@ -492,10 +401,6 @@ fn content(
         }
     };
     Ok((name, content))
-}
-
-fn object_name((node, partition): (&NodeName, PartitionId), segment: &Segment) -> String {
-    format!("{STATE}/{node}/{}", segment.object(partition))
 }
 
 fn bug(error: ArrowError) -> Failure {

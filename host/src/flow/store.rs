@@ -1,7 +1,7 @@
 //! Where the steps of a process put what they remember: a thread that writes it down, and the barrier behind it.
 //!
-//! A step hands over what an epoch changed once it is through with it, and its [`Barrier`] keeps the epoch's capability on the *stored* output until the thread has written it. That output
-//! carries what is kept now to worker 0, which [passes it on](super::collect) to the epoch driver for the commit record. So the frontier behind it says that
+//! A step hands over what an epoch changed once it is through with it, and its [`Barrier`] keeps the epoch's capability on the *stored* output until the
+//! thread has written it. That output carries what is kept now to worker 0, which [passes it on](super::collect) to the epoch driver for the commit record. So the frontier behind it says that
 //! the state of an epoch is durable everywhere, as the frontier behind a sink says that the epoch is delivered.
 
 use std::collections::BTreeMap;

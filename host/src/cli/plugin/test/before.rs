@@ -75,10 +75,7 @@ pub fn put(plan: &Plan, states: &str) -> anyhow::Result<()> {
         };
         kept.partitions.insert(partition, state);
     }
-    let folders = unwritten.folders();
-    folders
-        .values()
-        .try_for_each(|folder| store.write(folder))?;
+    store.write_all(unwritten)?;
     checkpoint.commit(CommitRecord {
         first: epoch,
         epoch,
