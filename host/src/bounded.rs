@@ -4,12 +4,14 @@
 //! one with a question on its standard input; the child holds itself to its [`Bounds`] first of all and [`answer`]s. It knows nothing of
 //! its parent's environment, unless it is told so.
 
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,11 +27,13 @@ const LAST_WORDS: u64 = 4 << 10;
 const CPU_GRACE: u64 = 1;
 /// How much less a child counts than the server and its runners: whoever pushes what takes long to compile holds up nobody's epochs.
 const NICE: i32 = 19;
+/// So many times its processor time a child may take: on a busy machine it waits for the others, and that is not its fault.
+const WALL: u32 = 10;
 
 /// What such work may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// From its start to its answer; as much on each processor, where its parent is not there to end it.
+    /// Processor time, of all its threads. Ten times as long may pass until it answers.
     pub time: Duration,
     /// Bytes.
     pub memory: u64,
@@ -54,24 +58,19 @@ impl Bounds {
     #[cfg(target_os = "linux")]
     pub fn impose(self) -> Result<(), Failure> {
         use rustix::process::{
-            Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit,
+            Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit,
         };
         let between = |soft, hard| Rlimit {
             current: Some(soft),
             maximum: Some(hard),
         };
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-        let seconds = (self.time.as_secs() + 1).saturating_mul(cores);
+        let seconds = self.time.as_millis().div_ceil(1000) as u64;
         // Not the address space: the runtime reserves gigabytes of it that it never touches.
         setrlimit(Resource::Data, between(self.memory, self.memory))
             .and_then(|()| setrlimit(Resource::Cpu, between(seconds, seconds + CPU_GRACE)))
             .and_then(|()| setrlimit(Resource::Core, between(0, 0)))
             .and_then(|()| set_parent_process_death_signal(Some(Signal::KILL)))
-            .map_err(|error| {
-                Failure::external(format!("a process cannot limit itself: {error}"))
-            })?;
-        nice(NICE).ok();
-        Ok(())
+            .map_err(|error| Failure::external(format!("a process cannot limit itself: {error}")))
     }
 
     /// Holds this process to nothing: what there is here is its parent's patience.
@@ -134,7 +133,8 @@ impl Bounded {
     ) -> Result<A, Failure> {
         let question = serde_json::to_vec(question)
             .map_err(|error| Failure::internal(format!("a question is not JSON: {error}")))?;
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(arguments)
             .args(self.bounds.arguments())
             .args(join_argument(self.cgroup.as_deref()))
@@ -142,12 +142,11 @@ impl Bounded {
             .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| {
-                Failure::external(format!("no process can be started to {work} it: {error}"))
-            })?;
-        let heard = hear(&mut child, question, self.bounds.time);
+            .stderr(Stdio::piped());
+        let (mut child, _parent) = start_behind(command, NICE).map_err(|error| {
+            Failure::external(format!("no process can be started to {work} it: {error}"))
+        })?;
+        let heard = hear(&mut child, question, self.bounds.time * WALL);
         // Gone already, if it has answered.
         child.kill().ok();
         let status = child.wait().map_err(|error| {
@@ -165,7 +164,10 @@ impl Bounded {
 
     fn too_long(&self, work: &str) -> Failure {
         let time = format_duration(self.bounds.time);
-        Failure::user(format!("it took longer than {time} to {work}"))
+        let wall = format_duration(self.bounds.time * WALL);
+        let message =
+            format!("it took more than {time} of processor time to {work}, or {wall} in all");
+        Failure::user(message)
             .help("a function of ten thousands of lines takes long: split it, or ask who runs the server for a longer `--compile-time`")
     }
 
@@ -178,6 +180,33 @@ impl Bounded {
         ))
         .help("make it smaller, or ask who runs the server for more `--compile-memory`")
     }
+}
+
+/// The thread that has started a process, and is its parent until this is dropped.
+#[must_use]
+pub struct Parent {
+    _stays: Sender<Infallible>,
+}
+
+/// Starts a process that counts less than this one, by `nice`, before it does anything: only to be loaded takes it longer than a small epoch.
+///
+/// A process begins as the thread that starts it is, so that is a thread of its own, which stays: the child may have asked to be
+/// told of its end.
+///
+/// # Errors
+/// When the system cannot start it.
+pub fn start_behind(mut command: Command, nice: i32) -> io::Result<(Child, Parent)> {
+    let (tell, told) = crossbeam_channel::bounded(1);
+    let (stays, ends) = crossbeam_channel::bounded(0);
+    thread::spawn("parent", move || {
+        // Elsewhere that is said of a whole process.
+        #[cfg(target_os = "linux")]
+        rustix::process::nice(nice).ok();
+        tell.send(command.spawn()).ok();
+        ends.recv().ok();
+    });
+    let child = told.recv().expect("it tells how it went")?;
+    Ok((child, Parent { _stays: stays }))
 }
 
 /// How a process is told which control group to go to.
@@ -264,12 +293,26 @@ mod tests {
         assert_eq!(ask(LONG, &script), Err(Failure::user("no").help("yes")));
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn it_counts_less_from_its_first_instruction_and_its_parent_as_before() {
+        let before = rustix::process::getpriority_process(None);
+        assert_eq!(ask(LONG, "read q; echo \"{\\\"Ok\\\": $(nice)}\""), Ok(19));
+        assert_eq!(rustix::process::getpriority_process(None), before);
+    }
+
     #[test]
     fn what_does_not_end_is_ended() {
         let failure = ask(Duration::from_millis(50), "exec sleep 1000000").unwrap_err();
-        assert_eq!(failure.message, "it took longer than 50ms to count");
+        assert_eq!(
+            failure.message,
+            "it took more than 50ms of processor time to count, or 500ms in all"
+        );
         let failure = ask(LONG, "kill -XCPU $$").unwrap_err();
-        assert_eq!(failure.message, "it took longer than 1m to count");
+        assert_eq!(
+            failure.message,
+            "it took more than 1m of processor time to count, or 10m in all"
+        );
     }
 
     #[test]

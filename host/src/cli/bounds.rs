@@ -11,7 +11,7 @@ use crate::error::Failure;
 /// Bounds of each child process that works on what was pushed or applied.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct BoundsOptions {
-    /// So long may a plugin take to compile, or a pipeline to be checked
+    /// So much processor time may a plugin take to compile, or a pipeline to be checked
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     compile_time: Duration,
 

@@ -6,6 +6,7 @@ use super::bounds::ChildOptions;
 use super::engine::EngineOptions;
 use super::exit::Exit;
 use crate::bounded::answer;
+use crate::plugin::compilers_give_way;
 
 /// Compile a component into the cache, within bounds, and say what it is
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,7 @@ impl Compile {
     /// When it cannot be limited, or nobody listens.
     pub fn run(self) -> anyhow::Result<Exit> {
         self.child.impose()?;
+        compilers_give_way();
         answer(|()| {
             let component = self.engine.open()?.load(&self.file)?;
             Ok(component.about().clone())

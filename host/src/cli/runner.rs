@@ -19,10 +19,6 @@ use crate::cgroup;
 use crate::jobs::runner;
 use crate::plugin::Engine;
 
-/// How much less a runner's threads count than the server's: a tenant that takes all of the processor leaves the server able to answer.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 5;
-
 /// Run a tenant's pipelines, as a server orders
 #[derive(Debug, clap::Args)]
 pub struct Runner {
@@ -60,7 +56,7 @@ impl Runner {
     }
 }
 
-/// Where memory or processor time is short, runners suffer before the server does.
+/// Where memory is short, runners suffer before the server does.
 #[cfg(target_os = "linux")]
 fn step_back() {
     // All of it is allowed to everyone, and nothing depends on it. A core would be as large as all that tenants may have.
@@ -70,7 +66,6 @@ fn step_back() {
     };
     setrlimit(Resource::Core, nothing).ok();
     std::fs::write("/proc/self/oom_score_adj", "500").ok();
-    rustix::process::nice(NICE).ok();
 }
 
 #[cfg(not(target_os = "linux"))]

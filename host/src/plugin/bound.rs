@@ -97,7 +97,8 @@ impl Bound {
 
     /// A call begins on this thread, which is to return in time.
     pub fn in_call(&self) -> InCall<'_> {
-        self.runtime.clock.call()
+        let quota = self.component.engine().quota();
+        self.runtime.clock.call(quota.is_limited())
     }
 
     /// A store for one instance, its clock set for the first call.

@@ -14,7 +14,7 @@ use super::World;
 use super::bindings::wasmill::plugin::host;
 use super::cache::Cache;
 use super::capture::Captures;
-use super::clock::Clock;
+use super::clock::{Clock, give_way};
 use super::component::{About, ImportedFunction, Parsed, parse};
 use super::host::State;
 use super::http::OUTGOING_HANDLER;
@@ -433,6 +433,7 @@ impl Component {
             ..
         } = &*self.0;
         let runtime = engine.runtime(about.world, stack)?;
+        let _gives_way = give_way();
         if let Some(bounded) = &engine.0.elsewhere {
             let compiled = self.compiled_elsewhere(&runtime, bounded)?;
             return Ok((runtime, compiled));

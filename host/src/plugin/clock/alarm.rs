@@ -1,14 +1,17 @@
-//! A thread's own alarm: a thread that is in a call is interrupted at every tick to look at the clock.
+//! A thread's own alarm: a thread that is in a call is interrupted again and again to look at the clock.
 //!
 //! The clock's thread sleeps between ticks. A processor that has nothing else to do halts then, and where it is a virtual one its machine may take
 //! tens of milliseconds to go on with it. The timer of a thread that is in a call is kept by the processor that works on the call.
+//!
+//! The thread gives way then, too. The kernel lets a thread that computes go on until its own tick, 4 ms or 10, though another of more weight
+//! waits for the processor and the next one has nothing to do.
 
 use std::io;
 use std::marker::PhantomData;
 use std::mem;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 use std::time::Duration;
 
 use libc::{c_int, c_void};
@@ -18,7 +21,7 @@ use super::{PATIENCE, State, TICK};
 /// The kernel sends it to who asked to hear of a socket's urgent data, and nobody here does. Where nobody listens it is ignored.
 const SIGNAL: c_int = libc::SIGURG;
 
-/// While it lives, its thread is interrupted at every tick.
+/// While it lives, its thread is interrupted, as often as the first of several that follow each other asks.
 pub(super) struct Alarm<'a> {
     before: *mut State,
     clock: PhantomData<&'a State>,
@@ -33,6 +36,29 @@ struct Shared {
     is_set: AtomicBool,
     /// Interruptions since the last call.
     idle: AtomicU32,
+    /// Nanoseconds that the thread had had of the processor when it last gave way.
+    gave_way_at: AtomicU64,
+}
+
+impl Shared {
+    /// Lets others go first, if the thread has computed for a tick. Who has waited for the processor is interrupted as soon as it has it, and would give
+    /// it back at once, again and again.
+    #[expect(unsafe_code, reason = "as in `Timer::new`")]
+    fn give_way(&self) {
+        let mut had = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: what is pointed to outlives the call.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut had) };
+        let had = had.tv_sec as u64 * 1_000_000_000 + had.tv_nsec as u64;
+        let before = self.gave_way_at.load(Ordering::Relaxed);
+        if u128::from(had.saturating_sub(before)) >= TICK.as_nanos() {
+            self.gave_way_at.store(had, Ordering::Relaxed);
+            // SAFETY: it takes nothing and changes nothing here.
+            unsafe { libc::sched_yield() };
+        }
+    }
 }
 
 thread_local! {
@@ -42,6 +68,7 @@ thread_local! {
             timer: AtomicPtr::new(ptr::null_mut()),
             is_set: AtomicBool::new(false),
             idle: AtomicU32::new(0),
+            gave_way_at: AtomicU64::new(0),
         }
     };
     /// Empty where there can be no timer: the clock's thread is all there is then.
@@ -49,8 +76,8 @@ thread_local! {
 }
 
 impl<'a> Alarm<'a> {
-    /// Looks at this clock.
-    pub fn of(clock: &'a State) -> Self {
+    /// Looks at this clock, that often.
+    pub fn of(clock: &'a State, every: Duration) -> Self {
         SHARED.with(|shared| {
             let before = shared
                 .clock
@@ -59,7 +86,7 @@ impl<'a> Alarm<'a> {
             if !shared.is_set.load(Ordering::Relaxed) {
                 // A thread that ends has none any more.
                 TIMER
-                    .try_with(|timer| timer.as_ref().map(|timer| timer.start(shared)))
+                    .try_with(|timer| timer.as_ref().map(|timer| timer.start(shared, every)))
                     .ok();
             }
             Self {
@@ -102,12 +129,12 @@ impl Timer {
         }
     }
 
-    fn start(&self, shared: &Shared) {
+    fn start(&self, shared: &Shared, every: Duration) {
         shared.idle.store(0, Ordering::Relaxed);
         shared.timer.store(self.0, Ordering::Relaxed);
         shared.is_set.store(true, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
-        set(self.0, TICK);
+        set(self.0, every);
     }
 }
 
@@ -149,7 +176,7 @@ fn listen() -> bool {
     }
 }
 
-/// The handler: atomic operations, the time, and a timer are what it may use. The timer goes on while its thread makes calls.
+/// The handler: atomic operations, times, a timer and to give way are what it may use. The timer goes on while its thread makes calls.
 #[expect(
     unsafe_code,
     reason = "what a thread shares with its handler is a pointer"
@@ -164,6 +191,7 @@ extern "C" fn ring(_signal: c_int) {
         if let Some(clock) = unsafe { shared.clock.load(Ordering::Relaxed).as_ref() } {
             shared.idle.store(0, Ordering::Relaxed);
             clock.catch_up();
+            shared.give_way();
         } else if shared.is_set.load(Ordering::Relaxed)
             && shared.idle.fetch_add(1, Ordering::Relaxed) >= PATIENCE
         {
@@ -199,7 +227,7 @@ mod tests {
     #[test]
     fn a_thread_that_never_rests_is_interrupted_by_its_own_alarm() {
         let (clock, count) = clock();
-        let alarm = Alarm::of(&clock);
+        let alarm = Alarm::of(&clock, TICK);
         while count.load(Ordering::SeqCst) < 10 {
             std::hint::spin_loop();
         }
@@ -210,7 +238,7 @@ mod tests {
         let after = count.load(Ordering::SeqCst);
         thread::sleep(TICK * 4);
         assert_eq!(count.load(Ordering::SeqCst), after, "it rings for nobody");
-        let _again = Alarm::of(&clock);
+        let _again = Alarm::of(&clock, TICK);
         while count.load(Ordering::SeqCst) < after + 10 {
             std::hint::spin_loop();
         }
@@ -220,7 +248,7 @@ mod tests {
     fn threads_have_alarms_of_their_own_and_take_them_along() {
         let alarms = |_| {
             let (clock, count) = clock();
-            let _alarm = Alarm::of(&clock);
+            let _alarm = Alarm::of(&clock, TICK);
             while count.load(Ordering::SeqCst) < 3 {
                 std::hint::spin_loop();
             }
@@ -238,8 +266,8 @@ mod tests {
     #[test]
     fn a_call_within_a_call_leaves_the_outer_ones_alarm() {
         let ((outer, rung), (inner, _)) = (clock(), clock());
-        let _outer = Alarm::of(&outer);
-        drop(Alarm::of(&inner));
+        let _outer = Alarm::of(&outer, TICK);
+        drop(Alarm::of(&inner, TICK));
         let before = rung.load(Ordering::SeqCst);
         while rung.load(Ordering::SeqCst) < before + 3 {
             std::hint::spin_loop();
@@ -249,7 +277,7 @@ mod tests {
     #[test]
     fn what_waits_is_not_told_of_the_alarm() {
         let (clock, count) = clock();
-        let _alarm = Alarm::of(&clock);
+        let _alarm = Alarm::of(&clock, TICK);
         let (sender, receiver) = std::sync::mpsc::channel();
         thread::spawn(move || {
             thread::sleep(TICK * 10);
