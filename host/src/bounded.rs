@@ -40,6 +40,11 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// From a child's start to its answer.
+    fn wall(self) -> Duration {
+        self.time.saturating_mul(WALL)
+    }
+
     /// As the command line says them.
     pub fn arguments(self) -> [String; 4] {
         let (time, memory) = (format_duration(self.time), format_size(self.memory));
@@ -146,7 +151,7 @@ impl Bounded {
         let (mut child, _parent) = start_behind(command, NICE).map_err(|error| {
             Failure::external(format!("no process can be started to {work} it: {error}"))
         })?;
-        let heard = hear(&mut child, question, self.bounds.time * WALL);
+        let heard = hear(&mut child, question, self.bounds.wall());
         // Gone already, if it has answered.
         child.kill().ok();
         let status = child.wait().map_err(|error| {
@@ -164,7 +169,7 @@ impl Bounded {
 
     fn too_long(&self, work: &str) -> Failure {
         let time = format_duration(self.bounds.time);
-        let wall = format_duration(self.bounds.time * WALL);
+        let wall = format_duration(self.bounds.wall());
         let message =
             format!("it took more than {time} of processor time to {work}, or {wall} in all");
         Failure::user(message)

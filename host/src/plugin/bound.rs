@@ -97,8 +97,10 @@ impl Bound {
 
     /// A call begins on this thread, which is to return in time.
     pub fn in_call(&self) -> InCall<'_> {
-        let quota = self.component.engine().quota();
-        self.runtime.clock.call(quota.is_limited())
+        let is_limited = self.component.engine().quota().is_limited();
+        // A sink waits more than it computes, and each interruption wakes it.
+        let computes = self.component.world() != World::Sink;
+        self.runtime.clock.call(is_limited && computes)
     }
 
     /// A store for one instance, its clock set for the first call.

@@ -433,12 +433,12 @@ impl Component {
             ..
         } = &*self.0;
         let runtime = engine.runtime(about.world, stack)?;
-        let _gives_way = give_way();
         if let Some(bounded) = &engine.0.elsewhere {
             let compiled = self.compiled_elsewhere(&runtime, bounded)?;
             return Ok((runtime, compiled));
         }
         let compiled = engine.0.cache.get(&runtime.engine, about.digest, || {
+            let _gives_way = give_way();
             let bytes = self.bytes().map_err(wasmtime::Error::new)?;
             wasmtime::component::Component::from_binary(&runtime.engine, &bytes)
         });

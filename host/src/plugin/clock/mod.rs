@@ -71,9 +71,9 @@ impl Clock {
         })
     }
 
-    /// A call begins, held to a quota or not: from now on it ticks.
+    /// A call begins, which is interrupted at every tick or only as often as needs be: from now on it ticks.
     #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
-    pub fn call(&self, is_limited: bool) -> InCall<'_> {
+    pub fn call(&self, at_every_tick: bool) -> InCall<'_> {
         // The thread says that it rests and looks for calls then; this counts the call and looks then whether it rests. One of them sees the other.
         self.state.calls.fetch_add(1, Ordering::SeqCst);
         if self.state.rests.load(Ordering::SeqCst) {
@@ -84,7 +84,7 @@ impl Clock {
         InCall {
             state: &self.state,
             #[cfg(target_os = "linux")]
-            _alarm: alarm::Alarm::of(&self.state, if is_limited { TICK } else { LOOK }),
+            _alarm: alarm::Alarm::of(&self.state, if at_every_tick { TICK } else { LOOK }),
         }
     }
 }
