@@ -6,8 +6,9 @@ use std::fs;
 
 use serde_json::Value;
 use wasmill_tests::browser::Browser;
+use wasmill_tests::guests::{ECHO, Guest};
 use wasmill_tests::picky::picky;
-use wasmill_tests::server::{Server, apply, push};
+use wasmill_tests::server::{Server, apply, push, put};
 
 /// Goes on until it is stopped.
 const LOAD: &str = r#"name = "load"
@@ -288,6 +289,42 @@ fn rejected_rows_are_listed_with_step_reason_and_origin_at_a_desk_on_a_phone_and
     browser.press(" ", 32);
     browser.wait_for("document.querySelector('.rejected details').open");
     browser.wait_for_text("<img src=/nowhere>!");
+    assert_eq!(browser.errors(), [""; 0]);
+}
+
+/// Rows of PICKY that are not rejected take seconds.
+const SLOW: &str = r#"
+[steps.slow]
+input = "copy"
+plugin = "slow"
+limits = { deadline = "60s" }
+"#;
+
+#[test]
+fn a_rejected_row_is_listed_however_long_its_epoch_takes() {
+    let (server, token) = loaded();
+    let spin = Guest {
+        more: r#"
+  (func $spin (local $turns i64)
+    (loop $next
+      (local.set $turns (i64.add (local.get $turns) (i64.const 1)))
+      (br_if $next (i64.lt_u (local.get $turns) (i64.const 5000000000)))))
+"#,
+        process: Some(&format!("(call $spin) {ECHO}")),
+        ..Guest::default()
+    };
+    for (name, bytes) in [("picky", picky()), ("slow", spin.module())] {
+        assert_eq!(put(&server, &token, "acme", name, &bytes).status, 200);
+    }
+    let late = PICKY.replace("input = \"copy\"", "input = \"slow\"") + SLOW;
+    assert_eq!(apply(&server, &token, "acme", &late).status, 200);
+    let mut browser = signed_in(&server, &token);
+    let page = "#/t/acme/pipelines/picky";
+    go(&mut browser, page, "No rejected row waits for anything.");
+    let files = server.files("acme");
+    fs::write(files.join("a"), "bad!\ngood\n").unwrap();
+    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+    browser.wait_for_text("1 open");
     assert_eq!(browser.errors(), [""; 0]);
 }
 

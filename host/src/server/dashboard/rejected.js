@@ -7,6 +7,9 @@ import { count, date } from "./format.js";
 /** Rows that are listed. */
 const ROWS = 20;
 
+/** Times that it asks once all rows that were counted are delivered. */
+const LOOKS = 3;
+
 /** What can be done with rows, and how that is asked and told. */
 const REPLAY = {
   verb: "Replay",
@@ -50,15 +53,26 @@ export class Rejected {
   }
 
   /** Asks again if a status says that rows were rejected, or that a run has begun. */
-  async follow(status) {
-    const nodes = Object.values(status?.figures.nodes ?? {});
-    const rejected = nodes.reduce((sum, node) => sum + node.rejected, 0);
+  async follow({ figures }) {
+    const rejected = Object.values(figures.nodes).reduce((sum, node) => sum + node.rejected, 0);
+    this.delivered = figures.delivered;
     if (rejected !== this.seen) {
-      this.seen = rejected;
-      // The page asks for everything again when the server is back.
-      await this.look().catch((error) => {
-        if (!(error instanceof Lost)) throw error;
-      });
+      [this.seen, this.due] = [rejected, figures.cut];
+      await this.catchUp(LOOKS);
+    }
+  }
+
+  /** Asks now and every second: rows are counted at once, and can be read when their epoch is committed, soon after it is delivered. */
+  async catchUp(looks) {
+    clearTimeout(this.timer);
+    // The page asks for everything again when the server is back.
+    await this.look().catch((error) => {
+      if (!(error instanceof Lost)) throw error;
+    });
+    const left = this.delivered < this.due ? LOOKS : looks - 1;
+    if (left > 0 && !this.signal.aborted) {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.catchUp(left).catch(this.fail), 1000);
     }
   }
 
