@@ -1,14 +1,12 @@
-//! Reads the ranges that this worker was given, on a reader thread, and emits them as parcels.
+//! Reads the ranges that this worker was given, part by part, and emits them as parcels.
 //!
-//! The thread decodes ahead of the operator by a bounded channel only. The operator emits one part per activation, and none
-//! while the process has too many live bytes, so a fast source waits for a slow plugin instead of filling memory.
+//! One part is read per activation, and none while the process has too many live bytes, so a fast source waits for a slow
+//! plugin instead of filling memory, and a part is worked on while it is in the cache of the core that has decoded it.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -16,7 +14,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 
-use super::context::{Emitted, Shared, Waker};
+use super::context::{Emitted, Shared};
 use super::parcel::{Parcel, Parcels, Provenance};
 use super::plan::ReadDirective;
 use super::rejects::{RejectedRow, Rejects};
@@ -24,22 +22,11 @@ use super::slice::Pause;
 use crate::error::Failure;
 use crate::ids::{Epoch, NodeName, WorkerIndex};
 use crate::pipeline::{Node, OnError};
-use crate::receive::{BadRecord, Range, Read, Reader};
+use crate::receive::{BadRecord, Parts, Range, Read, Reader};
 use crate::telemetry::count;
-use crate::thread;
-
-/// Parts decoded ahead of the operator: enough that neither waits for the other's scheduling.
-const READ_AHEAD: usize = 4;
 
 /// Skipped records of an epoch that the log names; the others it counts.
 const SKIPS_NAMED: u64 = 5;
-
-/// What the reader thread says, per range in the order of the directives: parts, then `Done`.
-enum Event {
-    Part(Read),
-    Done,
-    Failed(Failure),
-}
 
 /// A range being read or waiting to be.
 struct Pending {
@@ -48,7 +35,21 @@ struct Pending {
     directive: ReadDirective,
     range: Arc<Range>,
     sequence: u32,
-    began: Instant,
+    /// What is left of it, once it is begun.
+    parts: Option<Parts>,
+}
+
+impl Pending {
+    fn next(&mut self, reader: &dyn Reader) -> Option<Result<Read, Failure>> {
+        let parts = match &mut self.parts {
+            Some(parts) => parts,
+            none => match reader.read(&self.range) {
+                Ok(parts) => none.insert(parts),
+                Err(failure) => return Some(Err(failure)),
+            },
+        };
+        parts.next()
+    }
 }
 
 /// Builds the operator of the source at `index` in the plan. The second stream holds rejected rows.
@@ -66,12 +67,8 @@ pub fn source<'scope>(
     let mut output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(output);
     let (rejected_output, rejected) = builder.new_output::<Parcels>();
     let mut rejected_output = OutputBuilder::<_, NoopBuilder<Parcels>>::from(rejected_output);
-    let address = builder.operator_info().address;
-    let activator = scope.activator_for(address.clone());
-    let waker = Arc::new(Waker::default());
-    waker.bind(scope.worker().sync_activator_for(address.to_vec()));
+    let activator = scope.activator_for(builder.operator_info().address);
     builder.build(move |_capabilities| {
-        let (jobs, events) = start_thread(reader.clone(), &node, waker.clone());
         let mut emitter = Emitter {
             context,
             node,
@@ -83,23 +80,15 @@ pub fn source<'scope>(
             skips: Skips::default(),
         };
         move |_frontiers| {
-            waker.rearm();
             input.for_each(|capability, directives| {
                 for directive in directives.drain(..).filter(|read| read.source == index) {
-                    let range = Arc::new(directive.range.clone());
-                    if jobs.send(range.clone()).is_err() {
-                        emitter
-                            .context
-                            .abort
-                            .fail(Failure::internal("a reader thread has ended early"));
-                    }
                     emitter.pending.push_back(Pending {
                         rows: capability.retain(0),
                         rejected: capability.retain(1),
+                        range: Arc::new(directive.range.clone()),
                         directive,
-                        range,
                         sequence: 0,
-                        began: Instant::now(),
+                        parts: None,
                     });
                 }
             });
@@ -110,74 +99,24 @@ pub fn source<'scope>(
                 Pause::Full.schedule(&activator);
                 return;
             }
-            match events.try_recv() {
-                Ok(event) => {
-                    let (rows, rejects) = (&mut output.activate(), &mut rejected_output.activate());
-                    emitter.take(
-                        event,
-                        |capability, parcel| {
-                            rows.session_with_builder(capability)
-                                .give_container(&mut Parcels::one(parcel));
-                        },
-                        |capability, parcel| {
-                            rejects
-                                .session_with_builder(capability)
-                                .give_container(&mut Parcels::one(parcel));
-                        },
-                    );
-                    activator.activate();
-                }
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => {
-                    emitter
-                        .context
-                        .abort
-                        .fail(Failure::internal("a reader thread has ended early"));
-                }
+            let (rows, rejects) = (&mut output.activate(), &mut rejected_output.activate());
+            emitter.read(
+                |capability, parcel| {
+                    rows.session_with_builder(capability)
+                        .give_container(&mut Parcels::one(parcel));
+                },
+                |capability, parcel| {
+                    rejects
+                        .session_with_builder(capability)
+                        .give_container(&mut Parcels::one(parcel));
+                },
+            );
+            if !emitter.pending.is_empty() {
+                activator.activate();
             }
         }
     });
     (rows, rejected)
-}
-
-/// One reader thread a source and worker: a range is read to its end before the next one is begun.
-fn start_thread(
-    reader: Arc<dyn Reader>,
-    node: &Node,
-    waker: Arc<Waker>,
-) -> (Sender<Arc<Range>>, Receiver<Event>) {
-    // Ranges waiting are bounded by `max_in_flight` epochs; they are names, not data.
-    let (jobs, queue) = crossbeam_channel::unbounded::<Arc<Range>>();
-    let (events, parts) = crossbeam_channel::bounded(READ_AHEAD);
-    let name = node.name.clone();
-    let work = move || {
-        // Sends fail once the operator is gone: the run is over.
-        let send = |event| {
-            let sent = events.send(event);
-            waker.wake();
-            sent
-        };
-        for range in queue {
-            let mut gone = false;
-            let result = reader.read(&range, &mut |part| match send(Event::Part(part)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => {
-                    gone = true;
-                    ControlFlow::Break(())
-                }
-            });
-            let sent = match result {
-                _ if gone => return,
-                Ok(()) => send(Event::Done),
-                Err(failure) => send(Event::Failed(failure.at_node(&name))),
-            };
-            if sent.is_err() {
-                return;
-            }
-        }
-    };
-    thread::spawn(format!("read:{}", node.name), work);
-    (jobs, parts)
 }
 
 struct Emitter {
@@ -225,21 +164,20 @@ impl Skips {
 }
 
 impl Emitter {
-    /// Turns the next event of the range at the front into parcels.
-    fn take(
+    /// Turns the next part of the range at the front into parcels.
+    fn read(
         &mut self,
-        event: Event,
         emit: impl FnOnce(&Capability<u64>, Parcel),
         reject: impl FnOnce(&Capability<u64>, Parcel),
     ) {
-        let pending = self
-            .pending
-            .front_mut()
-            .expect("an event belongs to a range");
+        let pending = self.pending.front_mut().expect("a range is pending");
         let (partition, time) = (pending.directive.partition, pending.directive.time);
         let epoch = Epoch(*pending.rows.time());
-        match event {
-            Event::Part(part) => {
+        let began = Instant::now();
+        let next = pending.next(&*self.reader);
+        self.context.traces.worked(epoch, &self.node.name, began);
+        match next {
+            Some(Ok(part)) => {
                 let counters = self.context.counters.of(&self.node.name);
                 count(&counters.bytes_in, part.bytes);
                 count(&counters.rows_in, part.rows.num_rows() as u64);
@@ -285,21 +223,22 @@ impl Emitter {
                     emit(&pending.rows, parcel);
                 }
             }
-            Event::Done => {
+            None => {
                 let empty = arrow::array::RecordBatch::new_empty(self.reader.schema());
                 emit(
                     &pending.rows,
                     Parcel::end_of(partition, time, pending.sequence, empty),
                 );
-                let (began, name) = (pending.began, &self.node.name);
-                self.context.traces.worked(epoch, name, began);
                 self.pending.pop_front();
                 let next = self.pending.front();
                 if next.is_none_or(|next| *next.rows.time() != epoch.0) {
                     self.skips.tell_the_rest(&self.node.name);
                 }
             }
-            Event::Failed(failure) => self.context.abort.fail(failure.at(epoch, partition)),
+            Some(Err(failure)) => {
+                let failure = failure.at_node(&self.node.name).at(epoch, partition);
+                self.context.abort.fail(failure);
+            }
         }
     }
 

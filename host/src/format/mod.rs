@@ -17,7 +17,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-pub use decode::{Decoder, Numbering};
+pub use decode::{Decoder, Numbering, Origin};
 pub use encode::{FileFormat, Unwritable};
 pub use lines::{Frame, Framer};
 

@@ -2,7 +2,7 @@
 //!
 //! A source has two halves. Its [`Receiver`] lives at process 0 and says which input there is, as plain
 //! [`Range`]s; the plan of an epoch is a list of them. Its [`Reader`] lives in every process and turns one range
-//! into Arrow batches, on a reader thread of the worker that the range was given to. So data moves only
+//! into Arrow batches, part by part, in the worker that the range was given to. So data moves only
 //! where it is worked on, and an epoch can be read again.
 
 mod files;
@@ -13,7 +13,6 @@ mod tcp;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,19 +213,17 @@ fn foreign_position(node: &NodeName, error: &serde_json::Error) -> Failure {
 /// The reader of each source, by its index in the plan.
 pub type Readers = BTreeMap<usize, Arc<dyn Reader>>;
 
-/// The half of a source that decodes a range; shared by the reader threads of a process.
+/// The parts of a range in order, each decoded when it is asked for. After an error there are no more.
+pub type Parts = Box<dyn Iterator<Item = Result<Read, Failure>>>;
+
+/// The half of a source that decodes a range; shared by the workers of a process.
 pub trait Reader: Send + Sync {
     /// Columns of every batch.
     fn schema(&self) -> SchemaRef;
 
-    /// Reads `range`, calling `emit` with parts in order, each at most [`PART_BYTES`] of data and [`PART_ROWS`]
-    /// rows (a single larger record excepted). Part bounds are a pure function of the range's content.
-    /// `emit` breaks when the run is ending.
-    fn read(
-        &self,
-        range: &Range,
-        emit: &mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Result<(), Failure>;
+    /// Begins to read `range`: parts of at most [`PART_BYTES`] of data and [`PART_ROWS`] rows (a single larger record
+    /// excepted), whose bounds are a pure function of the range's content.
+    fn read(&self, range: &Range) -> Result<Parts, Failure>;
 
     /// Makes a range readable from what another process has saved of it.
     fn load(&self, range: &Range, _saved: &[u8]) -> Result<(), Failure> {

@@ -1,6 +1,5 @@
 //! The `table` source: rows of no epoch, read whole and held in memory for a join to look up.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -66,19 +65,15 @@ impl TableSource {
             end: size,
             size,
         };
-        let (mut parts, mut bad) = (Vec::new(), None);
-        FilesReader::new(self.format.clone(), false).read(&range, &mut |part| {
-            bad = part.bad.into_iter().next();
-            parts.push(part.rows);
-            match bad {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
+        let mut parts = Vec::new();
+        for part in FilesReader::new(self.format.clone(), false).read(&range)? {
+            let part = part?;
+            if let Some(bad) = part.bad.into_iter().next() {
+                return Err(Failure::user(bad.reason)
+                    .from_origin(bad.origin)
+                    .help("mend the file: every line of a table must be a row"));
             }
-        })?;
-        if let Some(bad) = bad {
-            return Err(Failure::user(bad.reason)
-                .from_origin(bad.origin)
-                .help("mend the file: every line of a table must be a row"));
+            parts.push(part.rows);
         }
         concat_batches(&self.schema(), &parts)
             .map_err(|error| Failure::user(format!("the table is too large to be held: {error}")))

@@ -5,7 +5,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::{ControlFlow, Range};
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
@@ -67,8 +68,12 @@ impl Rows {
     }
 }
 
-/// Decodes the records of one range into [`Read`]s of at most [`PART_BYTES`] and [`PART_ROWS`].
-pub struct Decoder<'a> {
+/// Names the place of a position.
+pub type Origin = Box<dyn Fn(u64) -> String>;
+
+/// Decodes the records of one range into [`Read`]s of at most [`PART_BYTES`] and [`PART_ROWS`]: lines go in, [`Self::part`] gives
+/// what is whole of them.
+pub struct Decoder {
     schema: SchemaRef,
     rows: Rows,
     row_count: usize,
@@ -80,24 +85,16 @@ pub struct Decoder<'a> {
     consumed: u64,
     max_record: usize,
     left: u64,
-    /// Whether `emit` has said that the run is ending.
-    over: bool,
     /// Line ends of the bytes at hand; kept for its memory.
     ends: Vec<u32>,
-    origin: &'a dyn Fn(u64) -> String,
-    emit: &'a mut dyn FnMut(Read) -> ControlFlow<()>,
+    origin: Origin,
+    /// Whole parts that nobody has taken yet.
+    parts: VecDeque<Read>,
 }
 
-impl<'a> Decoder<'a> {
-    /// For a range of about `bytes` of input. `origin` names the place of a position, `emit` takes each part;
-    /// parts come with the positions of their rows if `provenance` is set.
-    pub fn new(
-        format: &RecordFormat,
-        bytes: u64,
-        provenance: bool,
-        origin: &'a dyn Fn(u64) -> String,
-        emit: &'a mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Self {
+impl Decoder {
+    /// For a range of about `bytes` of input; parts come with the positions of their rows if `provenance` is set.
+    pub fn new(format: &RecordFormat, bytes: u64, provenance: bool, origin: Origin) -> Self {
         let (rows, row_overhead) = match &format.format {
             Format::Text => (Rows::Text(TextRows::new()), 0),
             Format::Json(schema) => {
@@ -116,15 +113,14 @@ impl<'a> Decoder<'a> {
             consumed: 0,
             max_record: format.max_record,
             left: bytes,
-            over: false,
             ends: Vec::new(),
             origin,
-            emit,
+            parts: VecDeque::new(),
         }
     }
 
     /// Decodes whole lines; the last may lack its end.
-    pub fn lines(&mut self, bytes: &[u8], numbering: Numbering) -> ControlFlow<()> {
+    pub fn lines(&mut self, bytes: &[u8], numbering: Numbering) {
         // One check over all lines; only where it fails is every line checked alone.
         let valid = simdutf8::basic::from_utf8(bytes).ok();
         let mut ends = std::mem::take(&mut self.ends);
@@ -132,18 +128,11 @@ impl<'a> Decoder<'a> {
         if !bytes.ends_with(b"\n") && !bytes.is_empty() {
             ends.push(bytes.len() as u32);
         }
-        let decoded = self.records(bytes, valid, &ends, numbering);
+        self.records(bytes, valid, &ends, numbering);
         self.ends = ends;
-        decoded
     }
 
-    fn records(
-        &mut self,
-        bytes: &[u8],
-        valid: Option<&str>,
-        ends: &[u32],
-        numbering: Numbering,
-    ) -> ControlFlow<()> {
+    fn records(&mut self, bytes: &[u8], valid: Option<&str>, ends: &[u32], numbering: Numbering) {
         let (mut done, mut start) = (0, 0);
         while done < ends.len() {
             let lines = Lines {
@@ -154,14 +143,13 @@ impl<'a> Decoder<'a> {
             };
             let run = self.run(&lines, numbering, done as u64);
             if run == 0 {
-                self.one(&lines, numbering, done as u64)?;
+                self.one(&lines, numbering, done as u64);
             }
             done += run.max(1);
             let next = (ends[done - 1] as usize + 1).min(bytes.len());
             self.consumed += (next - start) as u64;
             start = next;
         }
-        ControlFlow::Continue(())
     }
 
     /// The short way: takes text lines as long as they are good and the part has room. Returns how many.
@@ -198,14 +186,14 @@ impl<'a> Decoder<'a> {
     }
 
     /// The long way: takes one line, whatever it is.
-    fn one(&mut self, lines: &Lines<'_>, numbering: Numbering, number: u64) -> ControlFlow<()> {
+    fn one(&mut self, lines: &Lines<'_>, numbering: Numbering, number: u64) {
         let bytes = lines.bytes;
         let (record, _) = record(bytes, lines.start, lines.ends[0] as usize);
         let position = numbering.position(number, lines.start as u64);
         if record.len() > self.max_record {
             return self.too_long(&bytes[record], position);
         }
-        self.make_room(record.len() + self.row_overhead)?;
+        self.make_room(record.len() + self.row_overhead);
         let text = match lines.valid {
             Some(text) => Ok(&text[record.clone()]),
             None => check(&bytes[record.clone()]),
@@ -214,18 +202,16 @@ impl<'a> Decoder<'a> {
             Ok(text) => self.record(text, position),
             Err(reason) => self.reject(&bytes[record], position, reason),
         }
-        ControlFlow::Continue(())
     }
 
     /// Reports a record that is longer than the limit, of which `head` is the beginning.
-    pub fn too_long(&mut self, head: &[u8], position: u64) -> ControlFlow<()> {
-        self.make_room(head.len().min(super::RAW_BYTES))?;
+    pub fn too_long(&mut self, head: &[u8], position: u64) {
+        self.make_room(head.len().min(super::RAW_BYTES));
         let reason = format!(
             "the record is longer than `max_record`, {} bytes",
             self.max_record
         );
         self.reject(head, position, reason);
-        ControlFlow::Continue(())
     }
 
     /// Reports input that could not be read as records at all.
@@ -238,15 +224,16 @@ impl<'a> Decoder<'a> {
         self.consumed += bytes;
     }
 
-    /// Passes on what is left; breaks if the run is ending.
-    pub fn finish(mut self) -> ControlFlow<()> {
-        if self.over {
-            return ControlFlow::Break(());
+    /// The next part that is whole.
+    pub fn part(&mut self) -> Option<Read> {
+        self.parts.pop_front()
+    }
+
+    /// There is no more input: what is left is the last part.
+    pub fn finish(&mut self) {
+        if self.row_count > 0 || !self.bad.is_empty() || self.consumed > 0 {
+            self.end_part();
         }
-        if self.row_count == 0 && self.bad.is_empty() && self.consumed == 0 {
-            return ControlFlow::Continue(());
-        }
-        self.pass_on()
     }
 
     #[inline]
@@ -277,15 +264,14 @@ impl<'a> Decoder<'a> {
 
     /// Ends the part if a record of `bytes` does not fit it any more.
     #[inline]
-    fn make_room(&mut self, bytes: usize) -> ControlFlow<()> {
+    fn make_room(&mut self, bytes: usize) {
         let records = self.row_count + self.bad.len();
         if records > 0 && (records >= PART_ROWS || self.row_bytes + bytes > PART_BYTES) {
-            return self.pass_on();
+            self.end_part();
         }
-        ControlFlow::Continue(())
     }
 
-    fn pass_on(&mut self) -> ControlFlow<()> {
+    fn end_part(&mut self) {
         let rows = if self.row_count == 0 {
             RecordBatch::new_empty(self.schema.clone())
         } else {
@@ -297,7 +283,7 @@ impl<'a> Decoder<'a> {
         self.left = self.left.saturating_sub(self.consumed);
         self.row_count = 0;
         self.row_bytes = 0;
-        let emitted = (self.emit)(Read {
+        self.parts.push_back(Read {
             rows,
             positions: self.positions.as_mut().map(|positions| {
                 Arc::new(UInt64Array::from(std::mem::take(positions))) as ArrayRef
@@ -305,8 +291,6 @@ impl<'a> Decoder<'a> {
             bad: std::mem::take(&mut self.bad),
             bytes: std::mem::take(&mut self.consumed),
         });
-        self.over = emitted.is_break();
-        emitted
     }
 }
 

@@ -1,5 +1,8 @@
 //! Lines to rows, against a slow twin.
 
+use std::iter;
+use std::ops::ControlFlow;
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use proptest::prelude::*;
@@ -47,24 +50,22 @@ fn twin(input: &[u8], max_record: usize) -> Vec<Outcome> {
 }
 
 fn decode(format: &RecordFormat, chunks: &[&[u8]]) -> Vec<Read> {
-    let mut parts = Vec::new();
     let origin = |position: u64| position.to_string();
-    let mut emit = |part| {
-        parts.push(part);
-        ControlFlow::Continue(())
-    };
-    let mut decoder = Decoder::new(format, 0, true, &origin, &mut emit);
+    let mut decoder = Decoder::new(format, 0, true, Box::new(origin));
     let mut framer = Framer::new(format.max_record, 0);
-    let mut frame = |frame: Frame<'_>| match frame {
-        Frame::Lines { bytes, at } => decoder.lines(bytes, Numbering::Bytes(at)),
-        Frame::TooLong { head, at } => decoder.too_long(head, at),
+    let mut frame = |frame: Frame<'_>| {
+        match frame {
+            Frame::Lines { bytes, at } => decoder.lines(bytes, Numbering::Bytes(at)),
+            Frame::TooLong { head, at } => decoder.too_long(head, at),
+        }
+        ControlFlow::Continue(())
     };
     for chunk in chunks {
         assert!(framer.push(chunk, &mut frame).is_continue());
     }
     assert!(framer.finish(&mut frame).is_continue());
-    assert!(decoder.finish().is_continue());
-    parts
+    decoder.finish();
+    iter::from_fn(|| decoder.part()).collect()
 }
 
 /// What came out, rows and bad records each in their order.

@@ -1,6 +1,5 @@
 //! JSON lines, good and bad.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -37,18 +36,13 @@ fn decode(schema: &SchemaRef, input: &str) -> (RecordBatch, Vec<BadRecord>) {
     };
     let (mut rows, mut bad) = (Vec::new(), Vec::new());
     let origin = |line: u64| format!("line {line}");
-    let mut emit = |part: crate::format::Read| {
+    let mut decoder = Decoder::new(&format, input.len() as u64, true, Box::new(origin));
+    decoder.lines(input.as_bytes(), Numbering::Lines(1));
+    decoder.finish();
+    while let Some(part) = decoder.part() {
         rows.push(part.rows);
         bad.extend(part.bad);
-        ControlFlow::Continue(())
-    };
-    let mut decoder = Decoder::new(&format, input.len() as u64, true, &origin, &mut emit);
-    assert!(
-        decoder
-            .lines(input.as_bytes(), Numbering::Lines(1))
-            .is_continue()
-    );
-    assert!(decoder.finish().is_continue());
+    }
     (concat_batches(schema, &rows).expect("equal schemas"), bad)
 }
 
@@ -207,19 +201,11 @@ fn a_row_of_absent_values_does_not_make_parts_without_bound() {
         format: Format::Json(schema),
         max_record: 100,
     };
-    let mut largest = 0;
-    let mut emit = |part: crate::format::Read| {
-        largest = largest.max(part.rows.num_rows() * 800);
-        ControlFlow::Continue(())
-    };
-    let origin = |_| String::new();
-    let mut decoder = Decoder::new(&format, 0, false, &origin, &mut emit);
-    assert!(
-        decoder
-            .lines("{}\n".repeat(2000).as_bytes(), Numbering::Lines(1))
-            .is_continue()
-    );
-    assert!(decoder.finish().is_continue());
+    let mut decoder = Decoder::new(&format, 0, false, Box::new(|_| String::new()));
+    decoder.lines("{}\n".repeat(2000).as_bytes(), Numbering::Lines(1));
+    decoder.finish();
+    let parts = std::iter::from_fn(|| decoder.part());
+    let largest = parts.map(|part| part.rows.num_rows() * 800).max().unwrap();
     assert!(largest <= crate::format::PART_BYTES, "{largest}");
 }
 

@@ -10,12 +10,10 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::Failure;
 use crate::format::{BadRecord, Decoder, Frame, Framer, Numbering, Read, RecordFormat};
-use crate::receive::{Range, Reader};
+use crate::receive::{Parts, Range, Reader};
 
-/// Read at once: stays in a core's second-level cache between the kernel's copy and the decoder's.
-const CHUNK: usize = 256 << 10;
-/// Read at once to end the range's last record.
-const TAIL_CHUNK: usize = 64 << 10;
+/// Read at once: stays in a core's second-level cache between the kernel's copy and the decoder's, beside what is made of it.
+const CHUNK: usize = 64 << 10;
 
 /// The reader of a `files` source.
 #[derive(Debug)]
@@ -38,17 +36,15 @@ impl FilesReader {
 }
 
 /// A `Range::File` taken apart.
-struct Span<'a> {
-    path: &'a str,
+struct Span {
+    path: String,
     start: u64,
     end: u64,
     size: u64,
 }
 
-/// Why a range was not read to its end.
-enum Stop {
-    /// The run is ending.
-    Broken,
+/// Why a range is not read to its end.
+enum Trouble {
     /// The file is not what was listed; decided about by `on_error`.
     Changed(String),
     /// The system refused.
@@ -60,11 +56,7 @@ impl Reader for FilesReader {
         self.schema.clone()
     }
 
-    fn read(
-        &self,
-        range: &Range,
-        emit: &mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    fn read(&self, range: &Range) -> Result<Parts, Failure> {
         let Range::File {
             path,
             start,
@@ -77,34 +69,26 @@ impl Reader for FilesReader {
             )));
         };
         let span = Span {
-            path,
+            path: path.clone(),
             start: *start,
             end: *end,
             size: *size,
         };
-        match self.decode(&span, emit) {
-            Ok(()) | Err(Stop::Broken) => Ok(()),
-            Err(Stop::Changed(reason)) => {
-                let origin = format!("{path}, bytes {start} to {end}");
-                let bad = BadRecord {
-                    origin,
-                    reason,
-                    raw: String::new(),
-                };
-                let rows = RecordBatch::new_empty(self.schema.clone());
-                // Whether the run is ending or not, this was the last part.
-                let _ = emit(Read {
-                    rows,
-                    positions: None,
-                    bad: vec![bad],
-                    bytes: 0,
-                });
-                Ok(())
-            }
-            Err(Stop::Failed(error)) => {
-                Err(Failure::external(format!("cannot read `{path}`: {error}")))
-            }
-        }
+        let (feed, trouble) = match Feed::open(&span, self.format.max_record) {
+            Ok(feed) => (feed, None),
+            Err(trouble) => (None, Some(trouble)),
+        };
+        let name = Box::new({
+            let path = path.clone();
+            move |position| origin(&path, position)
+        });
+        Ok(Box::new(FileParts {
+            decoder: Decoder::new(&self.format, end - start, self.provenance, name),
+            schema: self.schema.clone(),
+            span,
+            feed,
+            trouble,
+        }))
     }
 
     fn origin(&self, range: &Range, position: u64) -> String {
@@ -119,69 +103,121 @@ fn origin(path: &str, position: u64) -> String {
     format!("{path} at byte {position}")
 }
 
-impl FilesReader {
-    fn decode(
-        &self,
-        span: &Span<'_>,
-        emit: &mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Result<(), Stop> {
+/// The parts of a range.
+struct FileParts {
+    span: Span,
+    schema: SchemaRef,
+    decoder: Decoder,
+    /// Until there is nothing more to read.
+    feed: Option<Feed>,
+    /// Told once what was decoded before it has been taken.
+    trouble: Option<Trouble>,
+}
+
+impl Iterator for FileParts {
+    type Item = Result<Read, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(part) = self.decoder.part() {
+                return Some(Ok(part));
+            }
+            let Some(feed) = &mut self.feed else {
+                let trouble = self.trouble.take()?;
+                return Some(self.tell(trouble));
+            };
+            let fed = feed.chunk(&self.span, &mut self.decoder);
+            if !matches!(fed, Ok(ControlFlow::Continue(()))) {
+                self.trouble = fed.err();
+                self.feed = None;
+                self.decoder.finish();
+            }
+        }
+    }
+}
+
+impl FileParts {
+    fn tell(&self, trouble: Trouble) -> Result<Read, Failure> {
+        let Span {
+            path, start, end, ..
+        } = &self.span;
+        match trouble {
+            Trouble::Changed(reason) => Ok(Read {
+                rows: RecordBatch::new_empty(self.schema.clone()),
+                positions: None,
+                bad: vec![BadRecord {
+                    origin: format!("{path}, bytes {start} to {end}"),
+                    reason,
+                    raw: String::new(),
+                }],
+                bytes: 0,
+            }),
+            Trouble::Failed(error) => {
+                Err(Failure::external(format!("cannot read `{path}`: {error}")))
+            }
+        }
+    }
+}
+
+/// Gives a decoder all records that start in a range, from one chunk of the file after the other.
+struct Feed {
+    file: File,
+    /// Whether the file has more bytes than when it was listed.
+    grown: bool,
+    framer: Framer,
+    buffer: Vec<u8>,
+    /// What is read next.
+    at: u64,
+    /// Where the records that are decoded end.
+    done: u64,
+}
+
+impl Feed {
+    /// `None` if no record starts in the range.
+    fn open(span: &Span, max_record: usize) -> Result<Option<Self>, Trouble> {
         let (file, grown) = open(span)?;
         let most = span.size - span.start.min(span.size);
         let mut buffer = vec![0; CHUNK.min(usize::try_from(most).unwrap_or(CHUNK))];
-        let Some(first) = first_record(&file, span, &mut buffer)? else {
-            return Ok(());
-        };
-        let name = |position| origin(span.path, position);
-        let mut decoder =
-            Decoder::new(&self.format, span.end - first, self.provenance, &name, emit);
-        let fed = self.feed(&file, span, first, grown, &mut buffer, &mut decoder);
-        // What was decoded before the trouble is good.
-        match decoder.finish() {
-            ControlFlow::Continue(()) => fed,
-            ControlFlow::Break(()) => Err(Stop::Broken),
-        }
+        let first = first_record(&file, span, &mut buffer)?;
+        Ok(first.map(|first| Self {
+            file,
+            grown,
+            framer: Framer::new(max_record, first),
+            buffer,
+            at: first,
+            done: first,
+        }))
     }
 
-    /// Gives the decoder all records that start in `first..span.end`.
-    fn feed(
-        &self,
-        file: &File,
-        span: &Span<'_>,
-        first: u64,
-        grown: bool,
-        buffer: &mut [u8],
-        decoder: &mut Decoder<'_>,
-    ) -> Result<(), Stop> {
-        let mut framer = Framer::new(self.format.max_record, first);
-        let mut done = first;
-        let mut at = first;
-        while at < span.size {
-            if at >= span.end && (!framer.is_unfinished() || framer.is_skipping()) {
-                return Ok(());
-            }
-            let read = read_chunk(file, span, at, buffer)?;
-            at += read as u64;
-            let pushed = framer.push(&buffer[..read], |frame| {
-                decode_frame(decoder, frame, span.end, &mut done)
-            });
-            if pushed.is_break() {
-                return Ok(());
-            }
+    /// Reads the next chunk; breaks after the last.
+    fn chunk(&mut self, span: &Span, decoder: &mut Decoder) -> Result<ControlFlow<()>, Trouble> {
+        let is_unfinished = self.framer.is_unfinished() && !self.framer.is_skipping();
+        if self.at >= span.end && !is_unfinished {
+            return Ok(ControlFlow::Break(()));
         }
-        if grown && framer.is_unfinished() && !framer.is_skipping() {
+        let (done, end) = (&mut self.done, span.end);
+        if self.at < span.size {
+            let read = read_chunk(&self.file, span, self.at, &mut self.buffer)?;
+            self.at += read as u64;
+            let each = |frame: Frame<'_>| decode_frame(decoder, frame, end, done);
+            return Ok(self.framer.push(&self.buffer[..read], each));
+        }
+        if self.grown {
             let reason = "the file was still being written when it was listed: this record has no end, and what follows is not read";
-            decoder.unreadable(BadRecord::new(origin(span.path, done), reason, &[]));
+            decoder.unreadable(BadRecord::new(origin(&span.path, *done), reason, &[]));
         } else {
             // Break or not, there is no more.
-            let _ = framer.finish(|frame| decode_frame(decoder, frame, span.end, &mut done));
+            let _ = self
+                .framer
+                .finish(|frame| decode_frame(decoder, frame, end, done));
         }
-        Ok(())
+        Ok(ControlFlow::Break(()))
     }
 }
 
 /// Decodes what starts before `end`; breaks after it.
 fn decode_frame(
-    decoder: &mut Decoder<'_>,
+    decoder: &mut Decoder,
     frame: Frame<'_>,
     end: u64,
     done: &mut u64,
@@ -203,13 +239,13 @@ fn decode_frame(
             let records = without_mark(mine, at);
             let mark = (mine.len() - records.len()) as u64;
             decoder.skip(mark);
-            decoder.lines(records, Numbering::Bytes(at + mark))?;
+            decoder.lines(records, Numbering::Bytes(at + mark));
             if mine.len() < bytes.len() || *done >= end {
                 return ControlFlow::Break(());
             }
-            ControlFlow::Continue(())
         }
     }
+    ControlFlow::Continue(())
 }
 
 /// Without the byte order mark that some editors put at the beginning of a file.
@@ -233,30 +269,30 @@ fn lines_before(lines: &[u8], bytes: u64) -> &[u8] {
 }
 
 /// Opens the file and compares it with what was listed; also says whether it has grown.
-fn open(span: &Span<'_>) -> Result<(File, bool), Stop> {
-    let file = File::open(span.path).map_err(|error| match error.kind() {
+fn open(span: &Span) -> Result<(File, bool), Trouble> {
+    let file = File::open(&span.path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             let reason = "the file has gone since it was listed, or this process does not see the files that process 0 sees";
-            Stop::Changed(reason.to_owned())
+            Trouble::Changed(reason.to_owned())
         }
-        _ => Stop::Failed(error),
+        _ => Trouble::Failed(error),
     })?;
-    let size = file.metadata().map_err(Stop::Failed)?.len();
+    let size = file.metadata().map_err(Trouble::Failed)?.len();
     if size < span.size {
         return Err(shrunk(span, size));
     }
     Ok((file, size > span.size))
 }
 
-fn shrunk(span: &Span<'_>, size: u64) -> Stop {
-    Stop::Changed(format!(
+fn shrunk(span: &Span, size: u64) -> Trouble {
+    Trouble::Changed(format!(
         "the file has shrunk from {} to {size} bytes since it was listed",
         span.size
     ))
 }
 
 /// Where the first record of the range starts, if one does.
-fn first_record(file: &File, span: &Span<'_>, buffer: &mut [u8]) -> Result<Option<u64>, Stop> {
+fn first_record(file: &File, span: &Span, buffer: &mut [u8]) -> Result<Option<u64>, Trouble> {
     if span.start == 0 {
         return Ok((span.end > 0).then_some(0));
     }
@@ -264,7 +300,7 @@ fn first_record(file: &File, span: &Span<'_>, buffer: &mut [u8]) -> Result<Optio
     let mut at = span.start - 1;
     let last = span.end - 1;
     while at < last {
-        let wanted = TAIL_CHUNK.min((last - at) as usize);
+        let wanted = CHUNK.min((last - at) as usize);
         let read = read_at(file, span, at, &mut buffer[..wanted])?;
         if let Some(line_end) = memchr::memchr(b'\n', &buffer[..read]) {
             return Ok(Some(at + line_end as u64 + 1));
@@ -274,24 +310,21 @@ fn first_record(file: &File, span: &Span<'_>, buffer: &mut [u8]) -> Result<Optio
     Ok(None)
 }
 
-fn read_chunk(file: &File, span: &Span<'_>, at: u64, buffer: &mut [u8]) -> Result<usize, Stop> {
-    let wanted = if at < span.end {
-        span.end - at
-    } else {
-        TAIL_CHUNK as u64
-    };
-    let wanted = wanted.min(span.size - at).min(buffer.len() as u64) as usize;
+fn read_chunk(file: &File, span: &Span, at: u64, buffer: &mut [u8]) -> Result<usize, Trouble> {
+    // The range's last record may end behind it.
+    let end = if at < span.end { span.end } else { span.size };
+    let wanted = (end - at).min(buffer.len() as u64) as usize;
     read_at(file, span, at, &mut buffer[..wanted])
 }
 
 /// Reads at least one byte: there must be one, since the file was longer when it was listed.
-fn read_at(file: &File, span: &Span<'_>, at: u64, buffer: &mut [u8]) -> Result<usize, Stop> {
+fn read_at(file: &File, span: &Span, at: u64, buffer: &mut [u8]) -> Result<usize, Trouble> {
     loop {
         match file.read_at(buffer, at) {
             Ok(0) => return Err(shrunk(span, at)),
             Ok(read) => return Ok(read),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Stop::Failed(error)),
+            Err(error) => return Err(Trouble::Failed(error)),
         }
     }
 }

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,8 +19,8 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::{
-    Budget, Offer, OpenOptions, PART_BYTES, PART_ROWS, Range, Read, Reader, Receiver, Source,
-    Waiting, foreign_position,
+    Budget, Offer, OpenOptions, PART_BYTES, PART_ROWS, Parts, Range, Read, Reader, Receiver,
+    Source, Waiting, foreign_position,
 };
 use crate::batch::ColumnType;
 use crate::config::Table;
@@ -218,6 +218,7 @@ impl Receiver for GenerateReceiver {
     }
 }
 
+#[derive(Clone)]
 struct GenerateReader {
     config: GenerateSource,
     schema: SchemaRef,
@@ -273,11 +274,7 @@ impl Reader for GenerateReader {
         self.schema.clone()
     }
 
-    fn read(
-        &self,
-        range: &Range,
-        emit: &mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    fn read(&self, range: &Range) -> Result<Parts, Failure> {
         let Range::Rows {
             first,
             count,
@@ -288,26 +285,23 @@ impl Reader for GenerateReader {
                 "a generate source was given {range:?} to read"
             )));
         };
-        let mut at = first;
-        while at < first + count {
-            let (next, rows) = self.part(at, first + count, since);
-            let positions = self
-                .provenance
-                .then(|| Arc::new(UInt64Array::from_iter_values(at..next)) as ArrayRef);
-            let bytes = (next - at) * ROW_BYTES;
-            if emit(Read {
-                rows,
-                positions,
-                bad: Vec::new(),
-                bytes,
+        let (maker, mut at, end) = (self.clone(), first, first + count);
+        Ok(Box::new(iter::from_fn(move || {
+            (at < end).then(|| {
+                let (next, rows) = maker.part(at, end, since);
+                let positions = maker
+                    .provenance
+                    .then(|| Arc::new(UInt64Array::from_iter_values(at..next)) as ArrayRef);
+                let bytes = (next - at) * ROW_BYTES;
+                at = next;
+                Ok(Read {
+                    rows,
+                    positions,
+                    bad: Vec::new(),
+                    bytes,
+                })
             })
-            .is_break()
-            {
-                break;
-            }
-            at = next;
-        }
-        Ok(())
+        })))
     }
 
     fn origin(&self, _range: &Range, position: u64) -> String {

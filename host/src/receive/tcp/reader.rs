@@ -1,14 +1,14 @@
 //! Decodes a block that the receiver has offered; in process 0, once.
 
-use std::ops::ControlFlow;
+use std::iter;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::buffer::{Buffer, Segment};
 use crate::error::Failure;
-use crate::format::{Decoder, Numbering, Read, RecordFormat};
-use crate::receive::{Range, Reader};
+use crate::format::{Decoder, Numbering, RecordFormat};
+use crate::receive::{Parts, Range, Reader};
 
 /// The reader of a `tcp` source.
 #[derive(Debug)]
@@ -37,11 +37,7 @@ impl Reader for TcpReader {
         self.schema.clone()
     }
 
-    fn read(
-        &self,
-        range: &Range,
-        emit: &mut dyn FnMut(Read) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    fn read(&self, range: &Range) -> Result<Parts, Failure> {
         let Range::Held { block, bytes, .. } = range else {
             return Err(Failure::internal(format!(
                 "a tcp source was given {range:?} to read"
@@ -52,22 +48,27 @@ impl Reader for TcpReader {
                 "block {block} of a tcp source is not held in this process"
             ))
         })?;
-        let origin = |position| self.buffer.origin(position);
-        let mut decoder = Decoder::new(&self.format, *bytes, self.provenance, &origin, emit);
-        for segment in segments {
-            let decoded = match segment {
-                Segment::Lines { first, bytes, .. } => {
-                    decoder.lines(&bytes, Numbering::Lines(first.pack()))
+        let buffer = self.buffer.clone();
+        let origin = Box::new(move |position| buffer.origin(position));
+        let mut decoder = Decoder::new(&self.format, *bytes, self.provenance, origin);
+        let mut segments = segments.into_iter();
+        Ok(Box::new(iter::from_fn(move || {
+            loop {
+                if let Some(part) = decoder.part() {
+                    return Some(Ok(part));
                 }
-                Segment::TooLong { at, head } => decoder.too_long(&head, at.pack()),
-            };
-            if decoded.is_break() {
-                return Ok(());
+                match segments.next() {
+                    Some(Segment::Lines { first, bytes, .. }) => {
+                        decoder.lines(&bytes, Numbering::Lines(first.pack()));
+                    }
+                    Some(Segment::TooLong { at, head }) => decoder.too_long(&head, at.pack()),
+                    None => {
+                        decoder.finish();
+                        return decoder.part().map(Ok);
+                    }
+                }
             }
-        }
-        // Whether the run is ending or not, there is no more.
-        let _ = decoder.finish();
-        Ok(())
+        })))
     }
 
     fn load(&self, range: &Range, saved: &[u8]) -> Result<(), Failure> {

@@ -3,7 +3,6 @@
 mod properties;
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -77,13 +76,8 @@ fn open(source: &FilesSource, available_now: bool) -> (Box<dyn Receiver>, Arc<dy
 }
 
 fn read(reader: &dyn Reader, range: &Range) -> Vec<Read> {
-    let mut parts = Vec::new();
-    let result = reader.read(range, &mut |part| {
-        parts.push(part);
-        ControlFlow::Continue(())
-    });
-    result.expect("reads");
-    parts
+    let parts = reader.read(range).expect("begins");
+    parts.collect::<Result<_, _>>().expect("reads")
 }
 
 /// Rows with their places, and the reasons of bad records.

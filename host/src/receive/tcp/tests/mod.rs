@@ -4,7 +4,6 @@ mod properties;
 
 use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,7 +88,8 @@ impl Run {
         for range in &offer.ranges {
             let (rows, bad) = (&mut self.rows, &mut self.bad);
             let mut of_range = 0;
-            let mut emit = |part: crate::receive::Read| {
+            for part in self.reader.read(range).expect("begins") {
+                let part = part.expect("reads");
                 let lines = part.rows.column(0).as_string::<i32>();
                 let positions = part
                     .positions
@@ -104,9 +104,7 @@ impl Run {
                         .into_iter()
                         .map(|bad| format!("{}: {}", bad.origin, bad.reason)),
                 );
-                ControlFlow::Continue(())
-            };
-            self.reader.read(range, &mut emit).expect("reads");
+            }
             let Range::Held { rows, .. } = range else {
                 panic!("{range:?}")
             };
@@ -380,11 +378,6 @@ fn a_block_is_read_once() {
     drop(peer);
     run.wait(|run| run.receiver.waiting().expect("no failure").bytes > 0);
     let offer = run.take(ALL);
-    let again = run
-        .reader
-        .read(&offer.ranges[0], &mut |_| ControlFlow::Continue(()));
-    assert_eq!(
-        again.expect_err("taken").fault,
-        crate::error::Fault::Internal
-    );
+    let again = run.reader.read(&offer.ranges[0]).err();
+    assert_eq!(again.expect("taken").fault, crate::error::Fault::Internal);
 }
