@@ -4,17 +4,17 @@
 //! one with a question on its standard input; the child holds itself to its [`Bounds`] first of all and [`answer`]s. It knows nothing of
 //! its parent's environment, unless it is told so.
 
-use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::RecvTimeoutError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::behind::{Rank, processor_time, start_behind};
 use crate::config::{format_duration, format_size};
 use crate::error::Failure;
 use crate::thread;
@@ -25,8 +25,10 @@ const ANSWER_BYTES: u64 = 64 << 20;
 const LAST_WORDS: u64 = 4 << 10;
 /// Between the signal that says that the processor time is over and the end.
 const CPU_GRACE: u64 = 1;
-/// How much less a child counts than the server and its runners: whoever pushes what takes long to compile holds up nobody's epochs.
-const NICE: i32 = 19;
+/// A child that runs when nothing else wants to is looked at so often.
+const LOOK: Duration = Duration::from_millis(250);
+/// The share of a processor with which it goes on: nicely, it would have twice that beside runners that take all there is.
+const LEAST_SHARE: u32 = 50;
 /// So many times its processor time a child may take: on a busy machine it waits for the others, and that is not its fault.
 const WALL: u32 = 10;
 
@@ -138,26 +140,36 @@ impl Bounded {
     ) -> Result<A, Failure> {
         let question = serde_json::to_vec(question)
             .map_err(|error| Failure::internal(format!("a question is not JSON: {error}")))?;
-        let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .args(self.bounds.arguments())
-            .args(join_argument(self.cgroup.as_deref()))
-            .env_clear()
-            .envs(environment)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let (mut child, _parent) = start_behind(command, NICE).map_err(|error| {
-            Failure::external(format!("no process can be started to {work} it: {error}"))
-        })?;
-        let heard = hear(&mut child, question, self.bounds.wall());
-        // Gone already, if it has answered.
-        child.kill().ok();
-        let status = child.wait().map_err(|error| {
-            Failure::external(format!("a process that was to {work} is lost: {error}"))
-        })?;
-        let Some((answer, last_words)) = heard else {
+        let environment: Vec<_> = environment.collect();
+        let try_as = |rank, time| -> Result<_, Failure> {
+            let mut command = Command::new(&self.program);
+            command
+                .args(arguments)
+                .args(self.bounds.arguments())
+                .args(join_argument(self.cgroup.as_deref()))
+                .env_clear()
+                .envs(environment.iter().cloned())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let (mut child, _parent) = start_behind(command, rank).map_err(|error| {
+                Failure::external(format!("no process can be started to {work} it: {error}"))
+            })?;
+            let heard = hear(&mut child, question.clone(), time, rank == Rank::Idle);
+            // Gone already, if it has answered.
+            child.kill().ok();
+            let status = child.wait().map_err(|error| {
+                Failure::external(format!("a process that was to {work} is lost: {error}"))
+            })?;
+            Ok((heard, status))
+        };
+        // Whoever pushes what takes long to compile holds up nobody's epochs, and waits for them no longer than need be.
+        let (began, wall) = (Instant::now(), self.bounds.wall());
+        let (mut heard, mut status) = try_as(Rank::Idle, wall)?;
+        if matches!(heard, Heard::ItStarves) {
+            (heard, status) = try_as(Rank::LAST, wall.saturating_sub(began.elapsed()))?;
+        }
+        let Heard::All(answer, last_words) = heard else {
             return Err(self.too_long(work));
         };
         match serde_json::from_slice(&answer) {
@@ -187,33 +199,6 @@ impl Bounded {
     }
 }
 
-/// The thread that has started a process, and is its parent until this is dropped.
-#[must_use]
-pub struct Parent {
-    _stays: Sender<Infallible>,
-}
-
-/// Starts a process that counts less than this one, by `nice`, before it does anything: only to be loaded takes it longer than a small epoch.
-///
-/// A process begins as the thread that starts it is, so that is a thread of its own, which stays: the child may have asked to be
-/// told of its end.
-///
-/// # Errors
-/// When the system cannot start it.
-pub fn start_behind(mut command: Command, nice: i32) -> io::Result<(Child, Parent)> {
-    let (tell, told) = crossbeam_channel::bounded(1);
-    let (stays, ends) = crossbeam_channel::bounded(0);
-    thread::spawn("parent", move || {
-        // Elsewhere that is said of a whole process.
-        #[cfg(target_os = "linux")]
-        rustix::process::nice(nice).ok();
-        tell.send(command.spawn()).ok();
-        ends.recv().ok();
-    });
-    let child = told.recv().expect("it tells how it went")?;
-    Ok((child, Parent { _stays: stays }))
-}
-
 /// How a process is told which control group to go to.
 pub fn join_argument(cgroup: Option<&Path>) -> Vec<OsString> {
     cgroup.map_or_else(Vec::new, |cgroup| {
@@ -221,8 +206,17 @@ pub fn join_argument(cgroup: Option<&Path>) -> Vec<OsString> {
     })
 }
 
-/// Gives the question, and waits for the answer and what else is said; nothing if the time is over before.
-fn hear(child: &mut Child, question: Vec<u8>, time: Duration) -> Option<(Vec<u8>, String)> {
+/// What came of a child.
+enum Heard {
+    /// Its answer, and what else it said.
+    All(Vec<u8>, String),
+    NothingInTime,
+    /// It hardly runs.
+    ItStarves,
+}
+
+/// Gives the question, and waits for the answer.
+fn hear(child: &mut Child, question: Vec<u8>, time: Duration, may_starve: bool) -> Heard {
     let mut stdin = child.stdin.take().expect("piped");
     let stdout = child.stdout.take().expect("piped");
     let stderr = child.stderr.take().expect("piped");
@@ -235,10 +229,24 @@ fn hear(child: &mut Child, question: Vec<u8>, time: Duration) -> Option<(Vec<u8>
     thread::spawn("answer", move || {
         tell.send(read(stdout, ANSWER_BYTES)).ok();
     });
-    let answer = told.recv_timeout(time).ok()?;
+    let (began, mut had) = (Instant::now(), Duration::ZERO);
+    let answer = loop {
+        let left = time.saturating_sub(began.elapsed());
+        match told.recv_timeout(if may_starve { left.min(LOOK) } else { left }) {
+            Ok(answer) => break answer,
+            Err(RecvTimeoutError::Timeout) if began.elapsed() < time => {}
+            Err(_) => return Heard::NothingInTime,
+        }
+        if let Some(has) = processor_time(child) {
+            if has.saturating_sub(had) < LOOK / LEAST_SHARE {
+                return Heard::ItStarves;
+            }
+            had = has;
+        }
+    };
     // Both streams end with the process.
     child.kill().ok();
-    Some((answer, last_words.join().unwrap_or_default()))
+    Heard::All(answer, last_words.join().unwrap_or_default())
 }
 
 /// What comes up to a limit; behind it nobody listens.
@@ -298,12 +306,25 @@ mod tests {
         assert_eq!(ask(LONG, &script), Err(Failure::user("no").help("yes")));
     }
 
+    /// The kernel's number for the policy of the shell itself.
+    #[cfg(target_os = "linux")]
+    const POLICY: &str = "$(cut -d' ' -f41 /proc/$$/stat)";
+
     #[cfg(target_os = "linux")]
     #[test]
-    fn it_counts_less_from_its_first_instruction_and_its_parent_as_before() {
+    fn it_runs_when_nothing_else_wants_to_from_its_first_instruction_and_its_parent_as_before() {
         let before = rustix::process::getpriority_process(None);
         assert_eq!(ask(LONG, "read q; echo \"{\\\"Ok\\\": $(nice)}\""), Ok(19));
+        let policy = format!("read q; echo \"{{\\\"Ok\\\": {POLICY}}}\"");
+        assert_eq!(ask(LONG, &policy), Ok(libc::SCHED_IDLE as u32));
         assert_eq!(rustix::process::getpriority_process(None), before);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn one_that_has_nothing_of_a_busy_machine_begins_again_with_a_share_of_it() {
+        let script = format!("[ {POLICY} = 5 ] && exec sleep 1000000; echo '{{\"Ok\": 3}}'");
+        assert_eq!(ask(LONG, &script), Ok(3));
     }
 
     #[test]

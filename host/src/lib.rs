@@ -23,8 +23,10 @@ pub mod telemetry;
 pub mod throttle;
 pub mod trace;
 
-pub mod bounded;
+pub mod behind;
 pub mod cgroup;
+
+pub mod bounded;
 // User code.
 pub mod plugin;
 // Data in.

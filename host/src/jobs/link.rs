@@ -10,7 +10,8 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::protocol::{Order, PROTOCOL, Report, hear, say};
 use super::{JobsOptions, runner};
-use crate::bounded::{join_argument, start_behind};
+use crate::behind::{Rank, start_behind};
+use crate::bounded::join_argument;
 use crate::ids::TenantId;
 use crate::plugin::Engine;
 use crate::thread;
@@ -19,7 +20,7 @@ use crate::thread;
 const EXIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How much less a runner's threads count than the server's: a tenant that takes all of the processor leaves the server able to answer.
-const NICE: i32 = 5;
+const RANK: Rank = Rank::Nice(5);
 
 /// What comes from a runner.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ fn start_process(
     // Ctrl-C in a terminal is for the server, which drains its runners.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let (mut child, _) = start_behind(command, NICE)?;
+    let (mut child, _) = start_behind(command, RANK)?;
     let stdin = child.stdin.take().expect("piped");
     let stdout = child.stdout.take().expect("piped");
     let child = Arc::new(Mutex::new(child));
