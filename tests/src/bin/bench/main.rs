@@ -55,7 +55,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Size of the text in MB
-    #[arg(long, default_value_t = 480)]
+    #[arg(long, default_value_t = 120)]
     megabytes: u64,
     /// Timed runs of each program [default: 7 of words and plugin, 3 of the others]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
