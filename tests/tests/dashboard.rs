@@ -53,6 +53,13 @@ fn loaded() -> (Server, String) {
     (server, token)
 }
 
+/// Gives acme's pipelines a file to read, whole.
+fn give(server: &Server, lines: &str) {
+    let files = server.files("acme");
+    fs::write(files.join("a"), lines).unwrap();
+    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+}
+
 /// A browser that has signed in with a token, as a person does.
 fn signed_in(server: &Server, token: &str) -> Browser {
     let mut browser = Browser::start();
@@ -121,10 +128,8 @@ fn figures_move_and_what_a_pipeline_says_comes_as_text() {
     let before = browser.evaluate(drawn);
     browser.wait_for(&format!("{drawn} !== {before}"));
 
-    let files = server.files("acme");
     let line = "<img src=/nowhere onerror=document.title='broken'>\n";
-    fs::write(files.join("a"), line).unwrap();
-    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+    give(&server, line);
     browser.wait_for_text("<img src=/nowhere");
     assert_eq!(
         browser.evaluate("document.querySelectorAll('.log img').length"),
@@ -263,9 +268,7 @@ fn rejected_rows_are_listed_with_step_reason_and_origin_at_a_desk_on_a_phone_and
     let mut browser = signed_in(&server, &token);
     let page = "#/t/acme/pipelines/picky";
     go(&mut browser, page, "No rejected row waits for anything.");
-    let files = server.files("acme");
-    fs::write(files.join("a"), "<img src=/nowhere>!\n").unwrap();
-    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+    give(&server, "<img src=/nowhere>!\n");
     browser.wait_for_text("1 open");
     browser.wait_for_text("in/a at byte 0");
     let cells = "[...document.querySelectorAll('.rejected table:not([hidden])')].map((table) => table.innerText).join()";
@@ -321,9 +324,7 @@ fn a_rejected_row_is_listed_however_long_its_epoch_takes() {
     let mut browser = signed_in(&server, &token);
     let page = "#/t/acme/pipelines/picky";
     go(&mut browser, page, "No rejected row waits for anything.");
-    let files = server.files("acme");
-    fs::write(files.join("a"), "bad!\ngood\n").unwrap();
-    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+    give(&server, "bad!\ngood\n");
     browser.wait_for_text("1 open");
     assert_eq!(browser.errors(), [""; 0]);
 }
@@ -334,9 +335,7 @@ fn rejected_rows_are_replayed_and_discarded_by_clicking() {
     let path = "/v1/tenants/acme/plugins/picky";
     assert_eq!(server.ask(&token, "PUT", path, &picky()).status, 200);
     assert_eq!(apply(&server, &token, "acme", PICKY).status, 200);
-    let files = server.files("acme");
-    fs::write(files.join("a"), "one!\ntwo!\nthree!\n").unwrap();
-    fs::rename(files.join("a"), files.join("in").join("a")).unwrap();
+    give(&server, "one!\ntwo!\nthree!\n");
     let mut browser = signed_in(&server, &token);
     go(&mut browser, "#/t/acme/pipelines/picky", "3 open");
 
