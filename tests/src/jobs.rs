@@ -166,6 +166,7 @@ pub fn options(folder: &Path, in_process: bool) -> JobsOptions {
         },
         cgroups: None,
         in_process,
+        keep_idle: Duration::from_millis(200),
         // One for all tests: the plugins are the same.
         cache: plugins().with_file_name("compiled"),
         collector: None,

@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
-use wasmill::jobs::{Event, Jobs, LogLevel, Phase, Quotas, Terms, Wanted};
+use wasmill::jobs::{Event, Jobs, JobsOptions, LogLevel, Phase, Quotas, Terms, Wanted};
 use wasmill_tests::jobs::{
     COUNTS, Host, NUMBERS, Raw, TALK, above, count_of, define, give, has_delivered, home, numbers,
     options, signal, undisturbed, write_version,
 };
-use wasmill_tests::{binary, wait_until};
+use wasmill_tests::{PATIENCE, binary, wait_until};
 
 #[expect(dead_code, reason = "the host's own tests use more of it")]
 #[path = "../../host/src/plugin/tests/guests.rs"]
@@ -73,6 +73,35 @@ fn the_death_of_a_runner_costs_its_own_tenant_a_restart_and_nobody_a_row() {
             "{used:?}, {in_all}"
         );
     }
+}
+
+#[test]
+fn a_runner_with_nothing_to_do_stays_for_what_its_tenant_starts_next() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = JobsOptions {
+        keep_idle: PATIENCE,
+        ..options(folder.path(), false)
+    };
+    let jobs = Jobs::start(options).expect("the folder is writable");
+    let host = Host { folder, jobs };
+    let [mut first, next] = ["first", "next"].map(|name| host.define("acme", name, COUNTS));
+    host.jobs.set(first.clone());
+    host.wait_for(&first, Phase::Running);
+    let runner = host.runner_of("acme").expect("its pipeline runs");
+    first.state = Wanted::Stopped;
+    host.jobs.set(first.clone());
+    host.wait_for(&first, Phase::Stopped);
+    host.jobs.set(next.clone());
+    host.wait_for(&next, Phase::Running);
+    assert_eq!(host.runner_of("acme"), Some(runner));
+    for job in [&first, &next] {
+        host.jobs.remove(&job.tenant, &job.pipeline);
+    }
+    host.jobs.forget(&next.tenant);
+    wait_until(
+        "the end of the runner of a tenant that is forgotten",
+        || host.runner_of("acme").is_none(),
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the supervisor knows: jobs, their runs, and the runners that these are in.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
@@ -67,8 +67,17 @@ pub struct Runner {
     pub metered: Instant,
     /// When it last said something.
     pub heard: Instant,
+    /// Since when it has had nothing to do.
+    idle: Option<Instant>,
     /// Has been told that nothing more comes.
     pub is_closed: bool,
+}
+
+impl Runner {
+    fn close(&mut self) {
+        self.is_closed = true;
+        self.link.close();
+    }
 }
 
 impl Entry {
@@ -139,6 +148,7 @@ impl Book {
             usage: Usage::default(),
             metered: Instant::now(),
             heard: Instant::now(),
+            idle: None,
             is_closed: false,
         };
         self.runners.insert(id, runner);
@@ -209,6 +219,9 @@ impl Book {
     pub fn forget(&mut self, tenant: &TenantId) {
         self.terms.remove(tenant);
         self.past.remove(tenant);
+        let runners = self.runners.values_mut();
+        let its = runners.filter(|runner| runner.tenant == *tenant);
+        its.for_each(Runner::close);
     }
 
     /// Notes what a runner has used by now.
@@ -254,8 +267,8 @@ impl Book {
         }
     }
 
-    /// Forgets jobs that are removed, and lets runners go that have nothing to do and will not have soon.
-    pub fn tidy(&mut self) {
+    /// Forgets jobs that are removed, and lets runners go that have had nothing to do for so long.
+    pub fn tidy(&mut self, keep_idle: Duration) {
         let is_needed = |entry: &Entry| !entry.is_removed || entry.run.is_some();
         self.jobs.retain(|_, entry| is_needed(entry));
         for (id, runner) in &mut self.runners {
@@ -265,9 +278,10 @@ impl Book {
                 let comes_back = matches!(entry.job.status().phase, Phase::Waiting { .. });
                 runs_here || (comes_back && *tenant == runner.tenant)
             });
-            if !has_work {
-                runner.is_closed = true;
-                runner.link.close();
+            let idle = (!has_work).then(|| runner.idle.unwrap_or_else(Instant::now));
+            runner.idle = idle;
+            if idle.is_some_and(|since| self.is_closed || since.elapsed() >= keep_idle) {
+                runner.close();
             }
         }
     }

@@ -24,6 +24,7 @@ mod usage;
 mod voice;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,8 @@ pub struct JobsOptions {
     pub cgroups: Option<Cgroups>,
     /// To run pipelines on threads of this process, for tests: a crash of one is then the crash of all.
     pub in_process: bool,
+    /// How long a runner stays that has nothing to do, for what its tenant may start next.
+    pub keep_idle: Duration,
     /// Folder of compiled plugins.
     pub cache: PathBuf,
     /// Where traces go.

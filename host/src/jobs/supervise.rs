@@ -82,7 +82,7 @@ impl Jobs {
         }
         let (key, happened) = book.want(desired);
         self.0.happen(&mut book, &key, happened);
-        book.tidy();
+        self.0.tidy(&mut book);
     }
 
     /// Says on what terms the pipelines of a tenant are run from now on.
@@ -112,7 +112,7 @@ impl Jobs {
         if let Some(entry) = book.jobs.get_mut(&key) {
             entry.is_removed = true;
             self.0.stop(&mut book, &key);
-            book.tidy();
+            self.0.tidy(&mut book);
         }
     }
 
@@ -157,7 +157,7 @@ impl Jobs {
         for key in keys {
             self.0.stop(&mut book, &key);
         }
-        book.tidy();
+        self.0.tidy(&mut book);
         let all_gone = self
             .0
             .gone
@@ -243,12 +243,12 @@ impl Shared {
                 self.take(&mut book, id, *report);
                 // What else is said leaves runners as they are, and is said often.
                 if ends {
-                    book.tidy();
+                    self.tidy(&mut book);
                 }
             }
             Heard::Gone(how) => {
                 self.lose(&mut book, id, &how);
-                book.tidy();
+                self.tidy(&mut book);
             }
         }
     }
@@ -348,7 +348,11 @@ impl Shared {
                 runner.link.kill();
             }
         }
-        book.tidy();
+        self.tidy(&mut book);
+    }
+
+    fn tidy(&self, book: &mut Book) {
+        book.tidy(self.options.keep_idle);
     }
 
     fn say_failed(&self, book: &mut Book, key: &Key, node: Option<String>, message: String) {

@@ -51,6 +51,10 @@ use crate::error::Failure;
 use crate::jobs::{Jobs, JobsOptions};
 use crate::trace::Collector;
 
+/// How long a runner stays after the last pipeline of its tenant: who tries something out tries it again, and to start a process takes longer than to
+/// start a pipeline.
+const KEEP_IDLE: Duration = Duration::from_secs(30);
+
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -134,6 +138,7 @@ impl Server {
             program: options.program.clone(),
             cgroups: options.cgroups.clone(),
             in_process: options.in_process,
+            keep_idle: KEEP_IDLE,
             cache: folder.cache(),
             collector: options.collector.clone(),
         })?;
