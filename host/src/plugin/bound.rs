@@ -25,7 +25,7 @@ use super::{World, trap};
 use crate::batch;
 use crate::config::nearest;
 use crate::error::Failure;
-use crate::ids::NodeName;
+use crate::ids::{Epoch, NodeName, PartitionId};
 use crate::telemetry::NodeCounters;
 
 /// Time for `describe`: it only computes, and `wasmill check` waits for it.
@@ -164,10 +164,10 @@ impl Bound {
         trap::classify(error, limits, store.data_mut().log.last_error.take())
     }
 
-    /// Has the plugin describe what it will do with `input`, in an instance of its own in which it can only compute.
+    /// Has the plugin describe what it will do with what it is bound to, in an instance of its own in which it can only compute.
     pub fn describe<G, P>(
         &self,
-        inputs: &[WireSchema],
+        bound_to: &[SchemaRef],
         load: impl FnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<G>,
         call: impl FnOnce(&mut Store<State>, &G) -> Answer<P>,
     ) -> Result<P, Failure> {
@@ -178,15 +178,22 @@ impl Bound {
             .and_then(|instance| load(&mut store, &instance))
             .and_then(|guest| call(&mut store, &guest))
             .map_err(|error| self.classify(&mut store, &error, &limits));
-        self.described(inputs, answer)
+        self.described(bound_to, answer)
     }
 
-    /// Turns what `describe` came to, told of `inputs`, into the plan, or says in the plugin's name what is wrong.
+    /// Turns what `describe` came to into the plan, or says in the plugin's name what is wrong.
     pub fn described<P>(
         &self,
-        inputs: &[WireSchema],
+        bound_to: &[SchemaRef],
         answer: Result<Result<P, Error>, CallError>,
     ) -> Result<P, Failure> {
+        if let Err(error) = &answer {
+            self.keep(error, None, &CallContext::NONE, 0, || Called {
+                function: Function::Describe,
+                bound: bound_to.to_vec(),
+                batches: Vec::new(),
+            });
+        }
         match answer {
             Ok(Ok(plan)) => Ok(plan),
             Ok(Err(error)) => {
@@ -194,7 +201,9 @@ impl Bound {
                     "refuses its input or configuration: {}",
                     shown_error(&error.message)
                 );
-                let inputs: Vec<_> = inputs.iter().map(ToString::to_string).collect();
+                let keys = usize::from(self.component.world() == World::Keyed);
+                let inputs = bound_to[keys..].iter().map(|input| WireSchema::of(input));
+                let inputs: Vec<_> = inputs.map(|input| input.to_string()).collect();
                 let inputs = inputs.join("; another has ");
                 let help = format!("its settings are in `config`; its input has {inputs}");
                 Err(self.failure(&what).help(help))
@@ -239,12 +248,23 @@ impl Bound {
         rows: usize,
         called: impl FnOnce() -> Called,
     ) {
+        let part = Some((context.epoch, context.partition));
+        self.keep(error, part, context, rows, called);
+    }
+
+    fn keep(
+        &self,
+        error: &CallError,
+        part: Option<(Epoch, PartitionId)>,
+        context: &CallContext,
+        rows: usize,
+        called: impl FnOnce() -> Called,
+    ) {
         let Some(captures) = self.component.captures() else {
             return;
         };
         let node = self.log.node();
-        let place = (node.clone(), context.epoch, context.partition);
-        captures.keep(error, place, rows, || {
+        captures.keep(error, (node.clone(), part), rows, || {
             Ok(Capture {
                 header: Header {
                     wasmill: env!("CARGO_PKG_VERSION").into(),
@@ -298,7 +318,7 @@ impl Bound {
                 let help =
                     nearest(name, known).map(|near| format!("the input has a column `{near}`"));
                 let help = help.unwrap_or_else(|| {
-                    let has = WireSchema::new(input.fields().iter().cloned());
+                    let has = WireSchema::of(input);
                     format!("the input has {has}")
                 });
                 let what = format!("asks for the column `{name}`, which its input does not have");
@@ -345,8 +365,12 @@ impl Planned {
 pub(super) struct WireSchema(Vec<(FieldRef, String)>);
 
 impl WireSchema {
-    /// Every column of `schema`, also those that a plugin cannot read: it may carry them.
-    pub fn new(fields: impl Iterator<Item = FieldRef>) -> Self {
+    /// Every column, also those that a plugin cannot read: it may carry them.
+    pub fn of(schema: &Schema) -> Self {
+        Self::new(schema.fields().iter().cloned())
+    }
+
+    fn new(fields: impl Iterator<Item = FieldRef>) -> Self {
         Self(
             fields
                 .map(|field| (field.clone(), batch::name_of(&field)))

@@ -44,7 +44,8 @@ pub struct Keyed(Arc<Described>);
 struct Described {
     bound: Bound,
     indices: GuestIndices,
-    key_schema: SchemaRef,
+    /// The key, and each input.
+    bound_to: Vec<SchemaRef>,
     keys: WireSchema,
     asked_keys: Vec<Asked>,
     inputs: Vec<Planned>,
@@ -150,7 +151,8 @@ impl Keyed {
             .map(|field| field.name().clone())
             .collect();
         let planned_keys = bound.planned(&names, keys)?;
-        let plan = describe(&bound, &indices, &planned_keys.schema, inputs)?;
+        let bound_to: Vec<_> = std::iter::once(keys).chain(inputs).cloned().collect();
+        let plan = describe(&bound, &indices, &bound_to)?;
         if plan.inputs.len() != inputs.len() {
             return Err(bound.failure(&format!(
                 "plans {} inputs, and the step has {}",
@@ -167,7 +169,7 @@ impl Keyed {
         let asked_state = columns.fields().iter().enumerate();
         Ok(Self(Arc::new(Described {
             indices,
-            key_schema: keys.clone(),
+            bound_to,
             keys: planned_keys.schema,
             asked_keys: planned_keys.asked,
             inputs: planned?,
@@ -193,7 +195,7 @@ impl Keyed {
 
     /// The key's columns.
     pub fn keys(&self) -> &SchemaRef {
-        &self.0.key_schema
+        &self.0.bound_to[0]
     }
 
     /// What it remembers.
@@ -263,7 +265,7 @@ impl Keyed {
             |store, guest| guest.call_open(store, &bound.config, &keys.fields(), &schemas),
         );
         let live = live.inspect_err(|error| {
-            bound.capture_open(error, context, self.0.bound_to());
+            bound.capture_open(error, context, self.0.bound_to.clone());
         })?;
         Ok(KeyedInstance {
             keyed: self.0.clone(),
@@ -275,19 +277,17 @@ impl Keyed {
 fn describe(
     bound: &Bound,
     indices: &GuestIndices,
-    keys: &WireSchema,
-    inputs: &[SchemaRef],
+    bound_to: &[SchemaRef],
 ) -> Result<Plan, Failure> {
-    let schemas: Vec<_> = inputs
-        .iter()
-        .map(|input| WireSchema::new(input.fields().iter().cloned()))
-        .collect();
+    let schemas = bound_to.iter().map(|schema| WireSchema::of(schema));
+    let schemas: Vec<_> = schemas.collect();
     let fields: Vec<_> = schemas.iter().map(WireSchema::fields).collect();
     let fields: Vec<_> = fields.iter().map(Vec::as_slice).collect();
+    let (keys, inputs) = (fields[0], &fields[1..]);
     bound.describe(
-        &schemas,
+        bound_to,
         |store, instance| indices.load(store, instance),
-        |store, guest| guest.call_describe(store, &bound.config, &keys.fields(), &fields),
+        |store, guest| guest.call_describe(store, &bound.config, keys, inputs),
     )
 }
 
@@ -362,7 +362,7 @@ impl KeyedInstance {
         old: &RecordBatch,
     ) -> Result<Vec<ArrayRef>, CallError> {
         let keyed = &*self.keyed;
-        let schema = WireSchema::new(old.schema().fields().iter().cloned());
+        let schema = WireSchema::of(&old.schema());
         let asked = old
             .schema()
             .fields()
@@ -394,7 +394,7 @@ impl KeyedInstance {
         state.inspect_err(|error| {
             keyed.bound.capture(error, context, rows, || Called {
                 function: Function::Migrate { version },
-                bound: keyed.bound_to(),
+                bound: keyed.bound_to.clone(),
                 batches: vec![old.clone()],
             });
         })
@@ -403,14 +403,6 @@ impl KeyedInstance {
 
 impl Described {
     /// The key's columns, then the inputs'.
-    fn bound_to(&self) -> Vec<SchemaRef> {
-        let inputs = self.inputs.iter().map(|planned| &planned.input);
-        std::iter::once(&self.key_schema)
-            .chain(inputs)
-            .cloned()
-            .collect()
-    }
-
     fn called(&self, batch: &KeyedBatch) -> Called {
         let inputs = batch.inputs.iter();
         let (ends, rows): (Vec<_>, Vec<_>) = inputs.cloned().unzip();
@@ -419,7 +411,7 @@ impl Described {
                 status: batch.status.clone(),
                 ends,
             },
-            bound: self.bound_to(),
+            bound: self.bound_to.clone(),
             batches: [&batch.keys, &batch.state]
                 .into_iter()
                 .chain(&rows)

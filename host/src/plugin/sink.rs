@@ -167,7 +167,7 @@ impl SinkPlugin {
 fn describe(bound: &Bound, indices: &GuestIndices, input: &SchemaRef) -> Result<Plan, Failure> {
     let _in_call = bound.in_call();
     let (mut store, pre, limits) = bound.for_describe()?;
-    let schema = WireSchema::new(input.fields().iter().cloned());
+    let schema = WireSchema::of(input);
     let answer = at_once(async {
         let instance = pre.instantiate_async(&mut store).await?;
         let guest = indices.load(&mut store, &instance)?;
@@ -176,7 +176,7 @@ fn describe(bound: &Bound, indices: &GuestIndices, input: &SchemaRef) -> Result<
             .await
     });
     bound.described(
-        std::slice::from_ref(&schema),
+        std::slice::from_ref(input),
         answer.map_err(|error| bound.classify(&mut store, &error, &limits)),
     )
 }

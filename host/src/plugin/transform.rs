@@ -60,9 +60,9 @@ impl Transform {
         let bound = Bound::new(component, World::Transform, node, config, limits, grants)?;
         let indices = GuestIndices::new(&bound.pre)
             .map_err(|error| bound.failure(&format!("does not fit the contract: {error:#}")))?;
-        let schema = WireSchema::new(input.fields().iter().cloned());
+        let schema = WireSchema::of(input);
         let plan = bound.describe(
-            std::slice::from_ref(&schema),
+            std::slice::from_ref(input),
             |store, instance| indices.load(store, instance),
             |store, guest| guest.call_describe(store, &bound.config, &schema.fields()),
         )?;

@@ -73,11 +73,7 @@ impl Replay {
 
 fn given(capture: &Capture) -> String {
     let header = &capture.header;
-    let context = &header.context;
-    let mut text = format!(
-        "call     `{}`, epoch {}, partition {}, call {} of its instance, {} rows\n",
-        header.node, context.epoch, context.partition, context.call, header.rows
-    );
+    let mut text = format!("call     {}\n", capture.call());
     text += &format!("plugin   {} {}\n", header.plugin, header.digest);
     for rows in capture.batches() {
         if rows.num_columns() > 0 {
@@ -97,6 +93,7 @@ fn answered(answer: &Answer) -> String {
                 rejects(&produced.rejected)
             )
         }
+        Answer::Described => "now      described\n".to_owned(),
         Answer::Opened => "now      opened\n".to_owned(),
         Answer::Rows(rows) => format!("now      {} rows\n{}", rows.num_rows(), table(rows)),
         Answer::Changed(ports, changes) => {

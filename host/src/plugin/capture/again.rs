@@ -24,6 +24,8 @@ pub enum Answer {
     Rows(RecordBatch),
     /// A keyed plugin's, with its ports.
     Changed(Vec<Port>, KeyedChanges),
+    /// A plan.
+    Described,
     /// An instance.
     Opened,
     /// A sink's: the rows that its receiver refused.
@@ -45,6 +47,7 @@ impl Capture {
             grants,
         };
         match &self.called.function {
+            Function::Describe => again.describe(),
             Function::Open => again.open(),
             Function::Process => again.process(),
             Function::Reduce { ends, reduced } => again.reduce(ends, *reduced),
@@ -78,6 +81,17 @@ impl Repeat<'_> {
             limits,
             self.grants,
         )
+    }
+
+    /// Who is bound describes itself, so that it fails again is for [`Capture::again`]'s outer error.
+    fn describe(&self) -> Again {
+        match self.capture.header.world {
+            World::Transform => self.bind(Transform::new).map(drop),
+            World::Reducer => self.bind(Reducer::new).map(drop),
+            World::Keyed => self.keyed().map(drop),
+            World::Sink => self.bind(SinkPlugin::new).map(drop),
+        }?;
+        Ok(Ok(Answer::Described))
     }
 
     fn open(&self) -> Again {

@@ -1,4 +1,4 @@
-//! Which failed calls of a run get a file: of each step, epoch and partition the one with the fewest rows.
+//! Which failed calls of a run get a file: of each step, epoch and partition the one with the fewest rows, and of each step `describe`.
 //!
 //! A step that looks for the rows at fault calls the plugin again and again with fewer rows; the last of these calls that fails is
 //! the one that its author wants to see.
@@ -24,7 +24,8 @@ pub struct Captures {
     kept: Mutex<BTreeMap<Place, usize>>,
 }
 
-type Place = (NodeName, Epoch, PartitionId);
+/// A node, and where in its input, unless it is its `describe` that failed.
+type Place = (NodeName, Option<(Epoch, PartitionId)>);
 
 /// What to do with a failed call.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,10 +67,12 @@ impl Captures {
         if worth == Worth::Nothing {
             return;
         }
-        let (node, epoch, partition) = &place;
-        let file = self.folder.join(format!(
-            "{node}-epoch-{epoch}-partition-{partition}.capture"
-        ));
+        let (node, part) = &place;
+        let call = part.map_or_else(
+            || "describe".to_owned(),
+            |(epoch, partition)| format!("epoch-{epoch}-partition-{partition}"),
+        );
+        let file = self.folder.join(format!("{node}-{call}.capture"));
         let written = capture().and_then(|capture| {
             let written = capture.write(&file);
             written.map_err(|error| Failure::external(error.to_string()))
@@ -77,13 +80,13 @@ impl Captures {
         match written {
             Ok(()) => {
                 if worth == Worth::First {
-                    tracing::warn!(%node, %epoch, %partition, file = %file.display(),
+                    tracing::warn!(%node, call, file = %file.display(),
                         "the failed call was captured; `wasmill plugin replay FILE` makes it again");
                 }
                 kept.insert(place, rows);
             }
             Err(error) => {
-                tracing::warn!(%node, %epoch, %partition, %error, "the failed call cannot be captured");
+                tracing::warn!(%node, call, %error, "the failed call cannot be captured");
             }
         }
     }
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
 
     fn place(epoch: u64) -> Place {
-        ("step".into(), Epoch(epoch), PartitionId(0))
+        ("step".into(), Some((Epoch(epoch), PartitionId(0))))
     }
 
     #[test]

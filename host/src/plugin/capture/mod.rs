@@ -35,6 +35,25 @@ impl Capture {
     pub fn batches(&self) -> &[RecordBatch] {
         &self.called.batches
     }
+
+    /// What was called where, as messages say it.
+    pub fn call(&self) -> String {
+        let node = &self.header.node;
+        let CallContext {
+            epoch,
+            partition,
+            call,
+            ..
+        } = &self.header.context;
+        match &self.called.function {
+            Function::Describe => format!("`{node}`, `describe`"),
+            Function::Open => format!("`{node}`, `open` for epoch {epoch}, partition {partition}"),
+            _ => format!(
+                "`{node}`, epoch {epoch}, partition {partition}, call {call} of its instance, {} rows",
+                self.header.rows
+            ),
+        }
+    }
 }
 
 /// What a person may want to know of a capture; `call.json` in its file.
@@ -75,6 +94,8 @@ pub(super) struct Called {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "function", rename_all = "snake_case")]
 pub(super) enum Function {
+    /// `describe` of any world.
+    Describe,
     /// `open` of any world, for a call that was to follow.
     Open,
     /// `transform.process` of one batch.

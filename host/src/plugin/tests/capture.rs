@@ -1,11 +1,18 @@
 //! Failed calls in files: which are kept, and that each is the same call again.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::capture::{Answer, Capture};
-use super::super::{CallContext, Engine, Grants, Limits, Transform};
-use super::guests::Guest;
+use super::super::{
+    CallContext, CallError, Component, Engine, Grants, Keyed, Limits, Reducer, SinkPlugin,
+    Transform, World,
+};
+use super::guests::{Guest, SinkGuest};
+use super::keyed_guest::KeyedGuest;
+use super::reducer_guest::ReducerGuest;
 use super::{batch, context};
+use crate::error::Failure;
 use crate::ids::Epoch;
 
 /// An engine that captures, and the folder it captures to.
@@ -21,18 +28,6 @@ fn bound(engine: &Engine, process: Option<&str>) -> Transform {
         process,
         ..Guest::default()
     };
-    of(engine, &guest)
-}
-
-fn opening(engine: &Engine, open: &str) -> Transform {
-    let guest = Guest {
-        open,
-        ..Guest::default()
-    };
-    of(engine, &guest)
-}
-
-fn of(engine: &Engine, guest: &Guest<'_>) -> Transform {
     let component = engine.load_bytes("guest", &guest.module()).unwrap();
     let config = serde_json::json!({"a": 1});
     let (limits, grants) = (Limits::default(), Grants::default());
@@ -78,19 +73,105 @@ fn a_call_that_fails_is_kept_and_fails_again_in_the_same_way() {
     assert_eq!(again.unwrap_err(), error);
 }
 
+/// A plugin of each world that does this first of all in `describe` and in `open`.
+fn one_of_each_world(describe: &str, open: &str) -> [Vec<u8>; 4] {
+    let transform = Guest {
+        describe,
+        open,
+        ..Guest::default()
+    };
+    let reducer = ReducerGuest {
+        describe,
+        open,
+        ..ReducerGuest::default()
+    };
+    let keyed = KeyedGuest {
+        describe,
+        open,
+        ..KeyedGuest::default()
+    };
+    let sink = SinkGuest {
+        describe,
+        open,
+        ..SinkGuest::default()
+    };
+    [
+        transform.module(),
+        reducer.module(),
+        keyed.module(),
+        sink.module(),
+    ]
+}
+
+/// Binds a plugin of any world and opens an instance; the outer error is of the binding.
+fn opened(component: &Component) -> Result<Result<(), CallError>, Failure> {
+    let (node, config, input) = ("step".into(), serde_json::json!({}), batch().schema());
+    let (limits, grants, context) = (Limits::default(), Grants::default(), context());
+    Ok(match component.world() {
+        World::Transform => Transform::new(component, &node, &config, &input, &limits, &grants)?
+            .open(&context)
+            .map(drop),
+        World::Reducer => Reducer::new(component, &node, &config, &input, &limits, &grants)?
+            .open(&context)
+            .map(drop),
+        World::Keyed => {
+            let inputs = [input.clone()];
+            Keyed::new(component, &node, &config, &input, &inputs, &limits, &grants)?
+                .open(&context)
+                .map(drop)
+        }
+        World::Sink => {
+            let runtime = Arc::new(tokio::runtime::Runtime::new().unwrap());
+            SinkPlugin::new(component, &node, &config, &input, &limits, &grants)?
+                .open(&runtime, &context)
+                .map(drop)
+        }
+    })
+}
+
 #[test]
 fn an_instance_that_cannot_be_opened_is_kept_with_its_call_and_is_opened_again() {
-    let (folder, engine) = capturing();
-    let broken = opening(&engine, "unreachable");
-    let error = broken.open(&context()).err().unwrap();
-    assert_eq!(files(folder.path()), [FILE]);
-    let capture = Capture::read(&folder.path().join("captures").join(FILE)).unwrap();
-    assert_eq!(capture.header.error, error.to_string());
-    assert_eq!(capture.header.context, context());
-    let again = |component| capture.again(component, &Grants::default()).unwrap();
-    assert_eq!(again(broken.component()).unwrap_err(), error);
-    let mended = opening(&engine, "");
-    assert!(matches!(again(mended.component()), Ok(Answer::Opened)));
+    let worlds = one_of_each_world("", "unreachable").into_iter();
+    for (broken, mended) in worlds.zip(one_of_each_world("", "")) {
+        let (folder, engine) = capturing();
+        let broken = engine.load_bytes("guest", &broken).unwrap();
+        let world = broken.world();
+        let error = opened(&broken).unwrap().unwrap_err();
+        assert_eq!(files(folder.path()), [FILE], "{world}");
+        let capture = Capture::read(&folder.path().join("captures").join(FILE)).unwrap();
+        assert_eq!(capture.header.error, error.to_string(), "{world}");
+        assert_eq!(capture.header.context, context(), "{world}");
+        assert_eq!(
+            capture.call(),
+            "`step`, `open` for epoch 7, partition 3",
+            "{world}"
+        );
+        let again = |component| capture.again(component, &Grants::default()).unwrap();
+        assert_eq!(again(&broken).unwrap_err(), error, "{world}");
+        let mended = engine.load_bytes("guest", &mended).unwrap();
+        assert!(matches!(again(&mended), Ok(Answer::Opened)), "{world}");
+    }
+}
+
+#[test]
+fn a_describe_that_traps_is_kept_and_made_again() {
+    let worlds = one_of_each_world("unreachable", "").into_iter();
+    for (broken, mended) in worlds.zip(one_of_each_world("", "")) {
+        let (folder, engine) = capturing();
+        let broken = engine.load_bytes("guest", &broken).unwrap();
+        let world = broken.world();
+        let failure = opened(&broken).unwrap_err();
+        assert!(failure.message.contains("trapped"), "{world}: {failure}");
+        let file = "step-describe.capture";
+        assert_eq!(files(folder.path()), [file], "{world}");
+        let capture = Capture::read(&folder.path().join("captures").join(file)).unwrap();
+        assert_eq!(capture.call(), "`step`, `describe`", "{world}");
+        let again = |component| capture.again(component, &Grants::default());
+        assert_eq!(again(&broken).unwrap_err(), failure, "{world}");
+        let mended = engine.load_bytes("guest", &mended).unwrap();
+        let answer = again(&mended).unwrap();
+        assert!(matches!(answer, Ok(Answer::Described)), "{world}");
+    }
 }
 
 #[test]

@@ -187,6 +187,8 @@ pub struct SinkGuest<'a> {
     pub delivery: u32,
     /// Instructions of `describe` before it answers.
     pub describe: &'a str,
+    /// The same, of `open`.
+    pub open: &'a str,
     /// Instructions of `write` before it answers; `$answer` is its answer, for writing over.
     pub write: &'a str,
     /// As for `write`, of `commit`.
@@ -200,6 +202,7 @@ impl SinkGuest<'_> {
             ("{more}", self.more),
             ("{delivery}", &self.delivery.to_string()),
             ("{describe}", self.describe),
+            ("{open}", self.open),
             ("{write}", self.write),
             ("{commit}", self.commit),
         ];
@@ -246,6 +249,7 @@ const SINK: &str = r#"
     (i32.store offset=12 (local.get $answer) (i32.const {delivery}))
     (local.get $answer))
   (func (export "wasmill:plugin/sink@0.1.0#open") (param i32 i32 i32 i32) (result i32)
+    {open}
     (call $alloc (i32.const 8) (i32.const 32)))
   ;; Epoch 5 is the last one held.
   (func (export "wasmill:plugin/sink@0.1.0#last-epoch") (param i32) (result i32)
