@@ -444,7 +444,6 @@ typedef struct {
     bool rejected;                                      /* the SDK's, from here on */
     wm_text reason;
     uint8_t op;
-    const void *put;
     int64_t timer;
     wm_call *call;
 } wm_key;

@@ -106,14 +106,21 @@ void wm_emit_all(wm_port *port)
     for (uint32_t row = 0; row < port->input_rows; row++) wm_emit(port, row);
 }
 
-/* Parents as the host counts rows; `same` if each row is its own. */
-static wm_origin origin(const wm_call *call, const wm_port *port)
+/* Parents as the host counts rows, and `same` if each row is its own. */
+static bool finish_parents(const wm_call *call, wm_port *port, wm_origin *origin)
 {
     const uint32_t *numbers = call->keyed == NULL ? call->input.numbers : NULL;
-    bool same = numbers == NULL && port->rows == port->input_rows;
-    for (uint32_t row = 0; same && row < port->rows; row++) same = port->parents[row] == row;
+    uint32_t most = 0, differs = port->rows ^ port->input_rows;
+    /* Nothing that would end it early: so it is done for several rows at once. */
+    for (uint32_t row = 0; row < port->rows; row++) {
+        uint32_t parent = port->parents[row];
+        most = parent > most ? parent : most;
+        differs |= parent ^ row;
+    }
+    if (port->rows > 0 && most >= port->input_rows) return wm_fatal("the plugin emitted a row of row %u of %u", (unsigned)most, (unsigned)port->input_rows);
     for (uint32_t row = 0; numbers != NULL && row < port->rows; row++) port->parents[row] = numbers[port->parents[row]];
-    return same ? WM_ORIGIN_SAME : WM_ORIGIN_PARENTS;
+    *origin = numbers == NULL && differs == 0 ? WM_ORIGIN_SAME : WM_ORIGIN_PARENTS;
+    return true;
 }
 
 bool wm_finish_ports(wm_instance *instance, wm_call *call, wm_produced *produced)
@@ -131,13 +138,12 @@ bool wm_finish_ports(wm_instance *instance, wm_call *call, wm_produced *produced
                                 (unsigned)port->rows, WM_ARG(port->name), (unsigned)made->rows, WM_ARG(made->field.name));
             }
         }
-        for (uint32_t row = 0; row < port->rows; row++) {
-            if (port->parents[row] >= port->input_rows) return wm_fatal("the plugin emitted a row of row %u of %u", (unsigned)port->parents[row], (unsigned)port->input_rows);
-        }
+        wm_origin origin;
+        if (!finish_parents(call, port, &origin)) return false;
         instance->hints[at][0] = port->rows;
         instance->hints[at][1] = (uint32_t)bytes;
         produced->outputs[at] = (wm_output){
-            .port = at, .rows = port->rows, .origin = origin(call, port), .parents = port->parents,
+            .port = at, .rows = port->rows, .origin = origin, .parents = port->parents,
             .columns = wm_finish_all(port->columns, port->width), .width = port->width,
         };
     }

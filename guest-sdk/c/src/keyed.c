@@ -13,8 +13,8 @@ struct wm_keyed_call {
     wm_builder *states;             /* those put, of all keys so far */
     uint32_t puts;                  /* how many they are, without that of the key at hand */
     uint8_t *ops;
-    int64_t *timers;
-    bool op_said, timer_said;       /* of any key */
+    int64_t *timers;                /* none at all before the first that is not the same */
+    bool op_said;                   /* of any key */
 };
 
 /* ---- Plan ---- */
@@ -210,6 +210,16 @@ static bool reject_rows(wm_key *key, const struct group *groups)
     return any || wm_fatal("%.*s", WM_ARG(key->reason)); /* the reason must not be lost */
 }
 
+static void note_timer(struct wm_keyed_call *keyed, const wm_key *key)
+{
+    uint32_t keys = key->call->keys.rows;
+    if (keyed->timers == NULL) {
+        keyed->timers = wm_take(keys * sizeof *keyed->timers);
+        for (uint32_t at = 0; at < keys; at++) keyed->timers[at] = SAME_TIMER;
+    }
+    keyed->timers[key->number] = key->timer;
+}
+
 static bool end_key(wm_key *key)
 {
     struct wm_keyed_call *keyed = key->call->keyed;
@@ -225,9 +235,8 @@ static bool end_key(wm_key *key)
     if (timer && !has_state) return wm_fatal("the plugin set a timer for a key of which nothing is remembered");
     keyed->puts += key->op == PUT;
     keyed->ops[key->number] = key->op;
-    keyed->timers[key->number] = key->timer;
     keyed->op_said |= key->op != KEEP;
-    keyed->timer_said |= key->timer != SAME_TIMER;
+    if (key->timer != SAME_TIMER) note_timer(keyed, key);
     return true;
 }
 
@@ -237,13 +246,18 @@ static bool update_all(const wm_keyed *plugin, wm_call *call, const wm_key_batch
     void *state = wm_alloc(plugin->state.size);
     bool nulls = wm_has_nulls(&call->keys);
     uint32_t state_row = 0;
+    wm_key key = { .rows = rows, .call = call };
     for (uint32_t number = 0; number < batch->rows; number++) {
         uint8_t status = batch->status.data[number];
         for (uint32_t input = 0; input < call->input_count; input++) rows[input] = wm_group_at(groups[input].seen, number);
-        wm_key key = {
-            .number = number, .rows = rows, .timed_out = status & TIMED_OUT, .first_part = status & FIRST_PART,
-            .last_part = status & LAST_PART, .timer = SAME_TIMER, .call = call,
-        };
+        key.number = number;
+        key.timed_out = status & TIMED_OUT;
+        key.first_part = status & FIRST_PART;
+        key.last_part = status & LAST_PART;
+        key.timer = SAME_TIMER;
+        key.state = NULL;
+        key.op = KEEP;
+        key.rejected = false;
         if (status & HAS_STATE) {
             wm_read_as(states, remembered(call->keyed), state_row++, state);
             key.state = state;
@@ -262,7 +276,7 @@ static void finish_changes(wm_call *call, wm_changes *changes)
     struct wm_keyed_call *keyed = call->keyed;
     wm_produced *produced = &changes->produced;
     changes->ops = (wm_bytes){ keyed->ops, keyed->op_said ? call->keys.rows : 0 };
-    changes->timers = (wm_bytes){ (const uint8_t *)keyed->timers, keyed->timer_said ? call->keys.rows * sizeof *keyed->timers : 0 };
+    changes->timers = (wm_bytes){ (const uint8_t *)keyed->timers, keyed->timers != NULL ? call->keys.rows * sizeof *keyed->timers : 0 };
     changes->state = wm_finish_all(keyed->states, remembered(keyed)->count);
     changes->state_width = remembered(keyed)->count;
     if (call->reject_count == 0) return;
@@ -293,7 +307,6 @@ bool wm_keyed_process(wm_instance *instance, const wm_context *context, const wm
     wm_batch states = wm_batch_of(&plugin->state, instance->remembered, known, batch->state);
     keyed.states = wm_builders(&plugin->state, batch->rows, wm_batch_bytes(&states) + 1);
     keyed.ops = wm_alloc(batch->rows);
-    keyed.timers = wm_take(batch->rows * sizeof *keyed.timers);
     wm_open_ports(instance, &call, batch->rows, wm_batch_bytes(&call.keys) + wm_batch_bytes(&states));
     if (!update_all(plugin, &call, batch, &states, groups) || !wm_finish_ports(instance, &call, &changes->produced)) return false;
     finish_changes(&call, changes);

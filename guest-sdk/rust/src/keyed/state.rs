@@ -42,6 +42,7 @@ pub struct State<'a, T: Readable> {
     /// Whether states have no columns, so that no key has one.
     stateless: bool,
     ops: Vec<u8>,
+    /// Of the keys so far; none at all before the first that is not the same.
     timers: Vec<[u8; 8]>,
     /// The state of the key at hand, if it has one; else of the next that has.
     row: usize,
@@ -67,14 +68,14 @@ impl<'a, T: Readable> State<'a, T> {
 
     /// Remembers this from now on.
     pub fn put<R: Record<Builders = T::Builders>>(&mut self, state: R) {
-        self.put.truncate(self.puts);
+        self.take_back();
         state.write(&mut self.put);
         self.op = op::PUT;
     }
 
     /// Forgets the key: its state and its timer.
     pub fn remove(&mut self) {
-        self.put.truncate(self.puts);
+        self.take_back();
         self.op = op::REMOVE;
         self.timer = NO_TIMER;
     }
@@ -119,7 +120,7 @@ impl<'a, T: Readable> State<'a, T> {
             puts: 0,
             stateless: states.columns().is_empty(),
             ops: Vec::with_capacity(size.rows),
-            timers: Vec::with_capacity(size.rows),
+            timers: Vec::new(),
             row: 0,
             status: 0,
             op: op::KEEP,
@@ -135,8 +136,14 @@ impl<'a, T: Readable> State<'a, T> {
 
     /// As if the function had not been called.
     pub(super) fn undo(&mut self) {
-        self.put.truncate(self.puts);
+        self.take_back();
         (self.op, self.timer) = (op::KEEP, SAME_TIMER);
+    }
+
+    fn take_back(&mut self) {
+        if self.op == op::PUT {
+            self.put.truncate(self.puts);
+        }
     }
 
     /// The key is done.
@@ -157,8 +164,13 @@ impl<'a, T: Readable> State<'a, T> {
         }
         self.puts += usize::from(self.op == op::PUT);
         self.row += usize::from(self.exists());
+        if self.timer != SAME_TIMER || !self.timers.is_empty() {
+            self.timers
+                .reserve_exact(self.ops.capacity() - self.timers.len());
+            self.timers.resize(self.ops.len(), SAME_TIMER.to_le_bytes());
+            self.timers.push(self.timer.to_le_bytes());
+        }
         self.ops.push(self.op);
-        self.timers.push(self.timer.to_le_bytes());
         Ok(())
     }
 
@@ -166,13 +178,6 @@ impl<'a, T: Readable> State<'a, T> {
     pub(super) fn finish(mut self) -> (Vec<u8>, Vec<Buffers>, Vec<u8>) {
         if self.ops.iter().all(|op| *op == op::KEEP) {
             self.ops.clear();
-        }
-        if self
-            .timers
-            .iter()
-            .all(|timer| *timer == SAME_TIMER.to_le_bytes())
-        {
-            self.timers.clear();
         }
         (self.ops, self.put.finish(), self.timers.into_flattened())
     }
