@@ -9,6 +9,8 @@ use crossbeam_channel::Sender;
 
 use crate::thread;
 
+const NICEST: i32 = 19;
+
 /// What a process is beside the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
@@ -20,13 +22,17 @@ pub enum Rank {
 
 impl Rank {
     /// As nice as can be.
-    pub const LAST: Self = Self::Nice(19);
+    pub const LAST: Self = Self::Nice(NICEST);
 
     /// Gives it to this thread alone; elsewhere it could be given to a whole process only.
     #[cfg(target_os = "linux")]
     fn take(self) {
-        let Self::Nice(nice) = self else {
-            Self::LAST.take();
+        let more = match self {
+            Self::Nice(more) => more,
+            Self::Idle => NICEST,
+        };
+        rustix::process::nice(more).ok();
+        if self == Self::Idle {
             #[expect(
                 unsafe_code,
                 reason = "nobody offers the policies of threads without it"
@@ -36,9 +42,7 @@ impl Rank {
                 let none: libc::sched_param = std::mem::zeroed();
                 libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none);
             }
-            return;
-        };
-        rustix::process::nice(nice).ok();
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
