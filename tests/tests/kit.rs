@@ -197,6 +197,30 @@ fn what_a_plugin_costs_is_measured() {
 }
 
 #[test]
+fn rows_are_made_up_for_columns_of_any_type() {
+    let manifest = copies("sink", "sink-log");
+    let types =
+        "boolean? int64 float64? decimal(5,2) date? timestamp utf8? binary json? decimal(38,0)?";
+    let columns = types.split(' ').enumerate();
+    let columns: Vec<String> = columns
+        .map(|(at, of)| format!("c{at} = \"{of}\""))
+        .collect();
+    let case = format!("schema = {{ {} }}\n", columns.join(", "));
+    let folder = folder(&[
+        ("plugin.toml", &manifest),
+        ("fixtures/one/case.toml", &case),
+        ("fixtures/one/input/1000.jsonl", ""),
+    ]);
+    let dir = folder.path().to_str().expect("text");
+    let bench = ["plugin", "bench", dir, "--rows", "100", "--format", "json"];
+    let refused = text(&command(&bench));
+    assert!(refused.contains("the fixture has no rows"), "{refused}");
+    let measured = succeeded(command(&[&bench[..], &["--generated"]].concat()));
+    let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
+    assert_eq!(measured["rows"], 100);
+}
+
+#[test]
 fn a_sink_costs_what_a_partition_of_an_epoch_does() {
     let manifest = copies("sink", "sink-log");
     let folder = folder(&[

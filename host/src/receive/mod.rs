@@ -29,7 +29,7 @@ use crate::telemetry::NodeCounters;
 use crate::format::RecordFormat;
 pub use crate::format::{BadRecord, PART_BYTES, PART_ROWS, Read};
 pub use files::FilesSource;
-pub use generate::GenerateSource;
+pub use generate::{GenerateSource, random, random_text};
 pub use queue::QueueSource;
 pub use table::{FileState, TableSource};
 pub use tcp::TcpSource;

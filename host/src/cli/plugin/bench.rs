@@ -1,5 +1,6 @@
 //! `wasmill plugin bench`: what a plugin costs.
 
+mod generated;
 mod subject;
 
 use std::fmt::Write as _;
@@ -31,8 +32,8 @@ const DOMINATES: f64 = 0.5;
 
 /// Measure what a plugin costs
 ///
-/// Takes the columns, the settings and the rows of a fixture, repeated to as many rows as asked for, and times the calls that the host
-/// would make of them: how long the component takes to compile and to load once it is compiled, an instance with its first call, a call of
+/// Takes the columns, the settings and the rows of a fixture, repeated to as many rows as asked for (or, with `--generated`, rows made up), and times the
+/// calls that the host would make of them: how long the component takes to compile and to load once it is compiled, an instance with its first call, a call of
 /// one row, and full calls. Of a sink each is a whole partition of an epoch: begun, written, and made ready. Compare figures of one run of one machine alone.
 #[derive(Debug, clap::Args)]
 pub struct Bench {
@@ -46,6 +47,10 @@ pub struct Bench {
     /// Rows of a full call
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=CALL_ROWS as i64))]
     rows: u32,
+
+    /// Make rows up, all different, for the columns of the fixture: texts of eight words, numbers below a million
+    #[arg(long)]
+    generated: bool,
 
     #[command(flatten)]
     granted: Granted,
@@ -79,7 +84,12 @@ impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         let plugin = self.which.component(&self.engine)?;
         let case = Case::all(&self.which.dir.join("fixtures"), self.case.as_deref())?.remove(0);
-        let figures = Figures::measure(&plugin, &case, self.rows as usize, self.granted)?;
+        let count = self.rows as usize;
+        let rows = match self.generated {
+            true => generated::rows(&case.schemas()?.remove(0), count)?,
+            false => repeated(&subject::rows(&case)?, count)?,
+        };
+        let figures = Figures::measure(&plugin, &case, &rows, self.granted)?;
         let text = match self.format {
             Format::Json => format!("{:#}\n", figures.as_json()),
             Format::Text => figures.text(),
@@ -92,7 +102,12 @@ impl Bench {
 const SETTLED: Duration = Duration::from_secs(3);
 
 impl Figures {
-    fn measure(plugin: &Path, case: &Case, rows: usize, granted: Granted) -> anyhow::Result<Self> {
+    fn measure(
+        plugin: &Path,
+        case: &Case,
+        rows: &RecordBatch,
+        granted: Granted,
+    ) -> anyhow::Result<Self> {
         // A folder of its own: what is in the user's would be taken.
         let cache = tempfile::tempdir()?;
         let load = || {
@@ -108,8 +123,7 @@ impl Figures {
         load()?;
         let (load, _engine, component) = load()?;
         let subject = Subject::new(&component, case, &granted.to(component.world()))?;
-        let all = repeated(&subject.rows(case)?, rows)?;
-        let one = all.slice(0, 1);
+        let one = rows.slice(0, 1);
         let mut instances = Vec::new();
         for _ in 0..INSTANCES {
             let began = Instant::now();
@@ -126,7 +140,7 @@ impl Figures {
         let (mut full, began) = (Vec::new(), Instant::now());
         while full.len() < 3 || began.elapsed() < FULL_CALLS {
             let call = Instant::now();
-            instance.call(&all)?;
+            instance.call(rows)?;
             full.push(call.elapsed());
         }
         Ok(Self {
@@ -136,7 +150,7 @@ impl Figures {
             load,
             instance: median(instances),
             small: median(small),
-            rows,
+            rows: rows.num_rows(),
             full: median(full),
             memory: instance.memory(),
         })
@@ -213,7 +227,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 /// So many rows, those there are again and again.
 fn repeated(rows: &RecordBatch, wanted: usize) -> anyhow::Result<RecordBatch> {
     let there = rows.num_rows();
-    anyhow::ensure!(there > 0, "the fixture has no rows");
+    anyhow::ensure!(there > 0, "the fixture has no rows: try --generated");
     let order = (0..wanted).map(|row| (row % there) as u32);
     let order: arrow::array::UInt32Array = order.collect();
     arrow::compute::take_record_batch(rows, &order).context("rows could not be repeated")

@@ -309,7 +309,8 @@ impl Reader for GenerateReader {
     }
 }
 
-fn random_text(seed: u64, row: u64, words: u64) -> String {
+/// Words that somebody might write, the same for the same arguments on any machine.
+pub fn random_text(seed: u64, row: u64, words: u64) -> String {
     let mut line = String::new();
     for nth in 1..=words {
         if nth > 1 {
@@ -324,7 +325,7 @@ fn random_text(seed: u64, row: u64, words: u64) -> String {
 }
 
 /// A number that looks random, the same for the same arguments on any machine.
-fn random(seed: u64, row: u64, nth: u64) -> u64 {
+pub fn random(seed: u64, row: u64, nth: u64) -> u64 {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&row.to_le_bytes());

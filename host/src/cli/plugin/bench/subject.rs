@@ -35,6 +35,20 @@ pub enum Instance<'a> {
     Sink(&'a SinkPlugin, SinkInstance),
 }
 
+/// All rows of the first input of the fixture.
+pub fn rows(case: &Case) -> anyhow::Result<RecordBatch> {
+    let schema = case.schemas()?.remove(0);
+    let mut batches = Vec::new();
+    for file in case.batches()?.into_values().flatten() {
+        let text = std::fs::read(&file)?;
+        let reader = ReaderBuilder::new(schema.clone()).build(Cursor::new(text))?;
+        for batch in reader {
+            batches.push(batch.with_context(|| format!("{}", file.display()))?);
+        }
+    }
+    Ok(arrow::compute::concat_batches(&schema, &batches)?)
+}
+
 impl Subject {
     /// Of a component and the columns and settings of a fixture.
     pub fn new(component: &Component, case: &Case, grants: &Grants) -> anyhow::Result<Self> {
@@ -51,20 +65,6 @@ impl Subject {
                 Self::Sink(sink, Arc::new(runtime))
             }
         })
-    }
-
-    /// All rows of the first input of the fixture.
-    pub fn rows(&self, case: &Case) -> anyhow::Result<RecordBatch> {
-        let schema = case.schemas()?.remove(0);
-        let mut batches = Vec::new();
-        for file in case.batches()?.into_values().flatten() {
-            let text = std::fs::read(&file)?;
-            let reader = ReaderBuilder::new(schema.clone()).build(Cursor::new(text))?;
-            for batch in reader {
-                batches.push(batch.with_context(|| format!("{}", file.display()))?);
-            }
-        }
-        Ok(arrow::compute::concat_batches(&schema, &batches)?)
     }
 
     /// A fresh instance.
