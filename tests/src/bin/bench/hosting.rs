@@ -34,7 +34,7 @@ const COMPILE_TIME: &str = "5s";
 const MEETINGS: usize = 5;
 /// How long the neighbour is watched, alone and beside the tenant who means harm, in each of so many turns.
 const WATCHED: Duration = Duration::from_secs(20);
-const TURNS: usize = 3;
+const TURNS: usize = 6;
 /// How long idle pipelines are watched.
 const IDLE_WATCHED: Duration = Duration::from_secs(10);
 /// In which the kernel counts processor time, on every machine that Linux runs on.

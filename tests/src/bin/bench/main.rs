@@ -7,6 +7,7 @@ mod child;
 mod counts;
 mod hosting;
 mod keyed;
+mod languages;
 mod latency;
 mod native;
 mod plugin;
@@ -90,6 +91,8 @@ enum Part {
     Latency,
     /// A server with 500 idle pipelines, and with a tenant who means harm
     Hosting,
+    /// The same plugins in every language; only when asked for (needs Python and Node)
+    Languages,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -107,7 +110,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
         dir: options.dir.canonicalize()?,
     };
     let mut report = Report::default();
-    let is_asked_for = |part: &&Part| options.only.is_empty() || options.only.contains(part);
+    let is_asked_for = |part: &&Part| match options.only.as_slice() {
+        [] => **part != Part::Languages,
+        only => only.contains(part),
+    };
     for part in Part::value_variants().iter().filter(is_asked_for) {
         match part {
             Part::Words => words::measure(options, &wasmill, &mut report),
@@ -118,6 +124,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Part::Resume => resume::measure(options, &wasmill, &mut report),
             Part::Latency => latency::measure(&wasmill, &mut report),
             Part::Hosting => hosting::measure(&wasmill, &mut report),
+            Part::Languages => languages::measure(options, &wasmill, &mut report),
         }?;
     }
     report.print();

@@ -10,6 +10,7 @@ use serde_json::Value;
 use wasmill_tests::Running;
 
 /// The binary and where everything is kept.
+#[derive(Clone)]
 pub struct Wasmill {
     /// The binary.
     pub binary: PathBuf,

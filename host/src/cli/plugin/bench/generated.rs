@@ -42,7 +42,7 @@ fn column(at: u64, field: &Field, count: u64) -> anyhow::Result<ArrayRef> {
         .with_context(|| format!("plugins cannot read the type of the column `{name}`"))?;
     // What is random of a row, unless its value is missing.
     let numbers = (0..count).map(|row| {
-        let is_missing = field.is_nullable() && random(SEED, row, 2 * at) % MISSING == 0;
+        let is_missing = field.is_nullable() && random(SEED, row, 2 * at).is_multiple_of(MISSING);
         (!is_missing).then(|| random(SEED, row, 2 * at + 1))
     });
     let texts = || {
