@@ -385,6 +385,29 @@ mod timers {
     }
 
     #[test]
+    fn keys_before_and_after_one_that_sets_its_timer_keep_theirs() {
+        let mut run = run();
+        let rows = [
+            r#"{"k": 1, "what": "wait"}"#,
+            r#"{"k": 2, "what": ""}"#,
+            r#"{"k": 3, "what": "wait"}"#,
+        ];
+        run.epoch(0, rows).unwrap();
+        let rows = [
+            r#"{"k": 1, "what": ""}"#,
+            r#"{"k": 2, "what": "wait"}"#,
+            r#"{"k": 3, "what": ""}"#,
+        ];
+        run.epoch(500, rows).unwrap();
+        let due = [
+            (r#"{"k":1}"#, 1000),
+            (r#"{"k":2}"#, 1500),
+            (r#"{"k":3}"#, 1000),
+        ];
+        assert_eq!(run.timers(), due);
+    }
+
+    #[test]
     fn a_timer_is_moved_cleared_and_forgotten() {
         let mut run = run();
         let rows = [
