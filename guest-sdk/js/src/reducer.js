@@ -49,40 +49,59 @@ export function defineReducer(definition) {
 }
 
 function reduce(definition, wanted, batch, starts, opened) {
-  const rows = readAll(batch);
+  const records = new Records(batch);
   const builders = wanted.map((column) => new Builder(column));
   for (let group = 0; group + 1 < starts.length; group++) {
-    let reduced = rows[starts[group]];
-    for (let row = starts[group] + 1; row < starts[group + 1]; row++) reduced = definition.reduce(reduced, rows[row], opened);
-    push(builders, reduced);
-  }
-  return builders.map((builder) => builder.finish());
-}
-
-/** All rows. Those with a null where there is no room for one cannot be left out: a group of nothing else has no result. */
-function readAll(batch) {
-  const reader = new RowReader(batch.schema, batch.views);
-  const rows = [];
-  const rejected = [];
-  let reason;
-  for (let row = 0; row < batch.rows; row++) {
-    try {
-      rows.push(reader.read(row));
-    } catch (error) {
-      if (!(error instanceof Reject)) throw error;
-      reason ??= error.message;
-      rejected.push(row);
+    let reduced;
+    for (let row = starts[group]; row < starts[group + 1]; row++) {
+      const record = records.read(row);
+      if (record !== undefined) reduced = reduced === undefined ? record : definition.reduce(reduced, record, opened);
     }
+    if (reduced !== undefined) push(builders, reduced);
   }
-  if (rejected.length > 0) throw new RejectedRows(reason, rejected);
-  return rows;
+  records.check();
+  return builders.map((builder) => builder.finish());
 }
 
 function inverse(definition, wanted, batches, opened) {
-  const [totals, gones] = batches.map(readAll);
+  const [totals, gones] = batches.map((batch) => new Records(batch));
   const builders = wanted.map((column) => new Builder(column));
-  for (let row = 0; row < totals.length; row++) push(builders, definition.inverse(totals[row], gones[row], opened));
+  for (let row = 0; row < batches[0].rows; row++) {
+    const [total, gone] = [totals.read(row), gones.read(row)];
+    if (total !== undefined && gone !== undefined) push(builders, definition.inverse(total, gone, opened));
+  }
+  totals.check();
+  gones.check();
   return builders.map((builder) => builder.finish());
+}
+
+/**
+ * The rows of a call, each read when it is its turn: all of them at once would live long enough to be memory that is seldom looked
+ * through. Those with a null where there is no room for one cannot be left out: a group of nothing else has no result.
+ */
+class Records {
+  #reader;
+  #rejected = [];
+  #reason;
+
+  constructor(batch) {
+    this.#reader = new RowReader(batch.schema, batch.views);
+  }
+
+  /** Nothing for a row with such a null. */
+  read(row) {
+    try {
+      return this.#reader.read(row);
+    } catch (error) {
+      if (!(error instanceof Reject)) throw error;
+      this.#reason ??= error.message;
+      this.#rejected.push(row);
+    }
+  }
+
+  check() {
+    if (this.#rejected.length > 0) throw new RejectedRows(this.#reason, this.#rejected);
+  }
 }
 
 function push(builders, row) {
