@@ -27,7 +27,10 @@ fn every_answer_is_as_the_document_says_and_none_is_the_servers_fault() {
     push(&server, &token, "acme", "split-words", "split-words");
     let applied = apply(&server, &token, "acme", COUNTS);
     assert_eq!(applied.status, 200, "{applied:?}");
-    for (whose, token) in [("the tenant", &token), ("the administrator", &server.admin)] {
+    for (whose, token) in [
+        ("the tenant", &token),
+        ("the administrator", &server.admin.clone()),
+    ] {
         let program = python::program(SCHEMATHESIS, "schemathesis");
         let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/hooks.py");
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -48,7 +51,10 @@ fn every_answer_is_as_the_document_says_and_none_is_the_servers_fault() {
             .current_dir(folder.path());
         let ended = fuzz.output().expect("it is installed");
         let said = String::from_utf8_lossy(&ended.stdout);
-        assert!(ended.status.success(), "as {whose}:\n{said}");
+        if !ended.status.success() {
+            let log = server.stop().err;
+            panic!("as {whose}:\n{said}\n{log}");
+        }
         println!("as {whose}:\n{said}");
     }
     server.stop().succeeded();

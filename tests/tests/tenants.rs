@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wasmill_tests::jobs::runner_of;
-use wasmill_tests::server::{COUNTS, Server, apply, push};
-use wasmill_tests::{delivered, wait_until};
+use wasmill_tests::server::{COUNTS, Server, apply, push, put};
+use wasmill_tests::{delivered, plugins, wait_until};
 
 /// Makes as many rows as it may.
 fn load(name: &str) -> String {
@@ -80,6 +81,35 @@ fn wait_for_failure(server: &Server, token: &str, tenant: &str, reason: &str) {
         let failure = status["failure"].as_str().unwrap_or_default();
         status["phase"]["phase"] == "waiting" && failure.contains(reason)
     });
+}
+
+/// schemathesis found it: the catalog refused what belongs to nobody, and the caller heard that the server had failed.
+#[test]
+fn who_applies_or_pushes_while_the_tenant_is_removed_hears_that_it_is_gone() {
+    let server = Server::start(&[]);
+    let component = fs::read(plugins().join("split-words.wasm")).unwrap();
+    let text = load("slow").replace("100000", "1");
+    for round in 0..12 {
+        let name = &format!("gone-{round}");
+        server.done(
+            &server.admin,
+            "POST",
+            "/v1/tenants",
+            &json!({ "name": name }),
+        );
+        thread::scope(|scope| {
+            let applied = scope.spawn(|| apply(&server, &server.admin, name, &text));
+            let pushed = scope.spawn(|| put(&server, &server.admin, name, "words", &component));
+            thread::sleep(Duration::from_millis(round * 4));
+            let path = format!("/v1/tenants/{name}");
+            let removed = server.ask(&server.admin, "DELETE", &path, b"");
+            assert!([204, 409].contains(&removed.status), "{removed:?}");
+            for answer in [applied.join().unwrap(), pushed.join().unwrap()] {
+                assert!([200, 404].contains(&answer.status), "{answer:?}");
+            }
+        });
+    }
+    server.stop().succeeded();
 }
 
 #[test]

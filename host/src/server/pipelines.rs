@@ -134,6 +134,8 @@ impl Service {
     ) -> Result<Applied, Refusal> {
         self.suits(&tenant.name, &staged.definition, definition.accept_changes)?;
         let applied = self.catalog.change(|db| {
+            // It may have gone while this was checked.
+            let tenant = &tenant::get(db, &tenant.name)?;
             let before = current(db, &tenant.name, name)?;
             let number = before.as_ref().map_or(0, |version| version.version);
             expect(name, definition.from_version, number)?;

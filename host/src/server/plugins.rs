@@ -52,6 +52,8 @@ impl Service {
         }
         components.keep(digest, bytes)?;
         self.catalog.change(|db| {
+            // It may have gone while this was compiled.
+            tenant::get(db, tenant)?;
             let (version, is_new) = plugin::push(db, tenant, name, &component, &caller.who)?;
             // Another may have come while this one was compiled.
             allow_bytes(plugin::bytes(db, tenant, None)?, policy.max_plugin_bytes)?;

@@ -8,6 +8,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use super::Service;
 use super::catalog::audit::{self, Change};
 use super::catalog::secret::{self, Sealed, SecretView};
+use super::catalog::tenant;
 use super::catalog::token::Caller;
 use super::refusal::Refusal;
 use crate::error::Failure;
@@ -115,6 +116,7 @@ impl Service {
         }
         let sealed = self.vault.seal(tenant, name, text)?;
         self.catalog.change(|db| {
+            tenant::get(db, tenant)?;
             let known = secret::list(db, tenant)?;
             if known.len() >= COUNT && known.iter().all(|known| known.name != *name) {
                 let message = format!("the tenant has {COUNT} secrets, and may have no more");

@@ -11,7 +11,7 @@ use super::answer::{Answer, NewToken, NumberAt, Sent, ShownToken, TenantAt};
 use crate::ids::TenantId;
 use crate::server::Service;
 use crate::server::catalog::audit::{self, Change};
-use crate::server::catalog::tenant::ADMIN;
+use crate::server::catalog::tenant::{self, ADMIN};
 use crate::server::catalog::token::{self, Caller, Secret, Token, TokenId};
 use crate::server::refusal::Refusal;
 
@@ -90,6 +90,9 @@ impl Service {
         let label = checked(&new.label)?;
         let secret = Secret::new()?;
         let id = self.catalog.change(|db| {
+            if let Some(tenant) = tenant {
+                tenant::get(db, tenant)?;
+            }
             let id = token::create(db, &secret, tenant, label, new.scope)?;
             write(db, caller, tenant, "token create", id, label)?;
             Ok(id)
