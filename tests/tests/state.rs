@@ -1,5 +1,6 @@
 //! What a pipeline remembers: looked at with `wasmill state`, taken over by a new version of a plugin, refused by another one.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -321,6 +322,82 @@ path = "totals"
             .sum::<u64>()
     };
     assert_eq!((sum("sum"), sum("count")), (199_999 * 100_000, 200_000));
+}
+
+/// `attribute-clicks` says `whole_groups`: clicks that came without the impressions before them would be owed to none.
+#[test]
+fn a_key_that_is_wanted_whole_comes_in_one_call_and_is_named_when_it_is_too_large() {
+    let both = |rows: u64| {
+        let mut input = (String::new(), String::new());
+        for row in 0..rows {
+            let (hour, minute, second) = (row / 3600, row / 60 % 60, row % 60);
+            let at = format!("2026-05-25T{hour:02}:{minute:02}:{second:02}Z");
+            writeln!(
+                input.0,
+                r#"{{"user":"ann","campaign":"c{row}","shown":"{at}"}}"#
+            )
+            .unwrap();
+            writeln!(input.1, r#"{{"user":"ann","clicked":"{at}"}}"#).unwrap();
+        }
+        input
+    };
+    let (impressions, clicks) = both(9_000);
+    let folder = Pipeline::of(&[
+        (
+            "pipeline.toml",
+            r#"
+name = "clicks"
+
+[epoch]
+trigger = "available-now"
+
+[sources.impressions]
+type = "queue"
+path = "impressions"
+format = "json"
+schema = { user = "utf8", campaign = "utf8", shown = "timestamp" }
+
+[sources.clicks]
+type = "queue"
+path = "clicks"
+format = "json"
+schema = { user = "utf8", clicked = "timestamp" }
+
+[steps.attributed]
+inputs = ["impressions", "clicks"]
+plugin = "attribute-clicks"
+group_by = ["user"]
+config = { within = "0s" }
+
+[steps.owed]
+input = "attributed"
+aggregate = { clicks = "count()", campaigns = "count(campaign)" }
+
+[sinks.out]
+input = "owed"
+type = "files"
+path = "out"
+"#,
+        ),
+        ("impressions/1.jsonl", &impressions),
+        ("clicks/1.jsonl", &clicks),
+    ]);
+    folder.start(&[]).succeeded();
+    let owed = [r#"{"clicks":9000,"campaigns":9000}"#];
+    assert_eq!(delivered(&folder.path().join("out")), owed);
+    let (impressions, clicks) = both(40_000);
+    std::fs::write(folder.path().join("impressions/1.jsonl"), impressions).unwrap();
+    std::fs::write(folder.path().join("clicks/1.jsonl"), clicks).unwrap();
+    folder.rewrite("path = \"out\"", "path = \"out-of-more\"");
+    let ended = folder.start(&[]).failed_with(3);
+    assert!(
+        ended
+            .err
+            .contains(r#"the key {"user":"ann"} has more rows"#)
+            && ended.err.contains("65536"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]

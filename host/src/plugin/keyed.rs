@@ -332,7 +332,7 @@ impl KeyedInstance {
             .collect();
         let rows = batch.status.len();
         let wire = WireBatch {
-            rows: u32::try_from(rows).expect("a call has at most 64 Ki keys"),
+            rows: u32::try_from(rows).expect("a call's keys are few"),
             status: &batch.status,
             keys: &keys,
             state: &state,
@@ -379,7 +379,7 @@ impl KeyedInstance {
             .collect::<Result<Vec<_>, _>>()?;
         let views = Views::new(&asked, old)?;
         let rows = old.num_rows();
-        let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
+        let wire_rows = u32::try_from(rows).expect("a call's rows are few");
         let state = self.live.call(
             &keyed.bound,
             context,

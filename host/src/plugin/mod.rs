@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::forget;
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
-pub use chunk::{CALL_BYTES, CALL_ROWS, bytes as bytes_of, chunks};
+pub use chunk::{CALL_BYTES, CALL_ROWS, WHOLE_KEY_ROWS, bytes as bytes_of, chunks};
 pub use clock::compilers_give_way;
 pub use engine::{Component, Engine, compile};
 pub use imports::{Grants, HostPort, capabilities};

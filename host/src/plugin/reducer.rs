@@ -187,7 +187,7 @@ impl ReducerInstance {
         self.live.memory()
     }
 
-    /// One row for each group; `ends` says where each group's rows end. At most 64 Ki rows.
+    /// One row for each group; `ends` says where each group's rows end. At most [`CALL_ROWS`](super::CALL_ROWS).
     ///
     /// # Errors
     /// Why the call failed. After any error but [`CallError::Refused`] the instance is gone, and every further call fails.

@@ -154,7 +154,7 @@ impl TransformInstance {
         self.live.memory()
     }
 
-    /// Calls the guest with the planned columns of `input`, whose schema is the one bound. At most 64 Ki rows.
+    /// Calls the guest with the planned columns of `input`, whose schema is the one bound. At most [`CALL_ROWS`](super::CALL_ROWS).
     ///
     /// # Errors
     /// Why the call failed. After any error but [`CallError::Refused`] the instance is gone, and every further call fails.
@@ -171,7 +171,7 @@ impl TransformInstance {
         } = &*self.transform;
         let views = Views::new(&planned.asked, input)?;
         let rows = input.num_rows();
-        let wire_rows = u32::try_from(rows).expect("a call has at most 64 Ki rows");
+        let wire_rows = u32::try_from(rows).expect("a call's rows are few");
         let call = |store: &mut _, guest: &Guest| {
             views.with(|buffers| {
                 guest.call_process(store, wire_context(context), wire_rows, buffers)

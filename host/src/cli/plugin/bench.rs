@@ -45,7 +45,7 @@ pub struct Bench {
     case: Option<String>,
 
     /// Rows of a full call
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=CALL_ROWS as i64))]
+    #[arg(long, default_value_t = CALL_ROWS as u32, value_parser = clap::value_parser!(u32).range(1..=CALL_ROWS as i64))]
     rows: u32,
 
     /// Make rows up, all different, for the columns of the fixture: texts of eight words, numbers below a million

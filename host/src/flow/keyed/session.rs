@@ -11,7 +11,7 @@ use crate::flow::arrivals::{Inputs, whole};
 use crate::flow::rejects::row_as_json;
 use crate::ids::{BatchTime, PartitionId};
 use crate::pipeline::plan::KeyedStep;
-use crate::plugin::{CALL_BYTES, CALL_ROWS, Keyed, KeyedInstance, bytes_of};
+use crate::plugin::{CALL_BYTES, CALL_ROWS, Keyed, KeyedInstance, WHOLE_KEY_ROWS, bytes_of};
 use crate::state::{Selection, Table};
 
 /// A partition being worked on.
@@ -131,7 +131,7 @@ impl Session {
                 let key = RecordBatch::try_new(step.key_schema.clone(), keys.collect());
                 let key = key.ok().and_then(|key| row_as_json(&key, 0));
                 let message = format!(
-                    "the key {} has more rows than one call can take ({CALL_ROWS}, or {CALL_BYTES} bytes), and the plugin wants all rows of a key at once",
+                    "the key {} has more rows than one call can take ({WHOLE_KEY_ROWS}, or {CALL_BYTES} bytes), and the plugin wants all rows of a key at once",
                     key.unwrap_or_default()
                 );
                 return Err(
@@ -156,9 +156,13 @@ impl Session {
         }
     }
 
-    /// Where the keys end that fit into one call, from `start` on.
+    /// Where the keys end that fit into one call, from `start` on: one by itself may be larger if it is wanted whole.
     fn whole_keys(&self, keyed: &Keyed, start: usize) -> usize {
         let (mut rows, mut bytes) = (0, 0);
+        let most = |key| match keyed.whole_groups() && key == start {
+            true => WHOLE_KEY_ROWS,
+            false => CALL_ROWS,
+        };
         let fits = |key: &usize| {
             rows += 1;
             bytes += self.sizes[*key];
@@ -167,7 +171,7 @@ impl Session {
                 rows += of_key.len();
                 bytes += bytes_of(&input.rows, keyed.columns(index), &of_key);
             }
-            rows <= CALL_ROWS && bytes <= CALL_BYTES
+            rows <= most(*key) && bytes <= CALL_BYTES
         };
         start + (start..self.sizes.len()).take_while(fits).count()
     }
