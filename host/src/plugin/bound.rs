@@ -25,7 +25,7 @@ use super::{World, trap};
 use crate::batch;
 use crate::config::nearest;
 use crate::error::Failure;
-use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::ids::NodeName;
 use crate::telemetry::NodeCounters;
 
 /// Time for `describe`: it only computes, and `wasmill check` waits for it.
@@ -188,7 +188,7 @@ impl Bound {
         answer: Result<Result<P, Error>, CallError>,
     ) -> Result<P, Failure> {
         if let Err(error) = &answer {
-            self.keep(error, None, &CallContext::NONE, 0, || Called {
+            self.capture(error, &CallContext::NONE, 0, || Called {
                 function: Function::Describe,
                 bound: bound_to.to_vec(),
                 batches: Vec::new(),
@@ -248,23 +248,12 @@ impl Bound {
         rows: usize,
         called: impl FnOnce() -> Called,
     ) {
-        let part = Some((context.epoch, context.partition));
-        self.keep(error, part, context, rows, called);
-    }
-
-    fn keep(
-        &self,
-        error: &CallError,
-        part: Option<(Epoch, PartitionId)>,
-        context: &CallContext,
-        rows: usize,
-        called: impl FnOnce() -> Called,
-    ) {
         let Some(captures) = self.component.captures() else {
             return;
         };
-        let node = self.log.node();
-        captures.keep(error, (node.clone(), part), rows, || {
+        let (node, called) = (self.log.node(), called());
+        let place = (node.clone(), called.function.place(context));
+        captures.keep(error, place, rows, || {
             Ok(Capture {
                 header: Header {
                     wasmill: env!("CARGO_PKG_VERSION").into(),
@@ -278,7 +267,7 @@ impl Bound {
                     rows,
                     error: error.to_string(),
                 },
-                called: called(),
+                called,
                 component: self.component.bytes()?.into_owned(),
             })
         });

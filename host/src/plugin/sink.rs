@@ -19,7 +19,7 @@ use super::bindings::exports::wasmill::plugin::sink::{
 };
 use super::bound::{Bound, Planned, WireSchema, begin, refused};
 use super::call::{CallContext, CallError, Rejected, rejected};
-use super::capture::{Called, Function};
+use super::capture::{self, Called, Function};
 use super::columns::Views;
 use super::engine::Component;
 use super::host::State;
@@ -153,6 +153,7 @@ impl SinkPlugin {
                 runtime: runtime.clone(),
                 live: Some((store, guest)),
                 key: String::new(),
+                written: Vec::new(),
             }),
             Ok(Ok((_, Err(error)))) => Err(refused(error, 0)),
             Ok(Err(error)) => Err(bound.classify(&mut store, &error, &bound.limits)),
@@ -199,6 +200,8 @@ pub struct SinkInstance {
     live: Option<(Store<State>, Guest)>,
     /// Of the partition begun last.
     key: String,
+    /// The rows written to it, if failed calls are to be captured: a call may fail for those before it.
+    written: Vec<RecordBatch>,
 }
 
 impl SinkInstance {
@@ -220,6 +223,13 @@ impl SinkInstance {
     pub fn last_epoch(&mut self, partition: PartitionId) -> Result<Option<Epoch>, CallError> {
         let last = self.call(0, async |store, guest| {
             guest.call_last_epoch(store, partition.0).await
+        });
+        let context = CallContext {
+            partition,
+            ..CallContext::NONE
+        };
+        let last = last.inspect_err(|error| {
+            self.capture(error, &context, 0, Function::LastEpoch, Vec::new());
         })?;
         Ok(last.map(Epoch))
     }
@@ -228,31 +238,35 @@ impl SinkInstance {
     pub fn begin(&mut self, context: &CallContext, idempotency_key: &str) -> Result<(), CallError> {
         self.place(context);
         idempotency_key.clone_into(&mut self.key);
+        self.written.clear();
         let wire = wire_context(context);
-        self.call(0, async |store, guest| {
+        let begun = self.call(0, async |store, guest| {
             guest.call_begin(store, wire, idempotency_key).await
+        });
+        begun.inspect_err(|error| {
+            let idempotency_key = self.key.clone();
+            let function = Function::Begin { idempotency_key };
+            self.capture(error, context, 0, function, Vec::new());
         })
     }
 
-    /// Writes rows of it; answers with those that the receiver refused. At most 64 Ki rows.
+    /// Writes rows of it; answers with those that the receiver refused. At most [`CALL_ROWS`](super::CALL_ROWS).
     pub fn write(
         &mut self,
         context: &CallContext,
         input: &RecordBatch,
     ) -> Result<Vec<Rejected>, CallError> {
         self.place(context);
-        let refused = self.write_rows(context, input);
-        refused.inspect_err(|error| {
-            let sink = &self.sink;
-            sink.bound
-                .capture(error, context, input.num_rows(), || Called {
-                    function: Function::Write {
-                        idempotency_key: self.key.clone(),
-                    },
-                    bound: vec![sink.planned.input.clone()],
-                    batches: vec![input.clone()],
-                });
-        })
+        let refused = self.write_rows(context, input).inspect_err(|error| {
+            let idempotency_key = self.key.clone();
+            let function = Function::Write { idempotency_key };
+            let batches = [std::slice::from_ref(input), &self.written].concat();
+            self.capture(error, context, input.num_rows(), function, batches);
+        })?;
+        if self.sink.bound.component.captures().is_some() {
+            self.written.push(input.clone());
+        }
+        Ok(refused)
     }
 
     fn write_rows(
@@ -262,7 +276,7 @@ impl SinkInstance {
     ) -> Result<Vec<Rejected>, CallError> {
         let sink = self.sink.clone();
         let views = Views::new(&sink.planned.asked, input)?;
-        let rows = u32::try_from(input.num_rows()).expect("a call has at most 64 Ki rows");
+        let rows = u32::try_from(input.num_rows()).expect("a call's rows are few");
         let wire = wire_context(context);
         let answer = views.with(|buffers| {
             self.call(input.num_rows(), async |store, guest| {
@@ -278,23 +292,64 @@ impl SinkInstance {
     /// Ends it; the token is for [`Self::commit`].
     pub fn prepare(&mut self, context: &CallContext) -> Result<Vec<u8>, CallError> {
         let wire = wire_context(context);
-        self.call(0, async |store, guest| {
+        let token = self.call(0, async |store, guest| {
             guest.call_prepare(store, wire).await
+        });
+        let written = std::mem::take(&mut self.written);
+        token.inspect_err(|error| {
+            let idempotency_key = self.key.clone();
+            let function = Function::Prepare { idempotency_key };
+            let rows = written.iter().map(RecordBatch::num_rows).sum();
+            self.capture(error, context, rows, function, written);
         })
     }
 
     /// Makes an epoch's tokens visible.
     pub fn commit(&mut self, epoch: Epoch, tokens: &[&[u8]]) -> Result<(), CallError> {
-        self.call(0, async |store, guest| {
+        let committed = self.call(0, async |store, guest| {
             guest.call_commit(store, epoch.0, tokens).await
-        })
+        });
+        committed.inspect_err(|error| self.capture_settle(error, Function::Commit, epoch, tokens))
     }
 
     /// Undoes an epoch's tokens.
     pub fn abort(&mut self, epoch: Epoch, tokens: &[&[u8]]) -> Result<(), CallError> {
-        self.call(0, async |store, guest| {
+        let aborted = self.call(0, async |store, guest| {
             guest.call_abort(store, epoch.0, tokens).await
-        })
+        });
+        aborted.inspect_err(|error| self.capture_settle(error, Function::Abort, epoch, tokens))
+    }
+
+    fn capture_settle(
+        &self,
+        error: &CallError,
+        function: Function,
+        epoch: Epoch,
+        tokens: &[&[u8]],
+    ) {
+        let context = CallContext {
+            epoch,
+            ..CallContext::NONE
+        };
+        let tokens = capture::tokens(tokens);
+        self.capture(error, &context, tokens.num_rows(), function, vec![tokens]);
+    }
+
+    /// Keeps a call that failed, where that is wanted.
+    fn capture(
+        &self,
+        error: &CallError,
+        context: &CallContext,
+        rows: usize,
+        function: Function,
+        batches: Vec<RecordBatch>,
+    ) {
+        let Described { bound, planned, .. } = &*self.sink;
+        bound.capture(error, context, rows, || Called {
+            function,
+            bound: vec![planned.input.clone()],
+            batches,
+        });
     }
 
     fn place(&mut self, context: &CallContext) {

@@ -93,8 +93,6 @@ fn answered(answer: &Answer) -> String {
                 rejects(&produced.rejected)
             )
         }
-        Answer::Described => "now      described\n".to_owned(),
-        Answer::Opened => "now      opened\n".to_owned(),
         Answer::Rows(rows) => format!("now      {} rows\n{}", rows.num_rows(), table(rows)),
         Answer::Changed(ports, changes) => {
             let rejected: Vec<_> = changes.rejected.iter().flatten().cloned().collect();
@@ -103,6 +101,7 @@ fn answered(answer: &Answer) -> String {
             text + &rejects(&rejected)
         }
         Answer::Written(rejected) => format!("now      written\n{}", rejects(rejected)),
+        Answer::Done(what) => format!("now      {what}\n"),
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::{Capture, Function};
+use super::{Capture, Function, TOKEN};
 use crate::error::Failure;
-use crate::ids::NodeName;
+use crate::ids::{Epoch, NodeName};
 use crate::plugin::{
-    CallError, Component, Grants, Keyed, KeyedBatch, KeyedChanges, Limits, Port, Produced, Reduced,
-    Reducer, Rejected, SinkPlugin, Transform, World,
+    CallContext, CallError, Component, Grants, Keyed, KeyedBatch, KeyedChanges, Limits, Port,
+    Produced, Reduced, Reducer, Rejected, SinkInstance, SinkPlugin, Transform, World,
 };
 
 /// What the plugin gives now.
@@ -24,12 +24,10 @@ pub enum Answer {
     Rows(RecordBatch),
     /// A keyed plugin's, with its ports.
     Changed(Vec<Port>, KeyedChanges),
-    /// A plan.
-    Described,
-    /// An instance.
-    Opened,
     /// A sink's: the rows that its receiver refused.
     Written(Vec<Rejected>),
+    /// What was done, where there is no more to see of it.
+    Done(String),
 }
 
 /// The outer error: the plugin cannot be bound as it was. The inner one: the call failed.
@@ -53,7 +51,12 @@ impl Capture {
             Function::Reduce { ends, reduced } => again.reduce(ends, *reduced),
             Function::Keys { status, ends } => again.keys(status, ends),
             Function::Migrate { version } => again.migrate(*version),
+            Function::LastEpoch => again.last_epoch(),
+            Function::Begin { idempotency_key } => again.begin(idempotency_key),
             Function::Write { idempotency_key } => again.write(idempotency_key),
+            Function::Prepare { idempotency_key } => again.prepare(idempotency_key),
+            Function::Commit => again.settle("committed", SinkInstance::commit),
+            Function::Abort => again.settle("aborted", SinkInstance::abort),
         }
     }
 }
@@ -67,6 +70,9 @@ struct Repeat<'a> {
 /// How a plugin of one input is bound.
 type Bind<T> =
     fn(&Component, &NodeName, &Value, &SchemaRef, &Limits, &Grants) -> Result<T, Failure>;
+
+/// What a sink does with an epoch's tokens.
+type Settle = fn(&mut SinkInstance, Epoch, &[&[u8]]) -> Result<(), CallError>;
 
 impl Repeat<'_> {
     /// The plugin bound as it was.
@@ -91,7 +97,7 @@ impl Repeat<'_> {
             World::Keyed => self.keyed().map(drop),
             World::Sink => self.bind(SinkPlugin::new).map(drop),
         }?;
-        Ok(Ok(Answer::Described))
+        Ok(Ok(Answer::Done("described".into())))
     }
 
     fn open(&self) -> Again {
@@ -100,12 +106,9 @@ impl Repeat<'_> {
             World::Transform => self.bind(Transform::new)?.open(context).map(drop),
             World::Reducer => self.bind(Reducer::new)?.open(context).map(drop),
             World::Keyed => self.keyed()?.open(context).map(drop),
-            World::Sink => {
-                let sink = self.bind(SinkPlugin::new)?;
-                sink.open(&runtime()?, context).map(drop)
-            }
+            World::Sink => self.sink()?.map(drop),
         };
-        Ok(opened.map(|()| Answer::Opened))
+        Ok(opened.map(|()| Answer::Done("opened".into())))
     }
 
     fn process(&self) -> Again {
@@ -191,16 +194,75 @@ impl Repeat<'_> {
         Ok(columns.map(|columns| Answer::Rows(rows_of(&keyed.state().columns, columns))))
     }
 
-    fn write(&self, idempotency_key: &str) -> Again {
-        let header = &self.capture.header;
-        let rows = self.batch(0)?;
+    /// An instance of a sink.
+    fn sink(&self) -> Result<Result<SinkInstance, CallError>, Failure> {
         let sink = self.bind(SinkPlugin::new)?;
-        let context = &header.context;
-        let written = sink.open(&runtime()?, context).and_then(|mut instance| {
+        Ok(sink.open(&runtime()?, &self.capture.header.context))
+    }
+
+    /// A sink's instance that has been given these rows of a partition.
+    fn written(
+        &self,
+        idempotency_key: &str,
+        batches: &[RecordBatch],
+    ) -> Result<Result<SinkInstance, CallError>, Failure> {
+        let context = &self.capture.header.context;
+        Ok(self.sink()?.and_then(|mut instance| {
             instance.begin(context, idempotency_key)?;
-            instance.write(context, rows)
-        });
-        Ok(written.map(Answer::Written))
+            for (call, rows) in (0..).zip(batches) {
+                instance.write(&CallContext { call, ..*context }, rows)?;
+            }
+            Ok(instance)
+        }))
+    }
+
+    fn last_epoch(&self) -> Again {
+        let partition = self.capture.header.context.partition;
+        let held = self
+            .sink()?
+            .and_then(|mut instance| instance.last_epoch(partition));
+        Ok(held.map(|held| {
+            Answer::Done(match held {
+                Some(epoch) => format!("holds epoch {epoch}"),
+                None => "holds no epoch".into(),
+            })
+        }))
+    }
+
+    fn begin(&self, idempotency_key: &str) -> Again {
+        let begun = self.written(idempotency_key, &[])?;
+        Ok(begun.map(|_| Answer::Done("begun".into())))
+    }
+
+    /// Batches: the rows of the call, then those written before them.
+    fn write(&self, idempotency_key: &str) -> Again {
+        let rows = self.batch(0)?;
+        let written = self.written(idempotency_key, &self.capture.called.batches[1..])?;
+        let context = &self.capture.header.context;
+        let refused = written.and_then(|mut instance| instance.write(context, rows));
+        Ok(refused.map(Answer::Written))
+    }
+
+    fn prepare(&self, idempotency_key: &str) -> Again {
+        let written = self.written(idempotency_key, &self.capture.called.batches)?;
+        let context = &self.capture.header.context;
+        let token = written.and_then(|mut instance| instance.prepare(context));
+        Ok(token.map(|token| {
+            let bytes = token.len();
+            Answer::Done(format!("prepared, with a token of {bytes} bytes"))
+        }))
+    }
+
+    /// One batch: the tokens.
+    fn settle(&self, done: &str, settle: Settle) -> Again {
+        let tokens = self.batch(0)?.column_by_name(TOKEN);
+        let tokens = tokens.and_then(|tokens| tokens.as_binary_opt::<i32>());
+        let tokens: Vec<&[u8]> = tokens.ok_or_else(incomplete)?.iter().flatten().collect();
+        let epoch = self.capture.header.context.epoch;
+        let settled = self
+            .sink()?
+            .and_then(|mut instance| settle(&mut instance, epoch, &tokens));
+        Ok(settled.map(|()| Answer::Done(done.into())))
     }
 
     fn bound(&self, index: usize) -> Result<&SchemaRef, Failure> {

@@ -1,4 +1,4 @@
-//! Which failed calls of a run get a file: of each step, epoch and partition the one with the fewest rows, and of each step `describe`.
+//! Which failed calls of a run get a file: of each place, as a partition of a step's epoch is one, that with the fewest rows.
 //!
 //! A step that looks for the rows at fault calls the plugin again and again with fewer rows; the last of these calls that fails is
 //! the one that its author wants to see.
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Capture, is_lasting};
 use crate::error::Failure;
-use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::ids::NodeName;
 use crate::plugin::call::CallError;
 
 /// Files that one run may leave behind: a file holds a component, and the first few failures say what there is to say.
@@ -24,8 +24,8 @@ pub struct Captures {
     kept: Mutex<BTreeMap<Place, usize>>,
 }
 
-/// A node, and where in its input, unless it is its `describe` that failed.
-type Place = (NodeName, Option<(Epoch, PartitionId)>);
+/// A node, and what of it was called where.
+type Place = (NodeName, String);
 
 /// What to do with a failed call.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,11 +67,7 @@ impl Captures {
         if worth == Worth::Nothing {
             return;
         }
-        let (node, part) = &place;
-        let call = part.map_or_else(
-            || "describe".to_owned(),
-            |(epoch, partition)| format!("epoch-{epoch}-partition-{partition}"),
-        );
+        let (node, call) = &place;
         let file = self.folder.join(format!("{node}-{call}.capture"));
         let written = capture().and_then(|capture| {
             let written = capture.write(&file);
@@ -106,7 +102,7 @@ mod tests {
     use super::*;
 
     fn place(epoch: u64) -> Place {
-        ("step".into(), Some((Epoch(epoch), PartitionId(0))))
+        ("step".into(), format!("epoch-{epoch}"))
     }
 
     #[test]

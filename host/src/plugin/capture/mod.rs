@@ -6,7 +6,9 @@ mod again;
 mod file;
 mod keep;
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,9 +33,14 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// The rows that the call was given: of a keyed plugin the keys, their state, and those of each input.
+    /// The rows that the call was given: of a keyed plugin the keys, their state, and those of each input; of a sink's `prepare` those
+    /// written before it.
     pub fn batches(&self) -> &[RecordBatch] {
-        &self.called.batches
+        let batches = &self.called.batches;
+        match self.called.function {
+            Function::Write { .. } => &batches[..batches.len().min(1)],
+            _ => batches,
+        }
     }
 
     /// What was called where, as messages say it.
@@ -45,14 +52,25 @@ impl Capture {
             call,
             ..
         } = &self.header.context;
-        match &self.called.function {
-            Function::Describe => format!("`{node}`, `describe`"),
-            Function::Open => format!("`{node}`, `open` for epoch {epoch}, partition {partition}"),
-            _ => format!(
-                "`{node}`, epoch {epoch}, partition {partition}, call {call} of its instance, {} rows",
-                self.header.rows
+        let rows = self.header.rows;
+        let of_part = |function| format!("{function} of epoch {epoch}, partition {partition}");
+        let what = match &self.called.function {
+            Function::Describe => "`describe`".to_owned(),
+            Function::Open => format!("`open` for epoch {epoch}, partition {partition}"),
+            Function::Process
+            | Function::Reduce { .. }
+            | Function::Keys { .. }
+            | Function::Migrate { .. }
+            | Function::Write { .. } => format!(
+                "epoch {epoch}, partition {partition}, call {call} of its instance, {rows} rows"
             ),
-        }
+            Function::Begin { .. } => of_part("`begin`"),
+            Function::Prepare { .. } => format!("{}, {rows} rows", of_part("`prepare`")),
+            Function::Commit => format!("`commit` of epoch {epoch}"),
+            Function::Abort => format!("`abort` of epoch {epoch}"),
+            Function::LastEpoch => format!("`last-epoch` of partition {partition}"),
+        };
+        format!("`{node}`, {what}")
     }
 }
 
@@ -81,6 +99,9 @@ pub struct Header {
     pub error: String,
 }
 
+/// The column of a batch of a sink's tokens.
+const TOKEN: &str = "token";
+
 /// What a failed call was given.
 #[derive(Debug)]
 pub(super) struct Called {
@@ -88,6 +109,12 @@ pub(super) struct Called {
     /// What the plugin was bound to: its inputs, of a keyed plugin the key before them.
     pub bound: Vec<SchemaRef>,
     pub batches: Vec<RecordBatch>,
+}
+
+/// A sink's tokens as a batch.
+pub(super) fn tokens(tokens: &[&[u8]]) -> RecordBatch {
+    let tokens: ArrayRef = Arc::new(BinaryArray::from_iter_values(tokens));
+    RecordBatch::try_from_iter([(TOKEN, tokens)]).expect("one column is as long as itself")
 }
 
 /// The function called, with what is no batch of its arguments.
@@ -109,8 +136,34 @@ pub(super) enum Function {
     },
     /// `keyed.migrate` of one batch.
     Migrate { version: u32 },
-    /// `sink.write` of one batch, after `begin` with this key.
+    /// `sink.last-epoch` of the context's partition.
+    LastEpoch,
+    /// `sink.begin`.
+    Begin { idempotency_key: String },
+    /// `sink.write` of the first batch, after `begin` with this key and the other batches.
     Write { idempotency_key: String },
+    /// `sink.prepare`, after `begin` with this key and all batches.
+    Prepare { idempotency_key: String },
+    /// `sink.commit` of the context's epoch, with a batch of its tokens.
+    Commit,
+    /// `sink.abort`, likewise.
+    Abort,
+}
+
+impl Function {
+    /// Which calls stand for one another: of these one is kept. Also a part of the file's name.
+    pub(super) fn place(&self, context: &CallContext) -> String {
+        let CallContext {
+            epoch, partition, ..
+        } = context;
+        match self {
+            Self::Describe => "describe".to_owned(),
+            Self::LastEpoch => format!("last-epoch-partition-{partition}"),
+            Self::Commit => format!("commit-epoch-{epoch}"),
+            Self::Abort => format!("abort-epoch-{epoch}"),
+            _ => format!("epoch-{epoch}-partition-{partition}"),
+        }
+    }
 }
 
 /// Whether a call that failed like this will fail again; what is asked to be tried again may not, nor what others left no room for.

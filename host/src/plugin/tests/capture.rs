@@ -149,7 +149,10 @@ fn an_instance_that_cannot_be_opened_is_kept_with_its_call_and_is_opened_again()
         let again = |component| capture.again(component, &Grants::default()).unwrap();
         assert_eq!(again(&broken).unwrap_err(), error, "{world}");
         let mended = engine.load_bytes("guest", &mended).unwrap();
-        assert!(matches!(again(&mended), Ok(Answer::Opened)), "{world}");
+        assert!(
+            matches!(again(&mended), Ok(Answer::Done(done)) if done == "opened"),
+            "{world}"
+        );
     }
 }
 
@@ -170,8 +173,117 @@ fn a_describe_that_traps_is_kept_and_made_again() {
         assert_eq!(again(&broken).unwrap_err(), failure, "{world}");
         let mended = engine.load_bytes("guest", &mended).unwrap();
         let answer = again(&mended).unwrap();
-        assert!(matches!(answer, Ok(Answer::Described)), "{world}");
+        assert!(
+            matches!(answer, Ok(Answer::Done(done)) if done == "described"),
+            "{world}"
+        );
     }
+}
+
+fn sink(engine: &Engine, guest: &SinkGuest<'_>) -> SinkPlugin {
+    let component = engine.load_bytes("guest", &guest.module()).unwrap();
+    let (node, config, input) = ("out".into(), serde_json::json!({}), batch().schema());
+    let (limits, grants) = (Limits::default(), Grants::default());
+    SinkPlugin::new(&component, &node, &config, &input, &limits, &grants).unwrap()
+}
+
+/// All that the host calls of a sink for a partition with two batches, until something fails.
+fn delivered(sink: &SinkPlugin) -> Result<(), CallError> {
+    let runtime = Arc::new(tokio::runtime::Runtime::new().unwrap());
+    let (context, tokens) = (context(), [b"one".as_slice(), b"two"]);
+    let mut instance = sink.open(&runtime, &context)?;
+    instance.last_epoch(context.partition)?;
+    instance.begin(&context, "key")?;
+    instance.write(&context, &batch().slice(0, 1))?;
+    instance.write(&context, &batch().slice(1, 1))?;
+    instance.prepare(&context)?;
+    instance.abort(Epoch(6), &tokens)?;
+    instance.commit(Epoch(7), &tokens)
+}
+
+#[test]
+fn each_call_of_a_sink_that_fails_is_kept_and_made_again_with_what_came_before_it() {
+    let mended = SinkGuest {
+        commit: "(br $done)",
+        ..SinkGuest::default()
+    };
+    let trap = "unreachable";
+    let second = "(if (i32.eq (global.get $writes) (i32.const 2)) (then unreachable))";
+    let cases = [
+        (
+            SinkGuest {
+                last_epoch: trap,
+                ..SinkGuest::default()
+            },
+            "out-last-epoch-partition-3",
+            "`out`, `last-epoch` of partition 3",
+            "holds epoch 5",
+        ),
+        (
+            SinkGuest {
+                begin: trap,
+                ..SinkGuest::default()
+            },
+            "out-epoch-7-partition-3",
+            "`out`, `begin` of epoch 7, partition 3",
+            "begun",
+        ),
+        (
+            SinkGuest {
+                write: second,
+                ..SinkGuest::default()
+            },
+            "out-epoch-7-partition-3",
+            "`out`, epoch 7, partition 3, call 0 of its instance, 1 rows",
+            "written",
+        ),
+        (
+            SinkGuest {
+                prepare: trap,
+                ..SinkGuest::default()
+            },
+            "out-epoch-7-partition-3",
+            "`out`, `prepare` of epoch 7, partition 3, 2 rows",
+            "prepared, with a token of 9 bytes",
+        ),
+        (
+            SinkGuest {
+                abort: trap,
+                ..SinkGuest::default()
+            },
+            "out-abort-epoch-6",
+            "`out`, `abort` of epoch 6",
+            "aborted",
+        ),
+        (
+            SinkGuest {
+                commit: trap,
+                ..SinkGuest::default()
+            },
+            "out-commit-epoch-7",
+            "`out`, `commit` of epoch 7",
+            "committed",
+        ),
+    ];
+    for (broken, file, call, done) in cases {
+        let (folder, engine) = capturing();
+        let broken = sink(&engine, &broken);
+        let error = delivered(&broken).unwrap_err();
+        let file = format!("{file}.capture");
+        assert_eq!(files(folder.path()), [file.as_str()], "{call}");
+        let capture = Capture::read(&folder.path().join("captures").join(file)).unwrap();
+        assert_eq!(capture.call(), call);
+        let again = |component| capture.again(component, &Grants::default()).unwrap();
+        assert_eq!(again(broken.component()).unwrap_err(), error, "{call}");
+        match again(sink(&engine, &mended).component()).unwrap() {
+            Answer::Done(was) => assert_eq!(was, done, "{call}"),
+            Answer::Written(refused) => assert!(refused.is_empty() && done == "written"),
+            answer => panic!("{call}: {answer:?}"),
+        }
+    }
+    let (folder, engine) = capturing();
+    delivered(&sink(&engine, &mended)).unwrap();
+    assert_eq!(files(folder.path()), Vec::<String>::new());
 }
 
 #[test]

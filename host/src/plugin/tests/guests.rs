@@ -189,10 +189,18 @@ pub struct SinkGuest<'a> {
     pub describe: &'a str,
     /// The same, of `open`.
     pub open: &'a str,
-    /// Instructions of `write` before it answers; `$answer` is its answer, for writing over.
+    /// The same, of `last-epoch`.
+    pub last_epoch: &'a str,
+    /// The same, of `begin`.
+    pub begin: &'a str,
+    /// Instructions of `write` before it answers; `$answer` is its answer, for writing over, and `$writes` how many writes this one makes.
     pub write: &'a str,
+    /// As for `describe`, of `prepare`.
+    pub prepare: &'a str,
     /// As for `write`, of `commit`.
     pub commit: &'a str,
+    /// As for `describe`, of `abort`.
+    pub abort: &'a str,
 }
 
 impl SinkGuest<'_> {
@@ -203,8 +211,12 @@ impl SinkGuest<'_> {
             ("{delivery}", &self.delivery.to_string()),
             ("{describe}", self.describe),
             ("{open}", self.open),
+            ("{last-epoch}", self.last_epoch),
+            ("{begin}", self.begin),
             ("{write}", self.write),
+            ("{prepare}", self.prepare),
             ("{commit}", self.commit),
+            ("{abort}", self.abort),
         ];
         embed(SINK, &parts, "sink-plugin")
     }
@@ -254,12 +266,14 @@ const SINK: &str = r#"
   ;; Epoch 5 is the last one held.
   (func (export "wasmill:plugin/sink@0.1.0#last-epoch") (param i32) (result i32)
     (local $answer i32)
+    {last-epoch}
     (local.set $answer (call $alloc (i32.const 8) (i32.const 40)))
     (i32.store offset=8 (local.get $answer) (i32.const 1))
     (i64.store offset=16 (local.get $answer) (i64.const 5))
     (local.get $answer))
   (func (export "wasmill:plugin/sink@0.1.0#begin")
       (param i64 i64 i32 i32 i64 i64) (param $key i32) (param $size i32) (result i32)
+    {begin}
     (global.set $noted (i32.const 0))
     (call $note (local.get $key) (local.get $size))
     (call $note (i32.const 21) (i32.const 1))
@@ -275,6 +289,7 @@ const SINK: &str = r#"
     (local.get $answer))
   (func (export "wasmill:plugin/sink@0.1.0#prepare") (param i64 i64 i32 i32 i64 i64) (result i32)
     (local $answer i32) (local $token i32)
+    {prepare}
     (local.set $answer (call $alloc (i32.const 8) (i32.const 32)))
     (local.set $token (call $alloc (i32.const 8) (global.get $noted)))
     (memory.copy (local.get $token) (i32.const 65536) (global.get $noted))
@@ -296,5 +311,6 @@ const SINK: &str = r#"
       (global.set $noted (i32.const 0)))
     (local.get $answer))
   (func (export "wasmill:plugin/sink@0.1.0#abort") (param i64 i32 i32) (result i32)
+    {abort}
     (call $alloc (i32.const 8) (i32.const 32))))
 "#;
