@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
 use wasmill_tests::python;
 use wasmill_tests::server::{Server, apply, push};
 
@@ -58,4 +59,37 @@ fn every_answer_is_as_the_document_says_and_none_is_the_servers_fault() {
         println!("as {whose}:\n{said}");
     }
     server.stop().succeeded();
+}
+
+#[test]
+fn every_reference_of_the_document_leads_to_something_in_it() {
+    let server = Server::start(&[]);
+    let document = server.exchange("", "GET", "/openapi.json", b"").json;
+    let mut references = Vec::new();
+    find_references(&document, &mut references);
+    assert!(references.len() > 100, "{references:?}");
+    let astray = |reference: &&str| {
+        let inside = reference.strip_prefix('#');
+        inside.is_none_or(|pointer| document.pointer(pointer).is_none())
+    };
+    let astray: Vec<&str> = references.into_iter().filter(astray).collect();
+    assert_eq!(astray, Vec::<&str>::new());
+    server.stop().succeeded();
+}
+
+fn find_references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            for member in members.values() {
+                find_references(member, found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                find_references(item, found);
+            }
+        }
+        _ => {}
+    }
 }

@@ -121,6 +121,7 @@ pub async fn set_policy(
 pub struct Account {
     /// Into which parts.
     #[serde(default)]
+    #[param(inline)]
     by: By,
     /// From this day on, in UTC: `2026-11-22`.
     since: Option<String>,
