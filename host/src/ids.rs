@@ -169,9 +169,10 @@ server_name!(
 const AGAIN: &str = ".again";
 
 impl NodeName {
-    /// The source that gives this node rows again which it has rejected.
-    pub fn again(&self) -> Self {
-        format!("{self}{AGAIN}").as_str().into()
+    /// The source that gives this node rows again which it has rejected; of one with several inputs, those of an input.
+    pub fn again(&self, input: Option<usize>) -> Self {
+        let input = input.map(|input| format!(".{input}")).unwrap_or_default();
+        format!("{self}{input}{AGAIN}").as_str().into()
     }
 
     /// Whether it is such a source.
@@ -179,9 +180,13 @@ impl NodeName {
         self.0.ends_with(AGAIN)
     }
 
-    /// The node that it gives rows to, or itself.
-    pub fn without_again(&self) -> &str {
-        self.0.strip_suffix(AGAIN).unwrap_or(&self.0)
+    /// The node that it gives rows to, or itself, and which of its inputs, if it has several.
+    pub fn without_again(&self) -> (&str, Option<usize>) {
+        let name = self.0.strip_suffix(AGAIN).unwrap_or(&self.0);
+        match name.split_once('.') {
+            Some((node, input)) => (node, input.parse().ok()),
+            None => (name, None),
+        }
     }
 }
 server_name!(

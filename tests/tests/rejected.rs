@@ -297,6 +297,94 @@ type = "files"
 path = "out"
 "#;
 
+/// Clicks owed to campaigns; those that do not say when they were made are rejected.
+const CLICKS: &str = r#"name = "clicks"
+
+[epoch]
+interval = "20ms"
+
+[sources.impressions]
+type = "files"
+path = "in"
+glob = "impressions*"
+poll_interval = "20ms"
+format = "json"
+schema = { user = "utf8", campaign = "utf8", shown = "timestamp" }
+
+[sources.clicks]
+type = "files"
+path = "in"
+glob = "clicks*"
+poll_interval = "20ms"
+format = "json"
+schema = { user = "utf8", clicked = "timestamp?", seen = "timestamp" }
+
+[steps.attributed]
+inputs = ["impressions", "clicks"]
+plugin = "attribute-clicks@1"
+group_by = ["user"]
+config = { within = "30m" }
+on_error = "reject"
+
+[sinks.out]
+input = "attributed"
+type = "files"
+path = "out"
+"#;
+
+#[test]
+fn a_row_of_one_of_several_inputs_comes_again_as_one_of_that_input() {
+    let server = Server::start(&[]);
+    let token = server.tenant("acme");
+    push(
+        &server,
+        &token,
+        "acme",
+        "attribute-clicks",
+        "attribute-clicks",
+    );
+    let mut clicks = Hosted::start(server, token, "clicks", CLICKS);
+    let impression = r#"{"user":"ann","campaign":"spring","shown":"2026-05-25T12:00:00Z"}"#;
+    clicks.give("impressions-1.json", format!("{impression}\n"));
+    let click = r#"{"user":"ann","seen":"2026-05-25T12:05:00Z"}"#;
+    clicks.give("clicks-1.json", format!("{click}\n"));
+    clicks.wait_for_rejected(1, 0);
+    let row = &clicks.rows("")[0];
+    assert_eq!(
+        (&row["node"], &row["input"]),
+        (&json!("attributed"), &json!(1))
+    );
+    let id = row["id"].as_str().unwrap();
+    let shown = clicks.cli(&["rejected", "show", "clicks", id]).succeeded();
+    assert!(shown.out.contains("attributed, input 1\n"), "{}", shown.out);
+
+    // As it was, the row is rejected again: as one of the same input.
+    clicks.do_to("replay", &json!({ "all": true }));
+    clicks.wait_for_rejected(1, 1);
+    assert_eq!(clicks.rows("")[0]["input"], 1);
+
+    let text = CLICKS.replace("\"30m\"", "\"30m\", clicked = \"seen\"");
+    let applied = apply(&clicks.server, &clicks.token, "acme", &text);
+    assert_eq!(applied.status, 200, "{applied:?}");
+    let given = clicks.do_to("replay", &json!({ "all": true }));
+    assert_eq!((&given["rows"], &given["left_out"]), (&json!(1), &json!(0)));
+    clicks.server.restart("KILL", &[]);
+    let out = clicks.server.files("acme").join("out");
+    let owed = [r#"{"user":"ann","clicked":"2026-05-25T12:05:00Z","campaign":"spring"}"#];
+    wait_until("the click", || delivered(&out) == owed);
+    clicks.wait_for_rejected(0, 2);
+    let mut file = 2;
+    wait_until("the end of what was read again", || {
+        clicks.give(
+            &format!("impressions-{file}.json"),
+            format!("{impression}\n"),
+        );
+        file += 1;
+        clicks.rejected();
+        clicks.kept("again").is_empty()
+    });
+}
+
 #[test]
 fn a_sources_records_come_again_as_text_unless_they_were_cut() {
     let server = Server::start(&[]);

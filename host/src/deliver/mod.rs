@@ -211,6 +211,8 @@ pub fn rejected_schema() -> SchemaRef {
         ColumnType::Int64.field("partition", false),
         // The source or step that rejected it.
         ColumnType::Utf8.field("node", false),
+        // Which of the step's inputs it was of, from 0; null if there is but one.
+        ColumnType::Int64.field("input", true),
         // Where it entered, as its source says it.
         ColumnType::Utf8.field("origin", false),
         // Digest of the plugin that rejected it; null if the host did.

@@ -376,6 +376,7 @@ impl Thread {
                 let mut rejects = Rejects::new(node, self.place.index);
                 for refused in refused {
                     rejects.add(RejectedRow {
+                        input: None,
                         origin: origin(refused.row),
                         row: row_as_json(batch, refused.row as usize),
                         reason: refused.reason,

@@ -19,6 +19,8 @@ use crate::telemetry::count;
 /// One of them.
 #[derive(Clone, Debug)]
 pub struct RejectedRow {
+    /// Which of its node's inputs it was of, if there are several.
+    pub input: Option<usize>,
     /// Where its source had it.
     pub origin: Option<String>,
     /// Why it was turned away.
@@ -71,6 +73,7 @@ impl Rejects {
             OnError::Reject => {
                 count(&counters.rejected, 1);
                 self.add(RejectedRow {
+                    input: None,
                     origin: parcel.origin(&context.readers, row),
                     reason: reason.to_owned(),
                     row: row_as_json(&parcel.batch, row),
@@ -121,6 +124,10 @@ impl Rejects {
             Arc::new(builder.finish())
         };
         let plugin = self.plugin.map(|digest| digest.to_string());
+        // What could not be read again is still its node's.
+        let (node, input) = self.node.without_again();
+        let inputs = self.rows.iter().map(|row| row.input.or(input));
+        let inputs = inputs.map(|input| input.map(|input| input as i64));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![epoch.0 as i64; count])),
             Arc::new(
@@ -128,8 +135,8 @@ impl Rejects {
                     .with_timezone(crate::batch::UTC),
             ),
             Arc::new(Int64Array::from(vec![i64::from(partition.0); count])),
-            // What could not be read again is still its node's.
-            Arc::new(StringArray::from(vec![self.node.without_again(); count])),
+            Arc::new(StringArray::from(vec![node; count])),
+            Arc::new(inputs.collect::<Int64Array>()),
             texts(|row| Some(row.origin.as_deref().unwrap_or("unknown"))),
             Arc::new(StringArray::from(vec![plugin.as_deref(); count])),
             texts(|row| Some(&row.reason)),

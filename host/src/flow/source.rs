@@ -264,6 +264,7 @@ impl Emitter {
                 let mut rejects = Rejects::new(&self.node, self.index);
                 for record in bad {
                     rejects.add(RejectedRow {
+                        input: None,
                         origin: Some(record.origin.clone()),
                         reason: record.reason.clone(),
                         row: serde_json::to_string(&record.raw).ok(),

@@ -191,7 +191,7 @@ impl Pipeline {
                 row.id.to_string(),
                 state(row.state).to_owned(),
                 format!("{:.0}", row.time),
-                row.node.clone(),
+                whose(row),
                 cut(&row.origin),
                 cut(&row.reason),
             ]
@@ -209,7 +209,7 @@ impl Pipeline {
             ("row", row.id.to_string()),
             ("state", state(row.state).to_owned()),
             ("time", row.time.to_string()),
-            ("node", row.node),
+            ("node", whose(&row)),
             ("plugin", row.plugin.unwrap_or_else(|| "-".to_owned())),
             ("origin", row.origin),
             ("reason", row.reason),
@@ -244,6 +244,14 @@ impl Pipeline {
             return listing::show_json(&done);
         }
         output::write(format!("discarded: {}\n", done.rows).as_bytes())
+    }
+}
+
+/// The node that has rejected a row, and of which of its inputs.
+fn whose(row: &RejectedRow) -> String {
+    match row.input {
+        Some(input) => format!("{}, input {input}", row.node),
+        None => row.node.clone(),
     }
 }
 

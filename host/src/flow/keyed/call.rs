@@ -175,9 +175,10 @@ impl Keyed {
         changes: &KeyedChanges,
         rejects: &mut Rejects,
     ) -> Result<(), Failure> {
-        for ((_, rows), rejected) in batch.inputs.iter().zip(&changes.rejected) {
+        for (input, ((_, rows), rejected)) in batch.inputs.iter().zip(&changes.rejected).enumerate()
+        {
             for row in rejected {
-                self.turn_away(rows, row.row as usize, &row.reason, rejects)?;
+                self.turn_away(input, rows, row.row as usize, &row.reason, rejects)?;
             }
         }
         Ok(())
@@ -186,6 +187,7 @@ impl Keyed {
     /// One row that the plugin would not take or could not bear. Its origin was lost when it went to the owner of its key.
     fn turn_away(
         &self,
+        input: usize,
         rows: &RecordBatch,
         row: usize,
         reason: &str,
@@ -206,6 +208,7 @@ impl Keyed {
             OnError::Reject => {
                 count(&self.counters.rejected, 1);
                 rejects.add(RejectedRow {
+                    input: (self.node.inputs.len() > 1).then_some(input),
                     origin: None,
                     reason: reason.to_owned(),
                     row: row_as_json(rows, row),
@@ -249,9 +252,9 @@ impl Keyed {
             return Err(failure);
         }
         let reason = error.to_string();
-        for (_, rows) in &batch.inputs {
+        for (input, (_, rows)) in batch.inputs.iter().enumerate() {
             for row in 0..rows.num_rows() {
-                self.turn_away(rows, row, &reason, rejects)?;
+                self.turn_away(input, rows, row, &reason, rejects)?;
             }
         }
         Ok(0)

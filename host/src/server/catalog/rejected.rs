@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Epoch, PartitionId, PipelineName, TenantId};
 use crate::server::refusal::Refusal;
 
-/// Rows that were given back to a node together; the server never uses a number twice.
+/// Rows that were given back to a node, or an input of one, together; the server never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ReplayId(pub i64);
 
@@ -125,7 +125,7 @@ pub fn forget(
     Ok(())
 }
 
-/// Begins a replay of rows to a node.
+/// Begins a replay of rows to who takes them, a node or an input of one.
 ///
 /// # Errors
 /// When the catalog cannot be written.
@@ -133,11 +133,11 @@ pub fn begin(
     db: &Connection,
     tenant: &TenantId,
     name: &PipelineName,
-    node: &str,
+    taker: &str,
 ) -> Result<ReplayId, Refusal> {
     db.execute(
         "INSERT INTO replay (tenant, pipeline, node, state) VALUES (?, ?, ?, ?)",
-        [tenant.as_str(), name.as_str(), node, Stage::Begun.word()],
+        [tenant.as_str(), name.as_str(), taker, Stage::Begun.word()],
     )?;
     Ok(ReplayId(db.last_insert_rowid()))
 }
@@ -152,7 +152,7 @@ pub fn set(db: &Connection, replay: ReplayId, stage: Stage) -> Result<(), Refusa
     Ok(())
 }
 
-/// The replays of a pipeline that have come so far, in their order, with their nodes.
+/// The replays of a pipeline that have come so far, in their order, each with who takes its rows.
 ///
 /// # Errors
 /// When the catalog cannot be read.

@@ -116,7 +116,7 @@ export class Rejected {
 }
 
 const common = [
-  column("Step", (row) => row.node),
+  column("Step", (row) => row.input == null ? row.node : `${row.node}, input ${row.input}`),
   column("Reason", (row) => row.reason, "text"),
 ];
 

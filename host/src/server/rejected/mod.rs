@@ -348,6 +348,7 @@ impl Service {
             time: row.batch_time,
             origin: inside.unwrap_or(&row.origin).to_owned(),
             node: row.node,
+            input: row.input,
             plugin: row.plugin,
             reason: row.reason,
             row: row.row,

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{Choice, RowId, RowState};
+use super::row::{Choice, RowId, RowState, Taker};
 use super::table::Rejecting;
 use super::{Open, marks, must_be_made, no_rows, plural};
 use crate::checkpoint::storage::unless_missing;
-use crate::ids::{NodeName, PipelineName, TenantId};
+use crate::ids::{PipelineName, TenantId};
 use crate::receive::FilesSource;
 use crate::server::Service;
 use crate::server::catalog::audit::{self, Change};
@@ -65,7 +65,7 @@ impl Service {
         let mut open = self.open(tenant, name, &store)?;
         open.finish_replays()?;
         let Picked {
-            by_node: picked,
+            by_taker: picked,
             left_out,
             why,
         } = open.pick(choice, &said)?;
@@ -81,8 +81,8 @@ impl Service {
             }
         }
         self.catalog.change(|db| {
-            for (node, rows) in &picked {
-                let replay = catalog::begin(db, tenant, name, node)?;
+            for (taker, rows) in &picked {
+                let replay = catalog::begin(db, tenant, name, &taker.to_string())?;
                 catalog::add(db, tenant, name, &marks::ranges(rows, Some(replay)))?;
             }
             let line = Change {
@@ -105,8 +105,8 @@ impl Service {
 /// Rows that are meant.
 #[derive(Default)]
 struct Picked {
-    /// Those that can come again, by the node that takes them.
-    by_node: BTreeMap<String, Vec<RowId>>,
+    /// Those that can come again, by who takes them.
+    by_taker: BTreeMap<Taker, Vec<RowId>>,
     left_out: u64,
     why: Vec<LeftOut>,
 }
@@ -122,22 +122,15 @@ impl Open<'_> {
                 if state != RowState::Open || !choice.means(id, &row) {
                     return Ok(());
                 }
-                let taken = match said.nodes.get(&row.node) {
-                    _ if said.has_own => Err("the pipeline has a `[rejected]` of its own now"),
-                    None => Err("its node does not reject any more, or is gone"),
-                    Some(false) => {
-                        Err("its step has several inputs, and it is not known of which it is")
+                match row.taker(said).and_then(|taker| row.line().map(|_| taker)) {
+                    Ok(taker) => picked.by_taker.entry(taker).or_default().push(id),
+                    Err(reason) => {
+                        picked.left_out += 1;
+                        if picked.why.len() < NAMED {
+                            let reason = reason.to_owned();
+                            picked.why.push(LeftOut { id, reason });
+                        }
                     }
-                    Some(true) => row.line().map(drop),
-                };
-                if let Err(reason) = taken {
-                    picked.left_out += 1;
-                    if picked.why.len() < NAMED {
-                        let reason = reason.to_owned();
-                        picked.why.push(LeftOut { id, reason });
-                    }
-                } else {
-                    picked.by_node.entry(row.node).or_default().push(id);
                 }
                 Ok(())
             })?;
@@ -151,8 +144,8 @@ impl Open<'_> {
         let begun = service
             .catalog
             .read(|db| catalog::at(db, self.tenant, self.name, Stage::Begun))?;
-        for (replay, node) in begun {
-            let path = self.path(replay, &node);
+        for (replay, taker) in begun {
+            let path = self.path(replay, &taker);
             // Whole files alone have their names.
             if !path.exists() {
                 self.write(replay, &path)?;
@@ -163,9 +156,9 @@ impl Open<'_> {
         Ok(())
     }
 
-    fn path(&self, replay: ReplayId, node: &str) -> PathBuf {
+    fn path(&self, replay: ReplayId, taker: &str) -> PathBuf {
         let again = self.service.folder.again(self.tenant, self.name);
-        again.join(node).join(format!("{:08}", replay.0))
+        again.join(taker).join(format!("{:08}", replay.0))
     }
 
     /// Writes a file with the rows of a replay, in their order.
@@ -192,7 +185,7 @@ impl Open<'_> {
         out.into_inner().map_err(io::Error::from)?.sync_all()?;
         fs::rename(&aside, path)?;
         // The folders may be new.
-        for folder in folder.ancestors().take(3) {
+        for folder in folder.ancestors().take(4) {
             folder::sync(folder)?;
         }
         Ok(())
@@ -210,9 +203,9 @@ impl Open<'_> {
         let stand = service
             .records(self.tenant, self.name)?
             .oldest_positions()?;
-        for (replay, node) in written {
-            let path = self.path(replay, &node);
-            let position = stand.get(&NodeName::from(node.as_str()).again());
+        for (replay, taker) in written {
+            let path = self.path(replay, &taker);
+            let position = stand.get(&Taker::from(taker.as_str()).source());
             if position.is_some_and(|position| FilesSource::has_read(position, &path)) {
                 // First the file: what has gone is not looked for again, and is never read again either.
                 unless_missing(fs::remove_file(&path))?;

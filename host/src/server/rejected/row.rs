@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::table::Rejecting;
 use crate::format::RAW_BYTES;
-use crate::ids::{Epoch, PartitionId};
+use crate::ids::{Epoch, NodeName, PartitionId};
 
 /// The file of rejected rows of one epoch and partition.
 pub type FileId = (Epoch, PartitionId);
@@ -66,6 +67,40 @@ impl From<RowId> for String {
     }
 }
 
+/// What takes rows again: a node, or an input of one with several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taker {
+    node: NodeName,
+    input: Option<usize>,
+}
+
+impl Taker {
+    /// The source that reads them for it.
+    pub fn source(&self) -> NodeName {
+        self.node.again(self.input)
+    }
+}
+
+/// As the catalog has it, and where its files lie below the folder of those that come again: `NODE` or `NODE/INPUT`.
+impl fmt::Display for Taker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.input {
+            Some(input) => write!(f, "{}/{input}", self.node),
+            None => write!(f, "{}", self.node),
+        }
+    }
+}
+
+impl From<&str> for Taker {
+    fn from(text: &str) -> Self {
+        let (node, input) = text.split_once('/').unwrap_or((text, ""));
+        Self {
+            node: node.into(),
+            input: input.parse().ok(),
+        }
+    }
+}
+
 /// A row as its pipeline has written it.
 #[derive(Debug, Deserialize)]
 pub struct Written {
@@ -73,6 +108,9 @@ pub struct Written {
     pub batch_time: Timestamp,
     /// By which source, step or sink.
     pub node: String,
+    /// Which of its inputs it was of, if it has several.
+    #[serde(default)]
+    pub input: Option<usize>,
     /// Where it entered.
     pub origin: String,
     /// The digest of the plugin that rejected it, if one did.
@@ -86,6 +124,29 @@ pub struct Written {
 }
 
 impl Written {
+    /// Who can take it again.
+    ///
+    /// # Errors
+    /// Why nobody can.
+    pub fn taker(&self, said: &Rejecting) -> Result<Taker, &'static str> {
+        if said.has_own {
+            return Err("the pipeline has a `[rejected]` of its own now");
+        }
+        let inputs = said.nodes.get(&self.node);
+        let inputs = *inputs.ok_or("its node does not reject any more, or is gone")?;
+        match self.input {
+            None if inputs > 1 => {
+                Err("its step has several inputs, and it is not known of which it is")
+            }
+            Some(_) if inputs == 1 => Err("its step had several inputs, and has one now"),
+            Some(input) if input >= inputs => Err("its step has fewer inputs now"),
+            input => Ok(Taker {
+                node: self.node.as_str().into(),
+                input,
+            }),
+        }
+    }
+
     /// The line that its node reads as this row again.
     ///
     /// # Errors
@@ -129,6 +190,8 @@ pub struct RejectedRow {
     pub time: Timestamp,
     /// The source, step or sink that rejected it.
     pub node: String,
+    /// Which of the step's `inputs` it was of, from 0; none if there is but one.
+    pub input: Option<usize>,
     /// Where it entered: `in/a.txt at byte 1024`.
     pub origin: String,
     /// The digest of the plugin that rejected it; none if Wasmill did.

@@ -8,8 +8,8 @@ use std::path::Path;
 pub struct Rejecting {
     /// Whether it has a `[rejected]` of its own.
     pub has_own: bool,
-    /// The nodes that reject, each with whether what it rejects can come again: a step with several inputs does not know of which.
-    pub nodes: BTreeMap<String, bool>,
+    /// The nodes that reject, each with how many inputs it has, a source one as well.
+    pub nodes: BTreeMap<String, usize>,
 }
 
 /// Reads it of a text; of one that is no pipeline file nothing.
@@ -22,8 +22,7 @@ pub fn rejecting(text: &str) -> Rejecting {
     let rejecting = nodes.filter_map(|(name, node)| {
         let rejects = node.get("on_error")?.as_str()? == "reject";
         let inputs = node.get("inputs").and_then(|inputs| inputs.as_array());
-        let comes_again = inputs.is_none_or(|inputs| inputs.len() == 1);
-        rejects.then(|| (name.clone(), comes_again))
+        rejects.then(|| (name.clone(), inputs.map_or(1, Vec::len)))
     });
     Rejecting {
         has_own: file.contains_key("rejected"),
@@ -62,8 +61,8 @@ on_error = "reject""#;
 
     #[test]
     fn a_file_that_rejects_and_does_not_say_where_to_gets_a_table() {
-        let nodes = [("b", false), ("lines", true)];
-        let nodes = nodes.map(|(name, again)| (name.to_owned(), again)).into();
+        let nodes = [("b", 2), ("lines", 1)];
+        let nodes = nodes.map(|(name, inputs)| (name.to_owned(), inputs)).into();
         let expected = Rejecting {
             has_own: false,
             nodes,
