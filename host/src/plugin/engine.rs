@@ -31,12 +31,14 @@ use crate::secret::SecretSource;
 /// Stack of a sink's fiber beyond what its guest may use, for the host functions that it calls.
 const FIBER_HOST_STACK: u64 = 1 << 20;
 
-/// Linear memories that steps may have at a time: 4 GiB of address space each, of the 128 TiB that a process has.
+/// Linear memories that steps may have at a time, and sinks as many: 4 GiB of address space each, of the 128 TiB that a process has.
 pub(super) const INSTANCES: u32 = 4000;
 /// Tables for each of them: the guest's own, those of what joins its modules, and some that one in a hundred needs.
 const TABLES: u32 = 4;
 /// Tables of one module.
 const MODULE_TABLES: u32 = 100;
+/// Calls of sinks that may wait at a time: each has a stack, whose end takes 3 us to protect when the first sink is bound.
+const STACKS: u32 = 500;
 /// Bytes of a slot that are cleaned and stay; the rest is given back. Most calls write less.
 const RESIDENT: usize = 512 << 10;
 /// Slots for each core that are not in use and have not been given back.
@@ -57,7 +59,7 @@ struct Inner {
     memory: Arc<MemoryPool>,
     reach: Arc<Reach>,
     secrets: RwLock<SecretSource>,
-    /// By what wasmtime fixes per engine: where instances lie, and the size of their stack.
+    /// By what wasmtime fixes per engine: whether calls wait, and the size of their stack.
     runtimes: Mutex<BTreeMap<(Place, u64), Arc<Runtime>>>,
     captures: OnceLock<Captures>,
     /// Who compiles what is not in the cache, if not this process.
@@ -71,20 +73,20 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Where instances lie.
+/// What an engine's instances are part of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
-    /// In slots that are there already and are cleaned after each: for steps, which have an instance an epoch and partition.
-    Pool,
-    /// Each in memory of its own: for sinks, which have few instances, and a stack for each.
-    Apart,
+    /// Steps, whose calls return before anything else is done on their thread.
+    Step,
+    /// Sinks, whose calls wait: each has a stack of its own.
+    Sink,
 }
 
 impl Place {
     fn of(world: World) -> Self {
         match world {
-            World::Transform | World::Reducer | World::Keyed => Self::Pool,
-            World::Sink => Self::Apart,
+            World::Transform | World::Reducer | World::Keyed => Self::Step,
+            World::Sink => Self::Sink,
         }
     }
 }
@@ -101,21 +103,24 @@ pub(super) struct Runtime {
 
 impl Runtime {
     fn new(place: Place, stack: u64) -> wasmtime::Result<Self> {
-        let engine = wasmtime::Engine::new(&config(place, stack)).or_else(|error| {
+        let mut config = config(stack);
+        let apart = config.clone();
+        config.allocation_strategy(pool(place));
+        let engine = wasmtime::Engine::new(&config).or_else(|error| {
             // Under a bound on memory, as where tenants' components are compiled, or with strict accounting. Code is the same for both.
             tracing::debug!("instances lie each in memory of its own: {error:#}");
-            wasmtime::Engine::new(&config(Place::Apart, stack))
+            wasmtime::Engine::new(&apart)
         })?;
         let mut calls = Linker::new(&engine);
         host::add_to_linker::<State, State>(&mut calls, |state| &mut state.log)?;
         // The functions that lead out of the plugin, by interface and name.
         let log = (HOST, "log");
         let outside = match place {
-            Place::Pool => {
+            Place::Step => {
                 wasi::link_to_steps(&mut calls)?;
                 vec![log]
             }
-            Place::Apart => {
+            Place::Sink => {
                 wasi::link_to_sinks(&mut calls)?;
                 vec![log, (OUTGOING_HANDLER, "handle")]
             }
@@ -290,7 +295,7 @@ fn parse_named(name: &str, bytes: &[u8]) -> Result<Parsed, Failure> {
 }
 
 /// What a guest can use is exactly what the contract needs, and the same on every machine.
-fn config(place: Place, stack: u64) -> Config {
+fn config(stack: u64) -> Config {
     let stack = usize::try_from(stack).expect("a stack is at most 1 MiB");
     let mut config = Config::new();
     config
@@ -306,16 +311,13 @@ fn config(place: Place, stack: u64) -> Config {
         .wasm_multi_memory(false)
         // Lines for a guest that has DWARF. Not from the environment: what is compiled must not depend on it.
         .wasm_backtrace_details(WasmBacktraceDetails::Enable);
-    if place == Place::Pool {
-        config.allocation_strategy(pool());
-    }
     config
 }
 
 /// Slots for instances. Making memory for an instance and giving it back stops all threads of the process for a moment, which with
 /// several workers and small epochs took more time than the plugins; a slot is only cleaned, and most of it stays mapped. What a slot may hold
 /// is address space, not memory: as much as any `limits` allow.
-fn pool() -> PoolingAllocationConfig {
+fn pool(place: Place) -> PoolingAllocationConfig {
     let cores = thread::available_parallelism().map_or(1, usize::from) as u32;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(INSTANCES)
@@ -332,8 +334,10 @@ fn pool() -> PoolingAllocationConfig {
         .total_core_instances(u32::MAX)
         .max_component_instance_size(INSTANCE_BYTES)
         .max_core_instance_size(INSTANCE_BYTES)
-        // Only what waits has a stack of its own.
-        .total_stacks(0);
+        .total_stacks(match place {
+            Place::Step => 0,
+            Place::Sink => STACKS,
+        });
     pool
 }
 

@@ -3,7 +3,6 @@
 use wasmtime::{FrameInfo, FrameSymbol, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::call::CallError;
-use super::engine::INSTANCES;
 use super::host::shown_error;
 use super::limits::{LimitReached, Limits};
 use super::pool::PoolEmpty;
@@ -24,8 +23,8 @@ pub(super) fn classify(
     if let Some(empty) = error.downcast_ref::<PoolEmpty>() {
         return CallError::Quota(empty.to_string());
     }
-    if error.is::<PoolConcurrencyLimitError>() {
-        return CallError::Quota(format!("{INSTANCES} instances at a time"));
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return CallError::Quota(full.to_string());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => CallError::Deadline(limits.deadline),
