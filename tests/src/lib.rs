@@ -18,11 +18,13 @@ pub mod jobs;
 pub mod manifest;
 pub mod picky;
 pub mod pipeline;
+pub mod proxy;
 pub mod python;
 pub mod registry;
 pub mod s3;
 pub mod server;
 pub mod signer;
+pub mod token_server;
 pub mod torture;
 pub mod webdav;
 

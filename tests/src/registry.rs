@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use wasmill::ids::Digest;
 
 use crate::Running;
+use crate::token_server::{self, tls};
 
 /// Who is let in where a login is wanted.
 pub const USER: &str = "acme";
@@ -35,10 +36,25 @@ impl Registry {
         Self::start("auth: { htpasswd: { realm: tests, path: \"{folder}/htpasswd\" } }\n")
     }
 
+    /// One that speaks TLS alone, as `registry.test`, and wants a token of [`token_server`], which it gives to [`USER`].
+    pub fn with_tokens() -> Self {
+        let (certificate, key) = (tls("cert.pem"), tls("key.pem"));
+        let files = json!({ "certificate": certificate, "key": key });
+        let token = json!({
+            "realm": token_server::start(), "service": token_server::NAME, "issuer": token_server::NAME,
+            "rootcertbundle": certificate,
+        });
+        Self::start_as(&files, &format!("auth: {{ token: {token} }}\n"))
+    }
+
     fn start(more: &str) -> Self {
+        Self::start_as(&json!({}), more)
+    }
+
+    fn start_as(tls: &Value, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = format!(
-            "version: 0.1\nlog: {{ accesslog: {{ disabled: true }} }}\nstorage: {{ filesystem: {{ rootdirectory: \"{{folder}}/data\" }} }}\nhttp: {{ addr: \"127.0.0.1:0\" }}\n{more}"
+            "version: 0.1\nlog: {{ accesslog: {{ disabled: true }} }}\nstorage: {{ filesystem: {{ rootdirectory: \"{{folder}}/data\" }} }}\nhttp: {{ addr: \"127.0.0.1:0\", tls: {tls} }}\n{more}"
         );
         let config = config.replace("{folder}", folder.path().to_str().expect("utf8"));
         let file = folder.path().join("config.yml");
@@ -47,7 +63,8 @@ impl Registry {
         let process = Running::start(Command::new("docker-registry").arg("serve").arg(file));
         let line = process.wait_for("listening on ");
         let (_, at) = line.split_once("listening on ").expect("waited for");
-        let (host, _) = at.split_once('"').expect("a message ends");
+        // `127.0.0.1:PORT"`, or `127.0.0.1:PORT, tls"`.
+        let (host, _) = at.split_once(['"', ',']).expect("a message ends");
         Self {
             host: host.to_owned(),
             folder,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use wasmill_tests::registry::{PASSWORD, Registry, USER};
 use wasmill_tests::server::{Server, component};
 use wasmill_tests::signer::Signer;
-use wasmill_tests::{Ended, free_addresses, http, run, wasmill};
+use wasmill_tests::token_server::tls;
+use wasmill_tests::{Ended, free_addresses, http, proxy, run, wasmill};
 
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const WASM: &str = "application/wasm";
@@ -186,6 +188,55 @@ fn a_registry_with_logins_is_told_who_asks() {
     let pulled = folder.path().join("pulled.wasm");
     let mut pull = command(&["plugin", "pull", &address, "-o", text(&pulled)]);
     run(pull.env("DOCKER_CONFIG", folder.path())).succeeded();
+    assert_eq!(
+        fs::read(pulled).expect("pulled"),
+        fs::read(wasm).expect("built")
+    );
+}
+
+#[test]
+fn a_registry_with_tls_and_tokens_is_reached_through_a_proxy_with_the_login_of_a_credential_helper()
+{
+    let registry = Registry::with_tokens();
+    let proxy = proxy::to(registry.host().parse().expect("an address"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    // What Docker's helpers do: they read who asks, and answer with what they keep.
+    let helper = format!(
+        "#!/bin/sh\n[ \"$1 $(cat)\" = \"get registry.test\" ] || {{ echo credentials not found; exit 1; }}\n\
+         echo '{{\"ServerURL\": \"registry.test\", \"Username\": \"{USER}\", \"Secret\": \"'\"$SECRET\"'\"}}'\n"
+    );
+    fs::write(path("docker-credential-tests"), helper).expect("writable");
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(path("docker-credential-tests"), executable).expect("it is ours");
+    let config = json!({ "credsStore": "tests" }).to_string();
+    fs::write(path("config.json"), config).expect("writable");
+    let search = std::env::var("PATH").expect("there is one");
+    let search = format!("{}:{search}", folder.path().display());
+
+    let wasm = component("split-words");
+    let address = "oci://registry.test/acme/split-words:1";
+    let cli = |arguments: &[&str], secret: &str, trusted: &str| {
+        let mut command = command(arguments);
+        command.env("HTTPS_PROXY", &proxy).env("PATH", &search);
+        command.env("DOCKER_CONFIG", folder.path());
+        run(command.env("SECRET", secret).env("SSL_CERT_FILE", trusted))
+    };
+    let certificate = tls("cert.pem");
+    let ours = text(&certificate);
+    let push = ["plugin", "push", text(&wasm), "--to", address];
+    let distrusted = cli(&push, PASSWORD, "/etc/hostname").failed_with(4);
+    assert!(distrusted.err.contains("certificate"), "{}", distrusted.err);
+    let wrong = cli(&push, "wrong", ours).failed_with(3);
+    assert!(
+        wrong.err.contains("does not let in who asks"),
+        "{}",
+        wrong.err
+    );
+    cli(&push, PASSWORD, ours).succeeded();
+    let pulled = path("pulled.wasm");
+    let pull = ["plugin", "pull", address, "-o", text(&pulled)];
+    cli(&pull, PASSWORD, ours).succeeded();
     assert_eq!(
         fs::read(pulled).expect("pulled"),
         fs::read(wasm).expect("built")

@@ -1,13 +1,10 @@
-//! Who one is to a registry: by the environment, else by what `docker login` and its kin have kept.
+//! Who one is to a registry: by the environment, else by what `docker login` and its kin have kept, or a credential helper for them.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use oci_client::secrets::RegistryAuth;
-use serde::Deserialize;
 
 use crate::error::Failure;
 
@@ -16,18 +13,8 @@ const USER: &str = "WASMILL_REGISTRY_USER";
 /// Its password or token.
 const PASSWORD: &str = "WASMILL_REGISTRY_PASSWORD";
 
-/// Of `config.json`, the part that is read.
-#[derive(Debug, Default, Deserialize)]
-struct DockerConfig {
-    #[serde(default)]
-    auths: BTreeMap<String, Entry>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Entry {
-    /// `user:password` in base64; not there where a program keeps it.
-    auth: Option<String>,
-}
+/// How helpers begin who have nothing: there is no code for it.
+const NOT_FOUND: &str = "credentials not found";
 
 /// For a registry; anonymous where nothing is known.
 ///
@@ -36,30 +23,16 @@ struct Entry {
 pub fn of(registry: &str) -> Result<RegistryAuth, Failure> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     match (variable(USER), variable(PASSWORD)) {
-        (Some(user), Some(password)) => return Ok(RegistryAuth::Basic(user, password)),
-        (None, None) => (),
+        (Some(user), Some(password)) => Ok(RegistryAuth::Basic(user, password)),
+        (None, None) => match config_file() {
+            Some(file) => of_file(&file, registry),
+            None => Ok(RegistryAuth::Anonymous),
+        },
         _ => {
             let message = format!("of {USER} and {PASSWORD} only one is set");
-            return Err(Failure::user(message).help("set both, or none"));
+            Err(Failure::user(message).help("set both, or none"))
         }
     }
-    let Some(file) = config_file() else {
-        return Ok(RegistryAuth::Anonymous);
-    };
-    let text = match std::fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(RegistryAuth::Anonymous);
-        }
-        Err(error) => {
-            let file = file.display();
-            return Err(Failure::external(format!("{file} cannot be read: {error}")));
-        }
-    };
-    kept(&text, registry).map_err(|wrong| {
-        let message = format!("{} has no login that can be read: {wrong}", file.display());
-        Failure::user(message).help(format!("log in again, or set {USER} and {PASSWORD}"))
-    })
 }
 
 /// Where Docker, podman and skopeo, if told so, keep logins.
@@ -70,53 +43,111 @@ fn config_file() -> Option<PathBuf> {
     docker.map(|folder| folder.join("config.json"))
 }
 
-/// What the text of such a file says of a registry. The errors do not repeat it.
-fn kept(text: &str, registry: &str) -> Result<RegistryAuth, &'static str> {
-    let config: DockerConfig =
-        serde_json::from_str(text).map_err(|_| "it is not as Docker writes it")?;
-    let hub = "https://index.docker.io/v1/";
-    let names = [registry, &format!("https://{registry}"), hub];
-    // The last one is Docker Hub's, and nobody else's.
-    let names = &names[..if registry == "docker.io" { 3 } else { 2 }];
-    let found = names.iter().find_map(|name| config.auths.get(*name));
-    let Some(auth) = found.and_then(|entry| entry.auth.as_deref()) else {
-        return Ok(RegistryAuth::Anonymous);
+fn of_file(file: &Path, registry: &str) -> Result<RegistryAuth, Failure> {
+    let text = match std::fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(RegistryAuth::Anonymous);
+        }
+        Err(error) => {
+            let file = file.display();
+            return Err(Failure::external(format!("{file} cannot be read: {error}")));
+        }
     };
-    let bytes = STANDARD.decode(auth).map_err(|_| "`auth` is not base64")?;
-    let text = String::from_utf8(bytes).map_err(|_| "`auth` is not text")?;
-    let (user, password) = text.split_once(':').ok_or("`auth` has no `:`")?;
-    Ok(RegistryAuth::Basic(user.to_owned(), password.to_owned()))
+    let found = get_credential_from_reader(text.as_slice(), name(registry));
+    usable(found).map_err(|wrong| {
+        let message = format!("{} has no login that can be used: {wrong}", file.display());
+        Failure::user(message).help(format!("log in again, or set {USER} and {PASSWORD}"))
+    })
+}
+
+/// Under which name a login is kept: Docker Hub's is that of its first interface.
+fn name(registry: &str) -> &str {
+    match registry {
+        "docker.io" => "https://index.docker.io/v1/",
+        other => other,
+    }
+}
+
+/// What was found, or why it is of no use, which does not repeat it.
+fn usable(
+    found: Result<DockerCredential, CredentialRetrievalError>,
+) -> Result<RegistryAuth, String> {
+    use CredentialRetrievalError as E;
+
+    match found {
+        Ok(DockerCredential::UsernamePassword(user, password)) => {
+            Ok(RegistryAuth::Basic(user, password))
+        }
+        Ok(DockerCredential::IdentityToken(_)) => Err("what it has is an identity token".into()),
+        Err(E::NoCredentialConfigured) => Ok(RegistryAuth::Anonymous),
+        Err(E::HelperFailure { stdout, .. }) if stdout.starts_with(NOT_FOUND) => {
+            Ok(RegistryAuth::Anonymous)
+        }
+        Err(E::HelperFailure { helper, stderr, .. }) => {
+            Err(format!("`{helper}` has failed: {}", stderr.trim()))
+        }
+        Err(E::HelperCommunicationError) => Err("its credential helper cannot be run".into()),
+        Err(E::ConfigReadError) => Err("it is not as Docker writes it".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
-    #[test]
-    fn a_login_is_for_the_registry_that_it_was_made_at() {
-        let auth = STANDARD.encode("me:a:b");
-        let text = format!(
-            r#"{{"auths": {{"localhost:5000": {{"auth": "{auth}"}}, "https://index.docker.io/v1/": {{"auth": "{auth}"}},
-                "kept.example": {{}}}}, "credsStore": "pass"}}"#
-        );
-        let basic = RegistryAuth::Basic("me".into(), "a:b".into());
-        assert_eq!(kept(&text, "localhost:5000"), Ok(basic.clone()));
-        assert_eq!(kept(&text, "docker.io"), Ok(basic));
-        for other in ["localhost", "localhost:5001", "kept.example"] {
-            assert_eq!(kept(&text, other), Ok(RegistryAuth::Anonymous), "{other}");
-        }
-        assert_eq!(kept("{}", "localhost:5000"), Ok(RegistryAuth::Anonymous));
+    fn of_text(text: &str, registry: &str) -> Result<RegistryAuth, String> {
+        usable(get_credential_from_reader(text.as_bytes(), name(registry)))
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_and_not_shown() {
+    fn a_login_is_for_the_registry_that_it_was_made_at() {
+        let auth = BASE64_STANDARD.encode("me:a:b");
+        let text = format!(
+            r#"{{"auths": {{"localhost:5000": {{"auth": "{auth}"}}, "https://index.docker.io/v1/": {{"auth": "{auth}"}}}}}}"#
+        );
+        let basic = RegistryAuth::Basic("me".into(), "a:b".into());
+        assert_eq!(of_text(&text, "localhost:5000").unwrap(), basic);
+        assert_eq!(of_text(&text, "docker.io").unwrap(), basic);
+        for other in ["localhost", "localhost:5001", "kept.example"] {
+            let found = of_text(&text, other).unwrap();
+            assert_eq!(found, RegistryAuth::Anonymous, "{other}");
+        }
+        assert_eq!(of_text("{}", "a.b").unwrap(), RegistryAuth::Anonymous);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said_and_not_shown() {
         for text in [
             "secret",
             r#"{"auths": {"a.b": {"auth": "s e c r e t"}}}"#,
             r#"{"auths": {"a.b": {"auth": "c2VjcmV0"}}}"#,
+            r#"{"auths": {"a.b": {"identitytoken": "secret"}}}"#,
         ] {
-            let said = kept(text, "a.b").unwrap_err();
+            let said = of_text(text, "a.b").unwrap_err();
             assert!(!said.contains("secret"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_helper_that_has_nothing_is_not_one_that_fails() {
+        let failed = |stdout: &str| {
+            usable(Err(CredentialRetrievalError::HelperFailure {
+                helper: "docker-credential-pass".into(),
+                stdout: stdout.into(),
+                stderr: "gpg: no key\n".into(),
+            }))
+        };
+        let found = failed("credentials not found in native keychain\n");
+        assert_eq!(found.unwrap(), RegistryAuth::Anonymous);
+        let said = failed("").unwrap_err();
+        assert!(
+            said.contains("`docker-credential-pass` has failed: gpg"),
+            "{said}"
+        );
     }
 }

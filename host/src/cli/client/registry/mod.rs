@@ -169,7 +169,7 @@ impl<'a> Registry<'a> {
         use OciDistributionError as E;
         let refused = || {
             Failure::user("the registry does not let in who asks").help(
-                "log in with `docker login`, or set WASMILL_REGISTRY_USER and WASMILL_REGISTRY_PASSWORD; what a credential helper keeps is not asked for",
+                "log in with `docker login`, or set WASMILL_REGISTRY_USER and WASMILL_REGISTRY_PASSWORD",
             )
         };
         let nothing = || Failure::user("there is nothing at this address");
