@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wasmill_tests::s3::S3Server;
 use wasmill_tests::server::{COUNTS, Server, apply, component, push};
+use wasmill_tests::token_server::tls;
 use wasmill_tests::{delivered, run, wait_until, wasmill};
 
 /// What a pipeline has counted so far: the highest count of each word.
@@ -103,6 +104,60 @@ fn a_pipeline_keeps_its_state_over_a_pause_an_upgrade_and_a_rollback() {
         &server,
         &[("be", 4), ("do", 2), ("not", 1), ("or", 1), ("to", 3)],
     );
+    server.stop().succeeded();
+}
+
+#[test]
+fn the_latest_versions_of_a_pipeline_are_kept_and_plugins_of_older_ones_can_go() {
+    let keep = ["--keep-versions", "2"];
+    let (mut server, token) = counting_on(Server::start(&keep));
+    push(&server, &token, "acme", "again", "split-words");
+    let folder = server.data().join("tenants/acme/pipelines/counts/versions");
+    let kept = || {
+        let files = fs::read_dir(&folder).expect("there are some");
+        let names = files.map(|file| file.expect("it is there").file_name());
+        names.collect::<BTreeSet<_>>()
+    };
+    let remove = |server: &Server| {
+        let path = "/v1/tenants/acme/plugins/split-words/versions/1";
+        server.ask(&token, "DELETE", path, b"").status
+    };
+    let second = COUNTS.replace("\"split-words\"", "\"again\"");
+    assert_ne!(second, COUNTS);
+    assert_eq!(apply(&server, &token, "acme", &second).json["version"], 2);
+    assert_eq!(kept(), BTreeSet::from(["1".into(), "2".into()]));
+    assert_eq!(remove(&server), 409, "version 1 is made of it");
+
+    let third = second.replace("50ms", "60ms");
+    assert_eq!(apply(&server, &token, "acme", &third).json["version"], 3);
+    assert_eq!(kept(), BTreeSet::from(["2".into(), "3".into()]));
+    let versions = server.client(
+        &token,
+        &["pipeline", "versions", "counts", "--output", "json"],
+    );
+    let versions: Value = serde_json::from_str(&versions.succeeded().out).expect("it is JSON");
+    let numbers: Vec<_> = versions
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| &one["version"])
+        .collect();
+    assert_eq!(numbers, [3, 2]);
+    assert_eq!(remove(&server), 204);
+    let gone = server.ask(
+        &token,
+        "POST",
+        "/v1/tenants/acme/pipelines/counts/rollback",
+        b"{\"version\": 1}",
+    );
+    assert_eq!(gone.status, 404, "{gone:?}");
+
+    // What a crash has left of a version that was to come or to go.
+    fs::create_dir(folder.join("4")).expect("the folder is writable");
+    server.restart("KILL", &keep);
+    assert_eq!(kept(), BTreeSet::from(["2".into(), "3".into()]));
+    give(&server, "1.txt", "a b a\n");
+    wait_for_counts(&server, &[("a", 2), ("b", 1)]);
     server.stop().succeeded();
 }
 
@@ -279,8 +334,7 @@ fn a_folder_has_one_server_and_strangers_are_not_served_in_the_clear() {
 
 #[test]
 fn tokens_go_over_tls() {
-    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tls");
-    let (certificate, key) = (tls.join("cert.pem"), tls.join("key.pem"));
+    let (certificate, key) = (tls("cert.pem"), tls("key.pem"));
     let server = Server::start(&[
         "--tls-cert",
         certificate.to_str().unwrap(),

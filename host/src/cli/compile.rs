@@ -30,7 +30,7 @@ impl Compile {
         self.child.impose()?;
         compilers_give_way();
         answer(|()| {
-            let component = self.engine.open()?.load(&self.file)?;
+            let component = self.engine.open_hosted()?.load(&self.file)?;
             Ok(component.about().clone())
         })?;
         Ok(Exit::Done)

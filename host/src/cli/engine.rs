@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Failure;
-use crate::plugin::Engine;
+use crate::plugin::{Engine, sweep};
 
 /// Where compiled plugins are kept.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,11 +19,24 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// Opens the engine.
+    /// Opens the engine of a user, of whose cache goes what was not used for a month.
     ///
     /// # Errors
     /// When no folder is known or it cannot be used.
     pub fn open(self) -> Result<Engine, Failure> {
+        let folder = self.folder()?;
+        let engine = Engine::new(&folder)?;
+        if let Err(error) = sweep(&folder) {
+            tracing::warn!(folder = %folder.display(), %error, "old code stays in the compile cache");
+        }
+        Ok(engine)
+    }
+
+    /// Opens the engine of a server's child. What the cache keeps, its catalog says.
+    ///
+    /// # Errors
+    /// When no folder is known or it cannot be used.
+    pub fn open_hosted(self) -> Result<Engine, Failure> {
         Engine::new(&self.folder()?)
     }
 

@@ -81,6 +81,10 @@ pub struct Serve {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     keep_rejected: u64,
 
+    /// So many versions of a pipeline are kept; the oldest goes when one more is applied, and one that runs or may come back never does
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..))]
+    keep_versions: u32,
+
     /// The control group (version 2) whose parts tenants' processes run in, `own` for the one that the server is started in, or `off` [default:
     /// its own, if it is delegated to it, as by systemd's `Delegate=yes`]
     #[arg(long, value_name = "DIR")]
@@ -169,6 +173,7 @@ impl Serve {
             failed_logins: self.failed_logins,
             connections: self.connections,
             keep_rejected: self.keep_rejected,
+            keep_versions: self.keep_versions,
         };
         let (tell, replaced) = mpsc::channel();
         let waiting = signals.handle();

@@ -31,7 +31,7 @@ impl Shadow {
     pub fn run(self) -> anyhow::Result<Exit> {
         self.child.impose()?;
         answer(|beside: Beside| {
-            let engine = self.engine.open()?;
+            let engine = self.engine.open_hosted()?;
             engine.use_secrets(SecretSource::Given(beside.secrets.clone()));
             compare(&engine, &beside).map_err(|error| {
                 let failure = error.downcast::<Failure>();

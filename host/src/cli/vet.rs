@@ -23,7 +23,7 @@ impl Vet {
     /// When it cannot be limited, or nobody asks or listens.
     pub fn run(self) -> anyhow::Result<Exit> {
         self.child.impose()?;
-        answer(|file: ConfinedFile| Ok(file.check(&self.engine.open()?)))?;
+        answer(|file: ConfinedFile| Ok(file.check(&self.engine.open_hosted()?)))?;
         Ok(Exit::Done)
     }
 }

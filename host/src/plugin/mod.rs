@@ -41,7 +41,7 @@ mod wasi;
 
 use serde::{Deserialize, Serialize};
 
-pub use cache::forget;
+pub use cache::{forget, sweep};
 pub use call::{CallContext, CallError, ErrorKind, Origin, Output, Produced, Rejected};
 pub use chunk::{CALL_BYTES, CALL_ROWS, WHOLE_KEY_ROWS, bytes as bytes_of, chunks};
 pub use clock::compilers_give_way;

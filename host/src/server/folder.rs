@@ -187,6 +187,27 @@ impl DataFolder {
             .join(version.to_string())
     }
 
+    /// The versions of a pipeline that have a folder.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn versions(&self, tenant: &TenantId, pipeline: &PipelineName) -> io::Result<Vec<u32>> {
+        let files = match fs::read_dir(self.pipeline(tenant, pipeline).join("versions")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            files => files?,
+        };
+        let mut versions = Vec::new();
+        for file in files {
+            versions.extend(
+                file?
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse::<u32>().ok()),
+            );
+        }
+        Ok(versions)
+    }
+
     /// What a pipeline remembers.
     pub fn checkpoint(&self, tenant: &TenantId, pipeline: &PipelineName) -> Location {
         let folder = self.pipeline(tenant, pipeline);

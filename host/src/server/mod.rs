@@ -86,6 +86,8 @@ pub struct ServerOptions {
     pub connections: u32,
     /// So many bytes may the rejected rows of a pipeline take.
     pub keep_rejected: u64,
+    /// So many versions of a pipeline are kept.
+    pub keep_versions: u32,
 }
 
 /// What a server can do.
@@ -101,6 +103,7 @@ pub struct Service {
     history: History,
     telling: Telling,
     stores: Stores,
+    keep_versions: u32,
     vault: Vault,
     unwritten: Mutex<Unwritten>,
 }
@@ -155,6 +158,7 @@ impl Server {
             jobs,
             telling: Telling::default(),
             stores: Stores::new(options.keep_rejected),
+            keep_versions: options.keep_versions,
             vault,
             unwritten: Mutex::default(),
         });
@@ -168,6 +172,7 @@ impl Server {
         let listener = api::listen(&service, &options)?;
         service
             .sweep()
+            .and_then(|()| service.sweep_versions())
             .and_then(|()| service.place_missing())
             .and_then(|()| service.tell_all())
             .map_err(|refusal| Failure::external(refusal.message))?;

@@ -1,6 +1,6 @@
 //! Applying, pausing and going back: what changes a pipeline changes the catalog, and then tells the jobs what it says.
 
-use std::io;
+use std::{fs, io};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,8 @@ impl Service {
         watch: Option<u32>,
     ) -> Result<Applied, Refusal> {
         self.suits(&tenant.name, &staged.definition, definition.accept_changes)?;
-        let applied = self.catalog.change(|db| {
+        let (applied, gone) = self.catalog.change(|db| {
+            let mut gone = Vec::new();
             // It may have gone while this was checked.
             let tenant = &tenant::get(db, &tenant.name)?;
             let before = current(db, &tenant.name, name)?;
@@ -151,6 +152,7 @@ impl Service {
                 after.version = pipeline::next(db, &tenant.name, name)?;
                 let place = self.folder.version(&tenant.name, name, after.version);
                 self.folder.place(staged.folder.path(), &place)?;
+                gone = pipeline::forget_oldest(db, &tenant.name, name, self.keep_versions - 1)?;
                 pipeline::add(db, &tenant.name, name, &after, definition.accept_changes)?;
                 trials::begin(db, &tenant.name, name, (number, after.version), watch)?;
                 let (from, to) = (number.to_string(), after.version.to_string());
@@ -165,15 +167,38 @@ impl Service {
                 };
                 audit::write(db, &line)?;
             }
-            Ok(Applied {
+            let applied = Applied {
                 version: after.version,
                 changed: !changes.is_empty(),
                 changes,
                 warnings: staged.warnings.clone(),
-            })
+            };
+            Ok((applied, gone))
         })?;
+        for version in gone {
+            // What stays goes at the next start.
+            fs::remove_dir_all(self.folder.version(&tenant.name, name, version)).ok();
+        }
         self.tell(&tenant.name, name)?;
         Ok(applied)
+    }
+
+    /// Removes folders of versions that are not in the catalog: a crash has cut short that they come or go.
+    pub(super) fn sweep_versions(&self) -> Result<(), Refusal> {
+        // A change, so that none comes meanwhile.
+        self.catalog.change(|db| {
+            for Tenant { name: tenant, .. } in tenant::list(db)? {
+                for Pipeline { name, .. } in pipeline::list(db, &tenant)? {
+                    let kept = pipeline::numbers(db, &tenant, &name)?;
+                    let mut found = self.folder.versions(&tenant, &name)?;
+                    found.retain(|version| !kept.contains(version));
+                    for version in found {
+                        fs::remove_dir_all(self.folder.version(&tenant, &name, version))?;
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Says what is wanted of a pipeline. One that has failed for good is tried again when it is wanted to run.

@@ -5,7 +5,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{Claim, Storage, unless_missing};
+use super::{Claim, Storage};
+use crate::error::unless_missing;
 
 /// A folder on a disk.
 #[derive(Debug)]

@@ -129,14 +129,6 @@ impl FromStr for Location {
     }
 }
 
-/// What came of reading or removing something, which may not be there.
-pub fn unless_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,8 +19,8 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use super::{Claim, Storage, unless_missing};
-use crate::error::Failure;
+use super::{Claim, Storage};
+use crate::error::{Failure, unless_missing};
 
 const SCHEME: &str = "s3://";
 /// Longer than a connection takes to any place on earth.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::storage::unless_missing;
+use crate::error::unless_missing;
 use crate::ids::{Epoch, PartitionId};
 
 /// Readers of a folder pass over names that begin so.

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::checkpoint::storage::unless_missing;
 use crate::checkpoint::{Prepared, Token};
-use crate::error::Failure;
+use crate::error::{Failure, unless_missing};
 use crate::ids::{Epoch, Generation, NodeName, PartitionId};
 
 /// Readers of a folder pass over names that begin so.

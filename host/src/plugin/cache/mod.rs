@@ -10,8 +10,8 @@
 
 mod seal;
 mod stamp;
+mod sweep;
 
-use std::ffi::OsStr;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -28,6 +28,7 @@ use crate::error::Failure;
 use crate::ids::Digest;
 use seal::{MAC_BYTES, Seal, damaged};
 use stamp::Stamp;
+pub use sweep::{forget, sweep};
 
 /// A folder of compiled components.
 #[derive(Debug)]
@@ -92,6 +93,7 @@ impl Cache {
         let entry = Entry::new(engine, digest);
         match self.prove(&entry) {
             Ok(()) => {
+                sweep::used(&self.0.path(&entry.proof));
                 #[expect(unsafe_code, reason = "the only way to load compiled code")]
                 // SAFETY: its proof says that this user's Wasmill made this file under this very name; only this user can write to it.
                 let component =
@@ -143,7 +145,9 @@ impl Cache {
     /// What the file of a component is, if it has been read and has not changed since.
     pub fn recall(&self, file: &Path) -> Option<About> {
         let stamp = Stamp::of(&fs::metadata(file).ok()?)?;
-        let known: Known = decode(&self.0.read(&name_of(file)?).ok()?).ok()?;
+        let name = name_of(file)?;
+        let known: Known = decode(&self.0.read(&name).ok()?).ok()?;
+        sweep::used(&self.0.path(&name));
         (known.stamp == stamp).then_some(known.about)
     }
 
@@ -157,24 +161,6 @@ impl Cache {
             self.0.write(&name, &encode(&known)).ok();
         }
     }
-}
-
-/// Removes the code of components that are gone from the cache in a folder.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn forget(folder: &Path, mut is_gone: impl FnMut(Digest) -> bool) -> io::Result<()> {
-    let files = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        files => files?,
-    };
-    for file in files {
-        let file = file?;
-        if digest_of(&file.file_name()).is_some_and(&mut is_gone) {
-            fs::remove_file(file.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn settled(stamp: Option<Stamp>) -> Option<Stamp> {
@@ -196,12 +182,6 @@ fn name_of(file: &Path) -> Option<String> {
         "{:032x}.about",
         xxh3_128(path.as_os_str().as_encoded_bytes())
     ))
-}
-
-/// The component that a file of an [`Entry`] is of.
-fn digest_of(name: &OsStr) -> Option<Digest> {
-    let (digest, _) = name.to_str()?.split_once('-')?;
-    Digest::try_from(format!("sha256:{digest}")).ok()
 }
 
 /// The files of a compiled component.

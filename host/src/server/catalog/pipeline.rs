@@ -154,10 +154,26 @@ pub fn version(
     let Some(mut found) = found else {
         let newest = next(db, tenant, name)? - 1;
         let message = format!("pipeline `{name}` has no version {number}");
-        return Err(Refusal::new(Code::NotFound, message).help(format!("the newest is {newest}")));
+        let help = format!("the newest is {newest}, and the latest are kept");
+        return Err(Refusal::new(Code::NotFound, message).help(help));
     };
     found.plugins = plugins(db, tenant, name, number)?;
     Ok(found)
+}
+
+/// The numbers of all versions.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn numbers(
+    db: &Connection,
+    tenant: &TenantId,
+    name: &PipelineName,
+) -> Result<Vec<u32>, Refusal> {
+    let mut query = db
+        .prepare_cached("SELECT version FROM pipeline_version WHERE tenant = ? AND pipeline = ?")?;
+    let numbers = query.query_map([tenant.as_str(), name.as_str()], |row| row.get("version"))?;
+    Ok(numbers.collect::<rusqlite::Result<_>>()?)
 }
 
 /// A version without its plugins.
@@ -296,6 +312,31 @@ pub fn add(
     Ok(())
 }
 
+/// Forgets the oldest versions, so that `keep` are left, and gives their numbers. One that is current, or on trial, or the one that comes back if that
+/// fails, stays whatever its age.
+///
+/// # Errors
+/// When the catalog cannot be written.
+pub fn forget_oldest(
+    db: &Connection,
+    tenant: &TenantId,
+    name: &PipelineName,
+    keep: u32,
+) -> Result<Vec<u32>, Refusal> {
+    let mut query = db.prepare_cached(
+        "DELETE FROM pipeline_version WHERE tenant = ?1 AND pipeline = ?2 AND version NOT IN (
+           SELECT * FROM (SELECT version FROM pipeline_version WHERE tenant = ?1 AND pipeline = ?2
+             ORDER BY version DESC LIMIT ?3)
+           UNION SELECT current FROM pipeline WHERE tenant = ?1 AND name = ?2
+           UNION SELECT version FROM trial WHERE tenant = ?1 AND pipeline = ?2
+           UNION SELECT before FROM trial WHERE tenant = ?1 AND pipeline = ?2
+         ) RETURNING version",
+    )?;
+    let values = params![tenant.as_str(), name.as_str(), keep];
+    let gone = query.query_map(values, |row| row.get("version"))?;
+    Ok(gone.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Makes a version current that is there.
 ///
 /// # Errors
@@ -343,9 +384,52 @@ pub fn remove(db: &Connection, tenant: &TenantId, name: &PipelineName) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::super::{plugin, tenant, tests::empty};
+    use super::super::{plugin, tenant, tests::empty, trial};
     use super::*;
     use crate::ids::Digest;
+
+    #[test]
+    fn the_oldest_versions_are_forgotten_but_never_one_that_is_or_may_come_to_be_current() {
+        let catalog = empty();
+        let acme = TenantId::parse("acme").unwrap();
+        let count: PipelineName = "count".into();
+        let definition = |version| PipelineVersion {
+            version,
+            workers: 1,
+            applied_by: "acme/a".into(),
+            applied: Timestamp::from_second(1).unwrap(),
+            plugins: Vec::new(),
+            text: "name = \"count\"".into(),
+        };
+        let on_trial = trial::Trial {
+            version: 3,
+            before: 2,
+            epochs: 3,
+            failed: None,
+        };
+        let left = || catalog.read(|db| numbers(db, &acme, &count)).unwrap();
+        let forget = |keep| {
+            let gone = catalog.change(|db| forget_oldest(db, &acme, &count, keep));
+            let mut gone = gone.unwrap();
+            gone.sort_unstable();
+            gone
+        };
+        catalog
+            .change(|db| {
+                tenant::create(db, &acme, &tenant::Policy::default())?;
+                for number in 1..=8 {
+                    add(db, &acme, &count, &definition(number), false)?;
+                }
+                set_version(db, &acme, &count, 5, false)?;
+                trial::set(db, &acme, &count, &on_trial)
+            })
+            .unwrap();
+        assert_eq!(forget(8), [0; 0]);
+        assert_eq!(forget(2), [1, 4, 6]);
+        assert_eq!(left(), [2, 3, 5, 7, 8]);
+        let next = catalog.read(|db| next(db, &acme, &count)).unwrap();
+        assert_eq!(next, 9, "a number is never given twice");
+    }
 
     #[test]
     fn a_plugin_stays_as_long_as_a_version_of_a_pipeline_is_made_of_it() {
