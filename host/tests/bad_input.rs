@@ -158,8 +158,8 @@ fn bad_lines_are_written_with_place_and_reason_when_rejected() {
     };
     let row: serde_json::Value = serde_json::from_str(row).expect("JSON");
     assert_eq!(
-        (&row["node"], &row["row"]),
-        (&"in".into(), &"b\u{fffd}d".into())
+        (&row["node"], &row["row"], &row["bytes"]),
+        (&"in".into(), &"b\u{fffd}d".into(), &"Yv9k".into())
     );
     assert!(
         row["origin"]

@@ -104,6 +104,7 @@ fn invalid_utf8_from_a_peer_is_written_aside_when_rejected() {
     assert_eq!(row["plugin"], Value::Null);
     assert_eq!(row["reason"], "byte 1 of the record is not UTF-8");
     assert_eq!(row["row"], "b\u{fffd}d");
+    assert_eq!(row["bytes"], "Yv9k");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use wasmill_tests::guests::Guest;
 use wasmill_tests::picky::picky;
@@ -386,20 +388,31 @@ fn a_row_of_one_of_several_inputs_comes_again_as_one_of_that_input() {
 }
 
 #[test]
-fn a_sources_records_come_again_as_text_unless_they_were_cut() {
+fn a_sources_records_come_again_as_they_were_unless_they_were_cut() {
     let server = Server::start(&[]);
     let token = server.tenant("acme");
     let numbers = Hosted::start(server, token, "numbers", NUMBERS);
-    let long = format!("{{\"n\": \"{}\"}}\n", "x".repeat(5000));
+    let long = format!("{{\"n\": \"{}\"}}\n", "x".repeat(50_000));
+    let too_long = format!("{{\"n\": \"{}\"}}\n", "y".repeat(2 << 20));
+    let not_text = b"{\"n\": \"\xff\"}";
     numbers.give(
         "1.json",
         [
-            b"{\"n\": 1}\n{\"n\": \"two\"}\n{\"n\": \"\xff\"}\n",
+            b"{\"n\": 1}\n{\"n\": \"two\"}\n",
+            not_text.as_slice(),
+            b"\n",
             long.as_bytes(),
+            too_long.as_bytes(),
         ]
         .concat(),
     );
-    numbers.wait_for_rejected(3, 0);
+    numbers.wait_for_rejected(4, 0);
+    // What is not text is kept byte by byte.
+    let kept = |rows: Vec<Value>| -> Vec<Value> {
+        let bytes = rows.into_iter().map(|mut row| row["bytes"].take());
+        bytes.filter(|bytes| !bytes.is_null()).collect()
+    };
+    assert_eq!(kept(numbers.rows("")), [BASE64_STANDARD.encode(not_text)]);
     let out = numbers.server.files("acme").join("out");
     assert_eq!(delivered(&out), ["{\"n\":1}"]);
 
@@ -407,13 +420,17 @@ fn a_sources_records_come_again_as_text_unless_they_were_cut() {
     let applied = apply(&numbers.server, &numbers.token, "acme", &text);
     assert_eq!(applied.status, 200, "{applied:?}");
     let given = numbers.do_to("replay", &json!({ "all": true }));
-    assert_eq!((&given["rows"], &given["left_out"]), (&json!(1), &json!(2)));
+    assert_eq!((&given["rows"], &given["left_out"]), (&json!(3), &json!(1)));
     let why = given["why"].to_string();
-    assert!(why.contains("UTF-8") && why.contains("4 KiB"), "{why}");
-    wait_until("the row", || {
-        delivered(&out) == ["{\"n\":1}", "{\"n\":\"two\"}"]
+    assert!(why.contains("only its first 4 KiB"), "{why}");
+    let whole = long.trim_end().replace("\": ", "\":");
+    wait_until("the rows", || {
+        delivered(&out) == ["{\"n\":1}", "{\"n\":\"two\"}", &whole]
     });
-    numbers.wait_for_rejected(2, 1);
+    // What is not text yet is rejected again, as the very bytes that it was.
+    numbers.wait_for_rejected(2, 3);
+    let again = kept(numbers.rows(""));
+    assert_eq!(again, [BASE64_STANDARD.encode(not_text)]);
 
     // What nobody takes any more stays, and says so.
     let text = text.replace("on_error = \"reject\"\n", "");
@@ -423,7 +440,7 @@ fn a_sources_records_come_again_as_text_unless_they_were_cut() {
     let said = refused.failed_with(3).err;
     assert!(said.contains("does not reject any more"), "{said}");
     numbers.give("2.json", "{\"n\": \"three\"}\n");
-    wait_until("the row after", || delivered(&out).len() == 3);
+    wait_until("the row after", || delivered(&out).len() == 4);
 
     // And what came again once does not, when the source rejects again.
     let applied = apply(
@@ -434,8 +451,8 @@ fn a_sources_records_come_again_as_text_unless_they_were_cut() {
     );
     assert_eq!(applied.status, 200, "{applied:?}");
     numbers.give("3.json", "{\"n\": \"four\"}\n");
-    wait_until("the last row", || delivered(&out).len() >= 4);
-    assert_eq!(delivered(&out)[3], "{\"n\":\"four\"}");
+    wait_until("the last row", || delivered(&out).len() >= 5);
+    assert_eq!(delivered(&out)[4], "{\"n\":\"four\"}");
 }
 
 #[test]

@@ -218,8 +218,12 @@ pub fn rejected_schema() -> SchemaRef {
         // Digest of the plugin that rejected it; null if the host did.
         ColumnType::Utf8.field("plugin", true),
         ColumnType::Utf8.field("reason", false),
-        // The row as a JSON object, or the raw record as a JSON text; null if there is nothing to show.
+        // The row as a JSON object, or the record as a JSON text; null if there is nothing.
         ColumnType::Json.field("row", true),
+        // Of a record that is not UTF-8, its bytes in base64.
+        ColumnType::Utf8.field("bytes", true),
+        // True if the text is but the beginning of the record; null if not.
+        ColumnType::Boolean.field("cut", true),
     ]))
 }
 

@@ -380,6 +380,8 @@ impl Thread {
                         origin: origin(refused.row),
                         row: row_as_json(batch, refused.row as usize),
                         reason: refused.reason,
+                        bytes: None,
+                        cut: false,
                     });
                 }
                 // The workers have gone only when the run has failed.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::json::LineDelimitedWriter;
 
@@ -25,8 +26,12 @@ pub struct RejectedRow {
     pub origin: Option<String>,
     /// Why it was turned away.
     pub reason: String,
-    /// The row itself, as JSON or as the raw text of a record.
+    /// The row itself, as a JSON object, or a record, as a JSON text.
     pub row: Option<String>,
+    /// Of a record that is not UTF-8, its bytes in base64.
+    pub bytes: Option<String>,
+    /// Whether there is but the beginning of it.
+    pub cut: bool,
 }
 
 /// Rejected rows of one node, being collected.
@@ -77,6 +82,8 @@ impl Rejects {
                     origin: parcel.origin(&context.readers, row),
                     reason: reason.to_owned(),
                     row: row_as_json(&parcel.batch, row),
+                    bytes: None,
+                    cut: false,
                 });
             }
         }
@@ -128,6 +135,7 @@ impl Rejects {
         let (node, input) = self.node.without_again();
         let inputs = self.rows.iter().map(|row| row.input.or(input));
         let inputs = inputs.map(|input| input.map(|input| input as i64));
+        let cut = self.rows.iter().map(|row| row.cut.then_some(true));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![epoch.0 as i64; count])),
             Arc::new(
@@ -141,6 +149,8 @@ impl Rejects {
             Arc::new(StringArray::from(vec![plugin.as_deref(); count])),
             texts(|row| Some(&row.reason)),
             texts(|row| row.row.as_deref()),
+            texts(|row| row.bytes.as_deref()),
+            Arc::new(cut.collect::<BooleanArray>()),
         ];
         RecordBatch::try_new(rejected_schema(), columns)
             .expect("the columns are those of the schema")

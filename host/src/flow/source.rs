@@ -262,12 +262,20 @@ impl Emitter {
             OnError::Reject => {
                 count(&counters.rejected, amount);
                 let mut rejects = Rejects::new(&self.node, self.index);
-                for record in bad {
+                for BadRecord {
+                    origin,
+                    reason,
+                    kept,
+                } in bad
+                {
+                    let row = kept.as_ref();
                     rejects.add(RejectedRow {
                         input: None,
-                        origin: Some(record.origin.clone()),
-                        reason: record.reason.clone(),
-                        row: serde_json::to_string(&record.raw).ok(),
+                        origin: Some(origin.clone()),
+                        reason: reason.clone(),
+                        row: row.and_then(|kept| serde_json::to_string(&kept.text).ok()),
+                        bytes: row.and_then(|kept| kept.bytes.clone()),
+                        cut: row.is_some_and(|kept| kept.cut),
                     });
                 }
                 Ok(Some(rejects))

@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use super::RAW_BYTES;
+use super::BEGINNING_BYTES;
 
 /// A line end, and a carriage return before it, that may come on top of the longest record.
 const LINE_END: usize = 2;
@@ -21,7 +21,7 @@ pub enum Frame<'a> {
     },
     /// A line that went over the limit before its end was seen; the rest of it is skipped.
     TooLong {
-        /// Its first bytes, at most [`RAW_BYTES`].
+        /// Its first bytes, at most [`BEGINNING_BYTES`].
         head: &'a [u8],
         /// Where it begins.
         at: u64,
@@ -147,12 +147,12 @@ impl Framer {
             return ControlFlow::Continue(());
         }
         let at = self.at - (begun + bytes.len()) as u64;
-        let missing = RAW_BYTES.saturating_sub(begun).min(bytes.len());
+        let missing = BEGINNING_BYTES.saturating_sub(begun).min(bytes.len());
         self.unfinished.extend_from_slice(&bytes[..missing]);
         let line = std::mem::take(&mut self.unfinished);
         self.skipping = true;
         each(Frame::TooLong {
-            head: &line[..line.len().min(RAW_BYTES)],
+            head: &line[..line.len().min(BEGINNING_BYTES)],
             at,
         })
     }

@@ -11,11 +11,13 @@ mod line_ends;
 mod lines;
 mod text;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use serde::{Deserialize, Serialize};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 pub use decode::{Decoder, Numbering, Origin};
 pub use encode::{FileFormat, Unwritable};
@@ -28,8 +30,10 @@ use crate::config::Table;
 pub const PART_BYTES: usize = 256 << 10;
 /// Rows of one part.
 pub const PART_ROWS: usize = 32 << 10;
-/// How much of a bad record is kept to show it.
-pub const RAW_BYTES: usize = 4 << 10;
+/// The largest bad record that is kept whole.
+pub const KEPT_BYTES: usize = 1 << 20;
+/// How much is kept of one that is larger, or longer than a source takes.
+pub const BEGINNING_BYTES: usize = 4 << 10;
 /// The longest record that is read unless a source says otherwise.
 const DEFAULT_MAX_RECORD: u64 = 1 << 20;
 /// A record must fit the offsets of a column (i32) together with a part of others.
@@ -50,24 +54,54 @@ pub struct Read {
 }
 
 /// A record that is not what the format says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRecord {
     /// Where it came from, as a person finds it (`logs/a.txt at byte 1024`, `127.0.0.1:9999 line 12`).
     pub origin: String,
     /// What is wrong with it.
     pub reason: String,
-    /// The record's bytes, lossily as text, at most 4 KiB of it.
-    pub raw: String,
+    /// What is kept of it; nothing if there was no record to keep.
+    pub kept: Option<Kept>,
 }
 
-impl BadRecord {
-    /// One whose first bytes are `record`.
-    pub fn new(origin: impl Into<String>, reason: impl Into<String>, record: &[u8]) -> Self {
-        Self {
-            origin: origin.into(),
-            reason: reason.into(),
-            raw: String::from_utf8_lossy(&record[..record.len().min(RAW_BYTES)]).into_owned(),
+/// What is kept of a bad record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The record, with U+FFFD for what is not UTF-8.
+    pub text: String,
+    /// Of one that is not UTF-8, and is kept whole, the bytes in base64.
+    pub bytes: Option<String>,
+    /// Whether the text is the beginning alone.
+    pub cut: bool,
+}
+
+impl Kept {
+    /// All of a record, unless it is larger than [`KEPT_BYTES`].
+    pub fn record(bytes: &[u8]) -> Self {
+        if bytes.len() > KEPT_BYTES {
+            return Self::beginning(bytes);
         }
+        let text = String::from_utf8_lossy(bytes);
+        Self {
+            bytes: matches!(text, Cow::Owned(_)).then(|| BASE64_STANDARD.encode(bytes)),
+            text: text.into_owned(),
+            cut: false,
+        }
+    }
+
+    /// The first of these bytes, of a record that is not kept whole.
+    pub fn beginning(bytes: &[u8]) -> Self {
+        let first = &bytes[..bytes.len().min(BEGINNING_BYTES)];
+        Self {
+            text: String::from_utf8_lossy(first).into_owned(),
+            bytes: None,
+            cut: true,
+        }
+    }
+
+    /// Bytes that it takes.
+    pub fn size(&self) -> usize {
+        self.text.len() + self.bytes.as_ref().map_or(0, String::len)
     }
 }
 

@@ -214,10 +214,11 @@ impl Pipeline {
             ("origin", row.origin),
             ("reason", row.reason),
         ];
+        let bytes = row.bytes.map(|bytes| ("bytes", bytes));
+        let cut = row.cut.then(|| ("cut", "the record is longer".to_owned()));
+        let text = lines.iter().chain(&bytes).chain(&cut);
+        let text = text.map(|(what, said)| format!("{what:<8}{said}\n"));
         let kept = row.row.map_or("-".to_owned(), |row| row.get().to_owned());
-        let text = lines
-            .iter()
-            .map(|(what, said)| format!("{what:<8}{said}\n"));
         output::write(format!("{}\n{kept}\n", text.collect::<String>()).as_bytes())
     }
 

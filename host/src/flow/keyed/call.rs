@@ -212,6 +212,8 @@ impl Keyed {
                     origin: None,
                     reason: reason.to_owned(),
                     row: row_as_json(rows, row),
+                    bytes: None,
+                    cut: false,
                 });
                 Ok(())
             }

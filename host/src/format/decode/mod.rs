@@ -15,7 +15,7 @@ use arrow::datatypes::SchemaRef;
 use super::json::JsonRows;
 use super::line_ends::line_ends;
 use super::text::TextRows;
-use super::{BadRecord, Format, PART_BYTES, PART_ROWS, Read, RecordFormat};
+use super::{BEGINNING_BYTES, BadRecord, Format, Kept, PART_BYTES, PART_ROWS, Read, RecordFormat};
 
 /// How a record's position is counted.
 #[derive(Clone, Copy, Debug)]
@@ -200,18 +200,18 @@ impl Decoder {
         };
         match text {
             Ok(text) => self.record(text, position),
-            Err(reason) => self.reject(&bytes[record], position, reason),
+            Err(reason) => self.reject(Kept::record(&bytes[record]), position, reason),
         }
     }
 
     /// Reports a record that is longer than the limit, of which `head` is the beginning.
     pub fn too_long(&mut self, head: &[u8], position: u64) {
-        self.make_room(head.len().min(super::RAW_BYTES));
+        self.make_room(head.len().min(BEGINNING_BYTES));
         let reason = format!(
             "the record is longer than `max_record`, {} bytes",
             self.max_record
         );
-        self.reject(head, position, reason);
+        self.reject(Kept::beginning(head), position, reason);
     }
 
     /// Reports input that could not be read as records at all.
@@ -251,15 +251,19 @@ impl Decoder {
                 }
             }
             Ok(false) => {}
-            Err(reason) => self.reject(text.as_bytes(), position, reason),
+            Err(reason) => self.reject(Kept::record(text.as_bytes()), position, reason),
         }
     }
 
     #[cold]
-    fn reject(&mut self, record: &[u8], position: u64, reason: String) {
-        let bad = BadRecord::new((self.origin)(position), reason, record);
-        self.row_bytes += bad.raw.len() + bad.reason.len() + bad.origin.len();
-        self.bad.push(bad);
+    fn reject(&mut self, kept: Kept, position: u64, reason: String) {
+        let origin = (self.origin)(position);
+        self.row_bytes += kept.size() + reason.len() + origin.len();
+        self.bad.push(BadRecord {
+            origin,
+            reason,
+            kept: Some(kept),
+        });
     }
 
     /// Ends the part if a record of `bytes` does not fit it any more.

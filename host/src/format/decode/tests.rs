@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use proptest::prelude::*;
 
-use super::super::{Frame, Framer};
+use super::super::{Frame, Framer, KEPT_BYTES};
 use super::*;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,16 +172,30 @@ fn parts_stay_within_their_bounds() {
 
 #[test]
 fn bad_records_do_not_pile_up_without_bound() {
-    let line = [vec![0xff; RAW], vec![b'\n']].concat();
+    let record = [0xff; 10_000];
+    let line = [record.as_slice(), b"\n"].concat();
     let parts = decode(&RecordFormat::text(), &[&line.repeat(200)]);
     assert_eq!(parts.iter().map(|part| part.bad.len()).sum::<usize>(), 200);
+    let whole = Kept::record(&record);
     for part in parts {
-        let held: usize = part.bad.iter().map(|bad| bad.raw.len()).sum();
-        assert!(held <= PART_BYTES + 4 * RAW, "{held} bytes");
+        assert!(part.bad.iter().all(|bad| bad.kept.as_ref() == Some(&whole)));
+        let held = part.bad.len() * whole.size();
+        assert!(held <= PART_BYTES + whole.size(), "{held} bytes");
     }
 }
 
-const RAW: usize = super::super::RAW_BYTES;
+#[test]
+fn a_bad_record_is_kept_whole_up_to_a_limit_and_in_its_first_bytes_beyond_it() {
+    for (bytes, cut) in [(KEPT_BYTES, false), (KEPT_BYTES + 1, true)] {
+        let format = with_limit(2 * KEPT_BYTES);
+        let parts = decode(&format, &[&vec![0xff; bytes]]);
+        let [part] = parts.as_slice() else {
+            panic!("one part")
+        };
+        let kept = part.bad[0].kept.as_ref().expect("a record");
+        assert_eq!((kept.cut, kept.bytes.is_none()), (cut, cut));
+    }
+}
 
 #[test]
 fn a_line_longer_than_the_limit_is_reported_with_its_beginning_and_the_rest_go_on() {
@@ -207,10 +221,8 @@ fn a_line_longer_than_the_limit_is_reported_with_its_beginning_and_the_rest_go_o
             (bad.origin.as_str(), bad.reason.as_str()),
             ("4", "the record is longer than `max_record`, 100 bytes")
         );
-        assert!(
-            bad.raw.starts_with("xxx") && bad.raw.len() <= RAW,
-            "{} bytes",
-            bad.raw.len()
-        );
+        let kept = bad.kept.as_ref().expect("a record");
+        assert!(kept.cut && kept.text.starts_with("xxx"));
+        assert!(kept.text.len() <= BEGINNING_BYTES);
     }
 }

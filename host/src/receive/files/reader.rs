@@ -148,7 +148,7 @@ impl FileParts {
                 bad: vec![BadRecord {
                     origin: format!("{path}, bytes {start} to {end}"),
                     reason,
-                    raw: String::new(),
+                    kept: None,
                 }],
                 bytes: 0,
             }),
@@ -204,7 +204,11 @@ impl Feed {
         }
         if self.grown {
             let reason = "the file was still being written when it was listed: this record has no end, and what follows is not read";
-            decoder.unreadable(BadRecord::new(origin(&span.path, *done), reason, &[]));
+            decoder.unreadable(BadRecord {
+                origin: origin(&span.path, *done),
+                reason: reason.into(),
+                kept: None,
+            });
         } else {
             // Break or not, there is no more.
             let _ = self

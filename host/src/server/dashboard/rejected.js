@@ -144,7 +144,7 @@ function rowTable(rejected) {
     column("Origin", (row) => row.origin, "text"),
     column("Time", (row) => date(row.time), "wide"),
     made("Content", (row) => h("details", {},
-      h("summary", { "aria-label": `Content of ${row.id}` }, "show"),
+      h("summary", { "aria-label": `Content of ${row.id}` }, row.cut ? "show beginning" : "show"),
       h("pre", {}, JSON.stringify(row.row, null, 1))), () => {}, "text"),
     made("Then", (row) => h("div", { class: "buttons" }, button(row, REPLAY), button(row, DISCARD)), () => {}),
   ], { key: (row) => row.id, empty: "" });

@@ -352,6 +352,8 @@ impl Service {
             plugin: row.plugin,
             reason: row.reason,
             row: row.row,
+            bytes: row.bytes,
+            cut: row.cut,
         }
     }
 }

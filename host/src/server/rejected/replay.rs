@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::row::{Choice, RowId, RowState, Taker};
 use super::table::Rejecting;
 use super::{Open, marks, must_be_made, no_rows, plural};
-use crate::checkpoint::storage::unless_missing;
+use crate::error::unless_missing;
 use crate::ids::{PipelineName, TenantId};
 use crate::receive::FilesSource;
 use crate::server::Service;
@@ -177,7 +177,10 @@ impl Open<'_> {
                     line,
                 };
                 match row.line() {
-                    Ok(row) if self.marks.replay_of(id) == Some(replay) => writeln!(out, "{row}"),
+                    Ok(mut row) if self.marks.replay_of(id) == Some(replay) => {
+                        row.push(b'\n');
+                        out.write_all(&row)
+                    }
                     _ => Ok(()),
                 }
             })?;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::table::Rejecting;
-use crate::format::RAW_BYTES;
 use crate::ids::{Epoch, NodeName, PartitionId};
 
 /// The file of rejected rows of one epoch and partition.
@@ -118,9 +119,15 @@ pub struct Written {
     pub plugin: Option<String>,
     /// Why.
     pub reason: String,
-    /// The row as an object, or the raw record as a text.
+    /// The row as an object, or a record as a text.
     #[serde(default)]
     pub row: Option<Box<RawValue>>,
+    /// Of a record that is not UTF-8, its bytes in base64.
+    #[serde(default)]
+    pub bytes: Option<String>,
+    /// Whether the text is but the beginning of the record.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 impl Written {
@@ -151,18 +158,22 @@ impl Written {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn line(&self) -> Result<String, &'static str> {
+    pub fn line(&self) -> Result<Vec<u8>, &'static str> {
         let nothing = "nothing of it was kept";
         let row = self.row.as_ref().ok_or(nothing)?.get();
         if !row.starts_with('"') {
-            return Ok(row.to_owned());
+            return Ok(row.into());
         }
-        let text: String = serde_json::from_str(row).map_err(|_| nothing)?;
-        match text.as_str() {
-            "" => Err(nothing),
-            _ if text.len() >= RAW_BYTES => Err("only its first 4 KiB were kept"),
-            _ if text.contains('\u{fffd}') => Err("it is not UTF-8, and its bytes were not kept"),
-            _ => Ok(text),
+        if self.cut {
+            return Err("only its first 4 KiB were kept");
+        }
+        match &self.bytes {
+            Some(bytes) => BASE64_STANDARD
+                .decode(bytes)
+                .map_err(|_| "its bytes are no base64"),
+            None => serde_json::from_str(row)
+                .map(String::into_bytes)
+                .map_err(|_| nothing),
         }
     }
 }
@@ -198,9 +209,13 @@ pub struct RejectedRow {
     pub plugin: Option<String>,
     /// Why.
     pub reason: String,
-    /// The row as an object, or the raw record as a text; nothing if nothing of it was kept.
+    /// The row as an object, or a record as a text; nothing if nothing of it was kept.
     #[schema(value_type = Option<Object>)]
     pub row: Option<Box<RawValue>>,
+    /// Of a record that is not UTF-8, its bytes in base64.
+    pub bytes: Option<String>,
+    /// Whether the text is but the beginning of the record.
+    pub cut: bool,
 }
 
 /// Which rows are meant: those of which all is true that is said here.
@@ -332,14 +347,18 @@ mod tests {
 
     #[test]
     fn a_row_comes_again_only_as_it_was() {
-        assert_eq!(written(r#","row":{"n":1}"#).line().unwrap(), r#"{"n":1}"#);
-        assert_eq!(written(r#","row":"a \"b\"""#).line().unwrap(), "a \"b\"");
-        let long = format!(r#","row":"{}""#, "x".repeat(RAW_BYTES));
+        for (row, line) in [
+            (r#","row":{"n":1}"#, b"{\"n\":1}".as_slice()),
+            (r#","row":"a \"b\"""#, b"a \"b\""),
+            (r#","row":"a\ufffd""#, b"a\xef\xbf\xbd"),
+            (r#","row":"a\ufffd","bytes":"Yf8=""#, b"a\xff"),
+        ] {
+            assert_eq!(written(row).line().unwrap(), line);
+        }
         for (row, why) in [
             ("", "nothing"),
-            (r#","row":"""#, "nothing"),
-            (&long, "4 KiB"),
-            (",\"row\":\"a\u{fffd}\"", "UTF-8"),
+            (r#","row":"abc","cut":true"#, "4 KiB"),
+            (r#","row":"?","bytes":"?""#, "no base64"),
         ] {
             let refused = written(row).line().unwrap_err();
             assert!(refused.contains(why), "{refused}");

@@ -6,8 +6,8 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::PathBuf;
 
 use super::row::{FileId, Written};
-use crate::checkpoint::storage::unless_missing;
 use crate::deliver::manifest;
+use crate::error::unless_missing;
 use crate::ids::Epoch;
 
 /// What a file and its manifest take beside its bytes: a block each.
