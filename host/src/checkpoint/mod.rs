@@ -9,6 +9,7 @@
 mod code;
 mod config;
 mod generation;
+mod input;
 mod prepared;
 mod protocol;
 mod record;
@@ -32,11 +33,12 @@ use crate::thread::SideBySide;
 
 pub use code::{Code, ComponentFile};
 pub use config::CheckpointConfig;
+use input::Keeping;
 pub use prepared::{Pending, Prepared, Token, Tokens};
 pub use protocol::Resume;
 use record::IdentityRecord;
 pub use record::{CommitRecord, EpochRecord, PipelineRecord, RecordedRead};
-use records::{COMMITS, INPUT, PIPELINE, PLANS, Stand, input_name, name, new_id};
+use records::{COMMITS, INPUT, PIPELINE, PLANS, Stand, name, new_id};
 pub use records::{Lineage, Records};
 pub use segment::{InPack, MARKS, PartitionState, Segment};
 pub use state::{ColumnRecord, Manifest, NodeState, StateRecord, StateStore};
@@ -155,22 +157,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Makes a partition's input durable that its source could not give again. Before the epoch's plan.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn keep_input(
-        &mut self,
-        epoch: Epoch,
-        partition: PartitionId,
-        bytes: Vec<u8>,
-    ) -> Result<(), Failure> {
-        let name = input_name(epoch, self.generation, partition);
-        self.records
-            .on_disk(self.records.storage.put(&name, &record::sealed(bytes)))
+    /// Begins to keep input of an epoch that its sources could not give again. Before the epoch's plan, which says where it is.
+    pub fn keep_input(&self, epoch: Epoch) -> Keeping<'_> {
+        Keeping::new(&self.records, epoch, self.generation)
     }
 
-    /// The input that [`Self::keep_input`] has kept.
+    /// The input that was kept of a partition.
     ///
     /// # Errors
     /// When it is not there as it was.
@@ -179,8 +171,7 @@ impl Checkpoint {
         plan: &EpochRecord,
         partition: PartitionId,
     ) -> Result<Vec<u8>, Failure> {
-        let name = input_name(plan.epoch, plan.generation, partition);
-        self.records.content(&name)
+        self.records.input(plan, partition)
     }
 
     /// Makes the end of some epochs durable.

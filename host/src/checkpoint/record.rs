@@ -69,6 +69,20 @@ pub struct RecordedRead {
     pub source: NodeName,
     /// What to read.
     pub range: Range,
+    /// Where it is kept, if the source could not give it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptInput>,
+}
+
+/// The place of a partition's input in what the start that planned its epoch has kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptInput {
+    /// Its object, of those of the epoch, from 0.
+    pub object: u32,
+    /// Bytes before it there.
+    pub offset: u64,
+    /// Bytes of it, with its seal.
+    pub bytes: u64,
 }
 
 /// That every sink holds all of some epochs that follow each other.

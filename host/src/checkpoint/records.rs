@@ -14,7 +14,7 @@ use super::record::{self, CommitRecord, EpochRecord, IdentityRecord};
 use super::state::{self, Manifest, StateRecord, StateStore};
 use super::storage::{Location, Scratch, Storage};
 use crate::error::Failure;
-use crate::ids::{BatchTime, Epoch, Generation, NodeName, PartitionId};
+use crate::ids::{BatchTime, Epoch, Generation, NodeName};
 
 pub(super) const PIPELINE: &str = "pipeline";
 pub(super) const PLANS: &str = "plan";
@@ -371,7 +371,7 @@ pub(super) fn name(kind: &str, epoch: Epoch) -> String {
 }
 
 /// Of an epoch that two starts have cut, each has its own input.
-pub(super) fn input_name(epoch: Epoch, generation: Generation, partition: PartitionId) -> String {
+pub(super) fn input_name(epoch: Epoch, generation: Generation, object: u32) -> String {
     let (inputs, generation) = (name(INPUT, epoch), generation.0);
-    format!("{inputs}/{generation:020}-{:010}", partition.0)
+    format!("{inputs}/{generation:020}-{object:010}")
 }

@@ -4,9 +4,10 @@
 //! there or not there. What it names is written before it: copies of the state's segments, since those of the commit go with it, and of
 //! input that its source could not give again. Sinks meet it as an epoch that they have not seen.
 
+use super::input::Keeping;
 use super::protocol;
 use super::record::{self, EpochRecord};
-use super::records::{PLANS, Records, input_name, name};
+use super::records::{PLANS, Records, name};
 use super::{claim, generation, state};
 use crate::error::Failure;
 use crate::ids::{Digest, Epoch, PartitionId};
@@ -53,19 +54,18 @@ impl Records {
         }
         let own = generation::claim(self)?;
         let state = state::copied(self, kept, own)?;
-        let plan = protocol::set_back(own, state, &base, &later);
+        let mut plan = protocol::set_back(own, state, &base, &later);
         let before = later.iter().flat_map(|plan| {
             let partitions = (0..plan.reads.len() as u32).map(PartitionId);
             partitions.map(move |partition| (plan, partition))
         });
-        for (new, (plan_before, old)) in (0..).map(PartitionId).zip(before) {
-            if plan.reads[new.0 as usize].range.block().is_some() {
-                let bytes =
-                    self.content(&input_name(plan_before.epoch, plan_before.generation, old))?;
-                let copy = input_name(plan.epoch, own, new);
-                self.on_disk(self.storage.put(&copy, &record::sealed(bytes)))?;
+        let mut keeping = Keeping::new(self, plan.epoch, own);
+        for (read, (plan_before, old)) in plan.reads.iter_mut().zip(before) {
+            if read.range.block().is_some() {
+                read.kept = Some(keeping.add(self.input(plan_before, old)?)?);
             }
         }
+        keeping.finish()?;
         generation::check(self, own)?;
         let written = self
             .storage

@@ -202,7 +202,9 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
     }
     for epoch in (resume.next.0..resume.next.0 + epochs).map(Epoch) {
         let input = checkpoint.generation().to_string();
-        checkpoint.keep_input(epoch, PARTITION, input.into_bytes())?;
+        let mut keeping = checkpoint.keep_input(epoch);
+        let kept = keeping.add(input.into_bytes())?;
+        keeping.finish()?;
         let plan = EpochRecord {
             epoch,
             generation: checkpoint.generation(),
@@ -215,6 +217,7 @@ fn live(records: Records, epochs: u64, life: &mut Life) -> Result<Manifest, Fail
                     rows: 1,
                     bytes: 1,
                 },
+                kept: Some(kept),
             }],
             positions: BTreeMap::new(),
             state: None,

@@ -372,22 +372,21 @@ impl Driver {
             return Ok(());
         };
         let mut reads = Vec::with_capacity(plan.reads.len());
-        for (partition, read) in (0..).map(PartitionId).zip(&plan.reads) {
+        let mut keeping = journal.checkpoint.keep_input(plan.epoch);
+        for read in &plan.reads {
             let source = self
                 .sources
                 .iter()
                 .find(|source| source.index == read.source);
             let source = source.expect("a plan reads the sources that were asked");
-            if let Some(bytes) = source.receiver.save(&read.range) {
-                journal
-                    .checkpoint
-                    .keep_input(plan.epoch, partition, bytes)?;
-            }
+            let saved = source.receiver.save(&read.range);
             reads.push(RecordedRead {
                 source: source.name.clone(),
                 range: read.range.clone(),
+                kept: saved.map(|bytes| keeping.add(bytes)).transpose()?,
             });
         }
+        keeping.finish()?;
         let stands = |source: &Driven| (source.name.clone(), source.receiver.position());
         let stand = self.sources.iter().map(stands);
         journal.checkpoint.plan_epoch(&EpochRecord {
