@@ -68,7 +68,7 @@ fn signed_in(server: &Server, token: &str) -> Browser {
     browser.click("#token");
     browser.write(token);
     browser.click("form button");
-    browser.wait_for("!document.querySelector('#bar').hidden");
+    browser.wait_for("document.querySelector('#bar')?.hidden === false");
     browser
 }
 
@@ -118,9 +118,9 @@ fn figures_move_and_what_a_pipeline_says_comes_as_text() {
     let mut browser = signed_in(&server, &token);
     go(&mut browser, PIPELINE, "Latest epochs");
     browser.wait_for(
-        "/^[1-9][0-9.k]* rows\\/s$/.test(document.querySelector('.tiles dd').textContent)",
+        "/^[1-9][0-9.k]* rows\\/s$/.test(document.querySelector('.tiles dd')?.textContent)",
     );
-    browser.wait_for("/^[1-9]/.test(document.querySelector('.node.sink .rate').textContent)");
+    browser.wait_for("/^[1-9]/.test(document.querySelector('.node.sink .rate')?.textContent)");
     let epochs = "document.querySelectorAll('.tiles dd')[4].textContent";
     let before = browser.evaluate(epochs);
     browser.wait_for(&format!("{epochs} !== {before}"));
@@ -144,7 +144,7 @@ fn a_pipeline_is_paused_and_resumed_by_clicking() {
     let mut browser = signed_in(&server, &token);
     browser.click("tbody a");
     let shows =
-        |phase: &str| format!("document.querySelector('.title .pill').textContent === '{phase}'");
+        |phase: &str| format!("document.querySelector('.title .pill')?.textContent === '{phase}'");
     browser.wait_for(&shows("running"));
 
     browser.click("#pause");
