@@ -18,7 +18,7 @@ use super::trials;
 use crate::checkpoint::{self, CheckpointConfig, Records};
 use crate::error::Failure;
 use crate::ids::{Epoch, PipelineName, TenantId};
-use crate::jobs::{Desired, JobStatus, Phase, Terms, Wanted};
+use crate::jobs::{JobStatus, Phase, Wanted};
 
 /// A definition as a client sends it.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -325,31 +325,6 @@ impl Service {
             .collect()
     }
 
-    /// Tells the jobs of every pipeline, at the start.
-    pub(super) fn tell_all(&self) -> Result<(), Refusal> {
-        for tenant in self.catalog.read(tenant::list)? {
-            self.tell_terms(&tenant.name)?;
-            for pipeline in self.catalog.read(|db| pipeline::list(db, &tenant.name))? {
-                self.tell(&tenant.name, &pipeline.name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the jobs on what terms a tenant's pipelines are run; gives the tenant.
-    pub(super) fn tell_terms(&self, name: &TenantId) -> Result<Tenant, Refusal> {
-        let _telling = self.telling.of(name);
-        let tenant = self.catalog.read(|db| tenant::get(db, name))?;
-        let terms = Terms {
-            quotas: tenant.policy.quotas(),
-            private_hosts: tenant.policy.allow_private.clone(),
-            secrets: self.secrets(name)?,
-            folders: self.folder.shown_without(name),
-        };
-        self.jobs.set_terms(name, terms);
-        Ok(tenant)
-    }
-
     /// Whether a plan could go on from what its pipeline remembers; asked before anything stops for it.
     pub(super) fn suits(
         &self,
@@ -386,43 +361,6 @@ impl Service {
         name: &PipelineName,
     ) -> Result<Records, Failure> {
         CheckpointConfig::moved_to(None, self.folder.checkpoint(tenant, name)).records()
-    }
-
-    /// Tells the jobs what the catalog says of a pipeline.
-    pub(super) fn tell(&self, tenant: &TenantId, name: &PipelineName) -> Result<(), Refusal> {
-        self.tell_as(tenant, name, None)
-    }
-
-    /// One at a time, each with what the catalog says by then: the last word is the catalog's, whoever else changes it meanwhile.
-    fn tell_as(
-        &self,
-        tenant: &TenantId,
-        name: &PipelineName,
-        state: Option<Wanted>,
-    ) -> Result<(), Refusal> {
-        let _telling = self.telling.of((tenant, name));
-        let known = self.catalog.read(|db| {
-            let Some(pipeline) = pipeline::find(db, tenant, name)? else {
-                return Ok(None);
-            };
-            let version = pipeline::version(db, tenant, name, pipeline.version)?;
-            Ok(Some((pipeline, version.workers)))
-        })?;
-        let Some((pipeline, workers)) = known else {
-            return Ok(());
-        };
-        let version = self.folder.version(tenant, name, pipeline.version);
-        self.jobs.set(Desired {
-            tenant: tenant.clone(),
-            pipeline: name.clone(),
-            version: pipeline.version,
-            file: version.join("pipeline.toml"),
-            checkpoint: self.folder.checkpoint(tenant, name),
-            workers: workers as usize,
-            state: state.unwrap_or(pipeline.wanted),
-            accept_changes: pipeline.accept_changes,
-        });
-        Ok(())
     }
 
     pub(super) fn before(
