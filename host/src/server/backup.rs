@@ -265,6 +265,7 @@ impl Service {
             return Ok(());
         }
         let staged = self.stage(tenant, name, &version.text, &version.plugins)?;
+        staged.sync()?;
         Ok(self.folder.place(staged.folder.path(), &place)?)
     }
 

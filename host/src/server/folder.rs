@@ -352,15 +352,15 @@ impl Components {
 /// When the disk refuses.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)?;
-    File::open(path)?.sync_all()
+    sync(path)
 }
 
-/// Makes the names in a folder durable.
+/// Makes a file durable, or the names in a folder.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+pub fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// Tenants' rows lie in it: nobody else on the machine reads them, whoever has made it.

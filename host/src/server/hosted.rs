@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use tempfile::TempDir;
 
@@ -21,7 +21,7 @@ use crate::pipeline::confined::{ConfinedFile, Passed, Verdict, plugins_named};
 
 /// A pipeline that has passed its check, in a folder that goes unless it is placed.
 pub struct Staged {
-    /// `pipeline.toml`, and its plugins as it calls them.
+    /// `pipeline.toml`, and its plugins as it calls them. Most are only looked at, so nothing has been synced.
     pub folder: TempDir,
     /// What would run, node by node, as people read it.
     pub shown: String,
@@ -33,8 +33,20 @@ pub struct Staged {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Staged {
+    /// Makes what is in its folder durable, before it is placed; plugins are links to what is.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let folder = self.folder.path();
+        for part in [folder.join(FILE), folder.join(PLUGINS), folder.into()] {
+            folder::sync(&part)?;
+        }
+        Ok(())
+    }
+}
+
 /// How problems call the file: where it lies on the server is nobody's business.
 const FILE: &str = "pipeline.toml";
+const PLUGINS: &str = "plugins";
 
 impl Service {
     /// Checks a pipeline file of a tenant. `pinned` are the plugins of a version that was applied before, which its file means for good.
@@ -53,7 +65,7 @@ impl Service {
             service: self,
             tenant: &tenant.name,
             pinned,
-            plugins: staging.path().join("plugins"),
+            plugins: staging.path().join(PLUGINS),
             found: RefCell::default(),
         };
         fs::create_dir(&finder.plugins)?;
@@ -91,9 +103,7 @@ impl Service {
             );
             return Err(Refusal::invalid(message));
         }
-        folder::write(&staging.path().join(FILE), verdict.whole.as_bytes())?;
-        folder::sync(&finder.plugins)?;
-        folder::sync(staging.path())?;
+        fs::write(staging.path().join(FILE), &verdict.whole)?;
         Ok(Staged {
             plugins: uses(&passed, &finder.found.into_inner()),
             folder: staging,

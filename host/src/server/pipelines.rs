@@ -133,6 +133,7 @@ impl Service {
         watch: Option<u32>,
     ) -> Result<Applied, Refusal> {
         self.suits(&tenant.name, &staged.definition, definition.accept_changes)?;
+        staged.sync()?;
         let (applied, gone) = self.catalog.change(|db| {
             let mut gone = Vec::new();
             // It may have gone while this was checked.
